@@ -1,0 +1,37 @@
+"""unlearnbench: one command trains a model, makes it forget, and says honestly how well that went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+    from torch import nn
+
+__version__ = "0.1.0"
+
+
+def run(overrides: Sequence[str] = ()) -> pandas.DataFrame:
+    """Do one run, as `unlearnbench run` does, and return its metrics: the rows of metrics.csv.
+
+    A finished run is read, not repeated. Raises errors.UserError for a mistake in the overrides, and the
+    run's own exception where it fails.
+    """
+    import pandas
+
+    from unlearnbench.launch import prepare, single
+
+    folder = single(prepare(list(overrides)))
+    return pandas.read_csv(folder / "metrics.csv", dtype={"run_id": str})
+
+
+def load(folder: str | Path) -> nn.Module:
+    """Return the unlearned model of a run folder, in evaluation mode on the CPU.
+
+    Raises errors.UserError where the run kept no model (save_model=true keeps it).
+    """
+    from unlearnbench.results import load_model
+
+    return load_model(Path(folder))

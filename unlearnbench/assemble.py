@@ -1,0 +1,112 @@
+"""A request's typed objects, and every check that needs no data: mistakes end here, before anything runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from unlearnbench.compose import Request
+from unlearnbench.config import build, typed
+from unlearnbench.errors import UserError, WrongKind
+from unlearnbench.experiment import Experiment
+from unlearnbench.models import checkpoint
+from unlearnbench.precision import Choice, resolve
+from unlearnbench.problem import DataInfo
+
+PARTS = ("dataset", "model", "forget", "method", "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """How many retrained models, of different seeds, a run is compared with."""
+
+    count: Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How many examples a split are scored (null: all), and how many at once."""
+
+    limit: Annotated[int, Field(ge=20)] | None
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The keys of a run that stand outside the groups."""
+
+    seed: Annotated[int, Field(ge=0)]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+    precision: Choice
+    outputs: str
+    save_model: bool | None
+    reference: Reference
+    eval: Evaluation
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A checked experiment, with what is known of it before it runs."""
+
+    experiment: Experiment
+    settings: Settings
+    info: DataInfo
+    forget: str
+
+
+def assemble(request: Request) -> Assembled:
+    """Build and check everything that a request names; raise UserError for what the user can mend."""
+    config = request.config
+    settings: Settings = typed(Settings, {key: value for key, value in config.items() if key not in PARTS}, "")
+    parts = {name: _part(config, name) for name in PARTS}
+    dataset, model, method = parts["dataset"], parts["model"], parts["method"]
+    info: DataInfo = dataset.info()
+    forget = parts["forget"].label(info)
+    for group, part in (("method", method), ("model", model)):
+        if info.kind not in part.kinds:
+            raise WrongKind(
+                f"{group}={request.name(group)} needs {' or '.join(sorted(part.kinds))}s; "
+                f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {group}s`"
+            )
+    if info.kind == "image" and (settings.device == "mps"):
+        raise UserError("device=mps is not supported yet.\nTry: device=cpu")
+    precision = resolve(settings.precision, settings.device, request.name("model"), info.shape[-1])
+    writable(Path(settings.outputs))
+    dataset.check()
+    if model.checkpoint is not None:
+        checkpoint.load(model.build(info), model.checkpoint)
+    experiment = Experiment(
+        seed=settings.seed,
+        dataset=dataset,
+        model=model,
+        forget=parts["forget"],
+        method=method,
+        recipe=parts["train"],
+        references=settings.reference.count,
+        eval_limit=settings.eval.limit,
+        eval_batch=settings.eval.batch_size,
+        precision=precision,
+    )
+    return Assembled(experiment, settings, info, forget)
+
+
+def writable(folder: Path) -> None:
+    """Raise UserError where nothing can be written below the folder; make nothing."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise UserError(f"outputs={folder}: {existing} is a file, not a folder.\nTry: outputs=FOLDER, another one")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"outputs={folder} cannot be written: no permission in {existing}.\nTry: outputs=FOLDER")
+
+
+def _part(config: dict[str, Any], name: str) -> Any:
+    values = config.get(name)
+    if not isinstance(values, dict):
+        raise UserError(f"{name} has no choice.\nTry: `unlearnbench list`, then {name}=NAME")
+    return build(values, name)

@@ -1,0 +1,169 @@
+"""The stage cache: computed once, published atomically, checked when read, never trusted when damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from filelock import FileLock
+
+from unlearnbench.keys import digest, file_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger("unlearnbench")
+
+
+@dataclass(frozen=True, eq=False)
+class Artefact:
+    """A stage's result: named tensors, and facts about them that JSON can hold."""
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A finished stage: its name, key and artefact; `reused` says that it was read, not computed."""
+
+    name: str
+    key: str
+    artefact: Artefact
+    reused: bool
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of the computation, whenever it was."""
+        return float(self.artefact.facts["seconds"])
+
+
+class Cache:
+    """A folder of finished stages, one folder a key. Locks only save duplicate work."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def stage(self, name: str, parts: tuple[object, ...], compute: Callable[[str], Artefact]) -> Stage:
+        """Return the stage's artefact, computing and publishing it where it is not there yet.
+
+        `parts` decide the result: configuration, source digests, parents' keys. `compute` is given the key.
+        An exception of `compute` is not cached.
+        """
+        key = digest(name.split("_")[0], *parts)
+        known = self._read(key)
+        if known is None:
+            (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / "locks" / f"{key}.lock"):
+                known = self._read(key)
+                if known is None:
+                    return Stage(name, key, self._compute(name, key, compute), reused=False)
+        log.debug("%s: reused %s", name, key[:8])
+        return Stage(name, key, known, reused=True)
+
+    def unfinished(self, key: str) -> Path:
+        """Return the folder where a stage may keep a resumable state until it is published."""
+        return self.folder / "unfinished" / key
+
+    def _compute(self, name: str, key: str, compute: Callable[[str], Artefact]) -> Artefact:
+        reset_peak()
+        started = time.perf_counter()
+        computed = compute(key)
+        facts = {"seconds": time.perf_counter() - started, "peak_mib": peak_mib(), "stage": name, **computed.facts}
+        artefact = Artefact(computed.tensors, facts)
+        self._publish(key, artefact)
+        shutil.rmtree(self.unfinished(key), ignore_errors=True)
+        return artefact
+
+    def _publish(self, key: str, artefact: Artefact) -> None:
+        final = self.folder / "stages" / key
+        part = self.folder / "parts" / f"{key}-{uuid4().hex}"
+        write_artefact(part, artefact)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+            shutil.rmtree(part)  # somebody else published the same stage first
+
+    def _read(self, key: str) -> Artefact | None:
+        folder = self.folder / "stages" / key
+        if not folder.exists():
+            return None
+        try:
+            return read_artefact(folder)
+        except (OSError, ValueError, KeyError) as error:
+            aside = self.folder / "damaged" / f"{key}-{uuid4().hex[:8]}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(aside)
+            log.warning("cache: %s is damaged (%s); set aside as %s and computed again", key[:8], error, aside)
+            return None
+
+
+def write_artefact(folder: Path, artefact: Artefact) -> None:
+    """Write an artefact durably into a new folder: tensors.safetensors, facts.json, sums.json."""
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in artefact.tensors.items()}
+    write_durably(folder / "tensors.safetensors", save(tensors))
+    write_durably(folder / "facts.json", json.dumps(dict(artefact.facts), indent=1).encode())
+    sums = {name: file_digest(folder / name) for name in ("tensors.safetensors", "facts.json")}
+    write_durably(folder / "sums.json", json.dumps(sums).encode())
+
+
+def read_artefact(folder: Path) -> Artefact:
+    """Read an artefact; raise ValueError, KeyError or OSError where a file is missing or its sum is wrong."""
+    from safetensors.torch import load_file
+
+    sums = json.loads((folder / "sums.json").read_text())
+    for name in ("tensors.safetensors", "facts.json"):
+        if file_digest(folder / name) != sums[name]:
+            raise ValueError(f"{name} does not have the SHA-256 it was written with")
+    facts = json.loads((folder / "facts.json").read_text())
+    return Artefact(load_file(folder / "tensors.safetensors"), facts)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def reset_peak() -> None:
+    """Start a new measurement of peak memory (Linux and CUDA; elsewhere the process's peak counts)."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        log.debug("peak memory is that of the whole process here")
+
+
+def peak_mib() -> float:
+    """Return the peak memory in MiB since `reset_peak`: of the GPU where one is used, else of the process."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return float(torch.cuda.max_memory_allocated() / 2**20)
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

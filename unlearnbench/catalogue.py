@@ -1,0 +1,99 @@
+"""What there is to choose from, read from YAML and source text: nothing is imported, so `list` is instant."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unlearnbench import plugins
+from unlearnbench.config import config_root
+from unlearnbench.keys import source_of
+
+TOPICS = {
+    "methods": "method",
+    "models": "model",
+    "datasets": "dataset",
+    "forget": "forget",
+    "metrics": "metrics",
+    "experiments": "experiment",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing to choose: its name, the kinds of data it serves, what it does, and where it is from."""
+
+    name: str
+    kind: str
+    about: str
+    paper: str
+
+
+def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
+    """Return what there is of a topic (a key of TOPICS), those of plugins included."""
+    if topic == "metrics":
+        return list(_metrics())
+    roots = [config_root(), *folders, *plugins.config_folders()]
+    files = {file.stem: file for root in roots for file in sorted((root / TOPICS[topic]).glob("*.yaml"))}
+    read = _experiment if topic == "experiments" else _component
+    return [read(name, file) for name, file in sorted(files.items())]
+
+
+def _experiment(name: str, file: Path) -> Entry:
+    lines = [line.lstrip("# ") for line in file.read_text().splitlines() if line.startswith("#")]
+    about = next((line for line in lines if not line.startswith("@package")), "")
+    return Entry(name, "", about, "")
+
+
+def _component(name: str, file: Path) -> Entry:
+    """Describe a class from its source: the first line of its docstring, its `kinds`, the papers its module cites."""
+    target = re.search(r"^_target_:\s*(\S+)", file.read_text(), re.MULTILINE)
+    module, _, class_name = target[1].rpartition(".") if target else ("", "", "")
+    source = source_of(module) if module else None
+    if source is None:
+        return Entry(name, "", f"({file})", "")
+    tree = ast.parse(source.read_text())
+    node = next((item for item in tree.body if isinstance(item, ast.ClassDef) and item.name == class_name), None)
+    about = (ast.get_docstring(node) or "").splitlines()[0] if node and ast.get_docstring(node) else ""
+    return Entry(name, _kinds(node), about.rstrip("."), paper_of(ast.get_docstring(tree) or ""))
+
+
+def _kinds(node: ast.ClassDef | None) -> str:
+    for item in node.body if node else []:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id == "kinds":
+            return ", ".join(sorted(n.value for n in ast.walk(item) if _is_text(n)))  # type: ignore[attr-defined]
+    return "image"
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value in ("image", "text")
+
+
+def paper_of(docstring: str) -> str:
+    """Return the arXiv numbers that a docstring cites, or the year in which it was published."""
+    numbers = re.findall(r"arXiv:(\d{4}\.\d{4,5})", docstring)
+    return ", ".join(f"arXiv:{number}" for number in dict.fromkeys(numbers))
+
+
+def _metrics() -> Iterator[Entry]:
+    folder = Path(__file__).parent / "metrics"
+    files = [folder / f"{name}.py" for name in ("classification", "divergence", "membership", "composite")]
+    for file in (*files, *plugins.files()):
+        functions = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)]
+        for node in functions:
+            for call in node.decorator_list:
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "metric":
+                    about = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
+                    given: dict[str, Any] = {word.arg or "": _literal(word.value) for word in call.keywords}
+                    yield Entry(str(_literal(call.args[0])), str(given["unit"]), about, str(given["source"]))
+
+
+def _literal(node: ast.expr) -> object:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)

@@ -1,0 +1,215 @@
+"""The command line: run, report, list. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from unlearnbench import __version__
+from unlearnbench.errors import DONE, FAILED, INTERRUPTED, TERMINATED, USAGE, UserError, nearest
+
+if TYPE_CHECKING:
+    from unlearnbench.compose import Composed
+
+COMMANDS = ("run", "report", "list")
+USAGE_TEXT = """\
+usage: unlearnbench COMMAND ...
+
+  run [GROUP=CHOICE] [KEY=VALUE] ... [-m]   train, unlearn, evaluate; -m sweeps over comma-separated values
+  report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page
+  list [TOPIC]                              methods, models, datasets, forget, metrics, experiments
+  --version, --help                         `unlearnbench run --help` shows all groups and keys
+
+completion for bash: eval "$(unlearnbench -sc install=bash)"   (zsh and fish too)
+"""
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that temporary folders are removed."""
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = dispatch(sys.argv[1:])
+    except UserError as error:
+        print(f"unlearnbench: {error}", file=sys.stderr)
+        code = USAGE
+    except KeyboardInterrupt:
+        print("unlearnbench: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except Terminated:
+        code = TERMINATED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    sys.exit(code)
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Do what the words after `unlearnbench` ask for; return the exit code."""
+    command, rest = (words[0], list(words[1:])) if words else ("--help", [])
+    if command in ("-sc", "--shell-completion"):
+        return _complete(list(words))
+    if command in ("-h", "--help"):
+        print(USAGE_TEXT, end="")
+        return DONE if words else USAGE
+    if command == "--version":
+        print(f"unlearnbench {__version__}")
+        return DONE
+    commands = {"run": _run, "report": _report, "list": _list}
+    if command not in commands:
+        raise UserError(f"{command!r} is no command.{nearest(command, COMMANDS)}\nTry: unlearnbench --help")
+    return commands[command](rest)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake as any other."""
+        raise UserError(f"{message}\nTry: {self.prog} --help")
+
+
+def _run(words: list[str]) -> int:
+    parser = _Parser("unlearnbench run", add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("-i", "--info", nargs="?", const="all")
+    parser.add_argument("-p", "--package")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--config-dir", "-cd", action="append", type=Path, default=[])
+    parser.add_argument("--plugin", action="append", type=Path, default=[])
+    parser.add_argument("--hydra-help", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    given = parser.parse_intermixed_args(words)
+    from unlearnbench import plugins, sweep
+    from unlearnbench.compose import compose, expand
+
+    for folder in given.config_dir:
+        if not folder.is_dir():
+            raise UserError(f"--config-dir {folder} is no folder.\nTry: a folder with method/NAME.yaml in it")
+    for file in given.plugin:
+        plugins.trust_file(file)
+    if given.help or given.hydra_help or given.cfg or given.info:
+        plain = [] if given.help or given.hydra_help else given.overrides
+        compose([word for word in plain if "," not in word], given.config_dir)
+        sweep.hydra_main(_hydra_words(given))
+        return DONE
+    _log_to_terminal()
+    first = next(iter(expand(given.overrides, ()))) if given.multirun else tuple(given.overrides)
+    composed = compose(first, given.config_dir, sweep=given.multirun)
+    if composed.sweep:
+        sweep.check_all(composed, given.overrides, given.config_dir)
+        return _show_sweep(*sweep.launch(composed, given.overrides, given.config_dir))
+    return _single(composed)
+
+
+def _single(composed: Composed) -> int:
+    from rich.console import Console
+
+    from unlearnbench.launch import execute
+    from unlearnbench.table import show
+
+    outcome = execute(composed.request)
+    show(outcome.folder, reused=outcome.reused, console=Console())
+    return DONE if outcome.status in ("done", "skipped") else FAILED
+
+
+def _show_sweep(folder: Path, code: int) -> int:
+    board = folder / "report" / "leaderboard.md"
+    if board.exists():
+        print(board.read_text())
+    print(f"jobs: {folder / 'jobs.csv'}\nreport: {folder / 'report' / 'report.html'}")
+    return code
+
+
+def _hydra_words(given: argparse.Namespace) -> list[str]:
+    """Give Hydra's own flags back to it."""
+    words = [*given.overrides]
+    for folder in given.config_dir:
+        words += ["--config-dir", str(folder.resolve())]
+    words += ["--cfg", given.cfg] if given.cfg else []
+    words += ["--info", given.info] if given.info else []
+    words += ["--package", given.package] if given.package else []
+    flags = {"--resolve": given.resolve, "--help": given.help, "--hydra-help": given.hydra_help}
+    return [*words, *(flag for flag, on in flags.items() if on)]
+
+
+def _report(words: list[str]) -> int:
+    parser = _Parser("unlearnbench report", description="Join runs into tables, figures and one HTML page.")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="runs, sweeps or outputs folders")
+    parser.add_argument("--to", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
+    given = parser.parse_args(words)
+    from unlearnbench.report import write
+
+    target = write(given.folders or [Path("outputs")], given.to)
+    print((target / "leaderboard.md").read_text())
+    print(f"report: {target / 'report.html'}")
+    return DONE
+
+
+def _list(words: list[str]) -> int:
+    from unlearnbench.catalogue import TOPICS, entries
+
+    parser = _Parser("unlearnbench list", description="Show what there is to choose from.")
+    parser.add_argument("topic", nargs="?", metavar="TOPIC", help=", ".join(TOPICS))
+    parser.add_argument("--config-dir", action="append", type=Path, default=[])
+    given = parser.parse_args(words)
+    if given.topic is not None and given.topic not in TOPICS:
+        raise UserError(
+            f"{given.topic!r} is no topic.{nearest(given.topic, TOPICS)}\nTry: unlearnbench list, or one of "
+            f"{', '.join(TOPICS)}"
+        )
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for topic in [given.topic] if given.topic else TOPICS:
+        table = Table(title=topic, title_justify="left", box=None, pad_edge=False)
+        for column in ("name", "kind", "what it is", "paper"):
+            table.add_column(column, no_wrap=column == "name")
+        for entry in entries(topic, given.config_dir):
+            table.add_row(entry.name, entry.kind, entry.about, entry.paper)
+        console.print(table)
+        console.print()
+    return DONE
+
+
+def _complete(words: list[str]) -> int:
+    """Hydra's completion, which knows no commands of ours: the word `run` is taken out of what it sees."""
+    line = os.environ.get("COMP_LINE", "")
+    after_run = re.match(r"^(\S+)\s+run\s(.*)$", line, re.DOTALL)
+    if any(word.startswith("query=") for word in words) and not after_run:
+        start = line.rpartition(" ")[2]
+        print(" ".join(command for command in COMMANDS if command.startswith(start)))
+        return DONE
+    if after_run:
+        os.environ["COMP_LINE"] = f"{after_run[1]} {after_run[2]}"
+    from unlearnbench.sweep import hydra_main
+
+    hydra_main(words)
+    return DONE
+
+
+def _log_to_terminal() -> None:
+    log = logging.getLogger("unlearnbench")
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setLevel(logging.INFO)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated

@@ -1,0 +1,217 @@
+"""Hydra at arm's length: what a command line asks for, composed, and refused where it could run code."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from unlearnbench import plugins
+from unlearnbench.config import GROUPS, config_root
+from unlearnbench.errors import UserError, nearest
+
+RESOLVERS = {"now", "hydra", "oc.select", "oc.create", "oc.dict.keys", "oc.dict.values", "oc.deprecated"}
+TARGETS = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+    "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+)
+TARGET_FAMILIES = ("optuna.samplers.",)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run as composed: plain values, the choice made in each group, and the overrides that asked for it."""
+
+    config: dict[str, Any]
+    choices: dict[str, str | None]
+    overrides: tuple[str, ...]
+    in_sweep: bool = False
+
+    @property
+    def outputs(self) -> Path:
+        """The folder everything is written below."""
+        return Path(str(self.config["outputs"]))
+
+    def name(self, group: str) -> str:
+        """The choice made in a group, or an empty string."""
+        return self.choices.get(group) or ""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed command line: a single run, or a sweep with its parameters."""
+
+    request: Request
+    sweep: bool
+    parameters: tuple[str, ...]
+    sweep_dir: Path
+
+
+def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool = False) -> Composed:
+    """Compose overrides (without sweeps over several values) into plain values; raise UserError naming the remedy."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    _refuse_paths(overrides)
+    search = [f"file://{folder.resolve()}" for folder in (*folders, *plugins.config_folders())]
+    extra = [f"hydra.searchpath=[{','.join(search)}]"] if search else []
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_root()), version_base="1.3"):
+            config = hydra_compose("run", [*extra, *overrides], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error, overrides, folders)) from error
+    refuse_code(config)
+    return _plain(config, overrides, sweep)
+
+
+def expand(overrides: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield single-valued override lists that together show every value and every combination of group choices.
+
+    The product is taken over groups only: values of plain keys are each tried once, so that checking a sweep
+    costs far less than running it.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides([*parameters, *overrides])
+    plain = [item.input_line or "" for item in parsed if not item.is_sweep_override()]
+    sweeps = [
+        (item, [f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()])
+        for item in parsed
+        if item.is_sweep_override()
+    ]
+    groups = [values for item, values in sweeps if item.key_or_group in GROUPS]
+    values = [values for item, values in sweeps if item.key_or_group not in GROUPS]
+    first = tuple(column[0] for column in values)
+    for combination in itertools.product(*groups):
+        yield (*plain, *combination, *first)
+    base = tuple(column[0] for column in groups)
+    for place, column in enumerate(values):
+        for value in column[1:]:
+            yield (*plain, *base, *first[:place], value, *first[place + 1 :])
+
+
+def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequence[str]) -> Request:
+    """Turn the configuration that Hydra hands a job of a sweep into a request."""
+    refuse_code(config)
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return Request({str(key): value for key, value in values.items()}, choices, tuple(overrides), in_sweep=True)
+
+
+def refuse_code(config: DictConfig) -> None:
+    """Raise UserError where the configuration names code that is not ours, or reaches outside itself."""
+    for path, node in _leaves(OmegaConf.to_container(config, resolve=False), ""):
+        if isinstance(node, str) and "${" in node:
+            _refuse_resolvers(path, node)
+        under_hydra = path.startswith("hydra.") or path.startswith("hydra_logging.")
+        if not under_hydra:
+            continue
+        last = path.rpartition(".")[2]
+        known = isinstance(node, str) and (node in TARGETS or node.startswith(TARGET_FAMILIES))
+        if last == "_target_" and not known:
+            raise UserError(
+                f"{path}={node} is refused: under hydra. only Hydra's own and known launchers may be named."
+            )
+        logs = isinstance(node, str) and node.startswith(("logging.", "colorlog."))
+        if last == "()" or (last == "class" and "logging" in path and not logs):
+            raise UserError(f"{path}={node} is refused: a configuration may not name code to run.")
+        if isinstance(node, str) and "ext://" in node and not node.startswith("ext://sys.std"):
+            raise UserError(f"{path}={node} is refused: a configuration may not name code to run.")
+
+
+def _refuse_resolvers(path: str, text: str) -> None:
+    for piece in text.split("${")[1:]:
+        name, colon, _ = piece.partition(":")
+        if colon and name.strip().isidentifier() | ("." in name and "}" not in name) and name.strip() not in RESOLVERS:
+            raise UserError(f"{path}={text} is refused: the resolver {name!r} reaches outside the configuration.")
+
+
+def _refuse_paths(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key == "hydra.searchpath":
+            raise UserError(f"{override} is refused: it can import packages.\nTry: --config-dir FOLDER")
+
+
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield every leaf of nested dicts and lists with its dotted path."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            yield from _leaves(child, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from _leaves(child, f"{path}.{number}")
+    else:
+        yield path, node
+
+
+def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Composed:
+    from hydra.types import RunMode
+
+    choices = {group: config.hydra.runtime.choices.get(group) for group in GROUPS}
+    multirun = sweep or config.hydra.mode == RunMode.MULTIRUN
+    parameters = tuple(f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items())
+    try:
+        sweep_dir = Path(str(config.hydra.sweep.dir)) if multirun else Path()
+        ours = [str(key) for key in config if key != "hydra"]
+        values = OmegaConf.to_container(OmegaConf.masked_copy(config, ours), resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the configuration does not resolve: {str(error).splitlines()[0]}") from error
+    assert isinstance(values, dict)
+    request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides))
+    return Composed(request, multirun, parameters, sweep_dir)
+
+
+def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]) -> str:
+    """Turn Hydra's complaint into one that names the nearest choice or key."""
+    from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+
+    message = str(error).splitlines()[0]
+    if isinstance(error, OverrideParseException):
+        return f"{message}\nTry: KEY=VALUE, quoted for the shell where it holds brackets: 'forget.classes=[0]'"
+    if isinstance(error, MissingConfigException):
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        known = choices_of(group, folders)
+        if known:
+            return f"{group}={choice} is no choice of {group}.{nearest(choice, known)}\nIt has: {', '.join(known)}"
+    override = re.match(r"Could not override '([^']+)'", message)
+    if isinstance(error, ConfigCompositionException) and override:
+        section, _, last = override[1].rpartition(".")
+        known = _keys_of(section, overrides, folders)
+        if known and last not in known:
+            groups = [group for group in GROUPS if not section]
+            return f"{override[1]} is no setting.{nearest(last, [*known, *groups])}\nThere are: {', '.join(known)}"
+        if not known and section:
+            return f"{override[1]} is no setting: there is no {section}.{nearest(section, GROUPS)}"
+    return message
+
+
+def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:
+    """Return the names of a group's choices, those of further configuration folders included."""
+    roots = [config_root(), *folders, *plugins.config_folders()]
+    return sorted({file.stem for root in roots for file in (root / group).glob("*.yaml")})
+
+
+def _keys_of(section: str, overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Return the keys under a section, composed from the group choices alone."""
+    groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    try:
+        node: Any = compose(groups, folders).request.config
+    except UserError:
+        return []
+    for part in section.split(".") if section else []:
+        node = node.get(part) if isinstance(node, dict) else None
+    return [str(key) for key in node] if isinstance(node, dict) else []

@@ -1,0 +1,108 @@
+"""From YAML and the command line to typed objects: a configuration file is data, it never runs code."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from unlearnbench.errors import UserError, nearest
+from unlearnbench.plugins import trusted
+
+GROUPS = ("model", "dataset", "forget", "method", "train", "experiment", "scale")
+
+
+def config_root() -> Path:
+    """Return the folder of the shipped configuration: inside an installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    inside = here / "configs"
+    return inside if inside.is_dir() else here.parent / "configs"
+
+
+def build(values: Mapping[str, Any], where: str) -> Any:
+    """Build the object that a group's YAML describes: its class is named by `_target_`, its fields typed.
+
+    Raises UserError, naming the remedy, for a class outside the package and trusted plugins, an unknown
+    key (with the nearest one), a missing key, a wrong type or a value out of range.
+    """
+    target = values.get("_target_")
+    if not isinstance(target, str) or "." not in target:
+        raise UserError(
+            f"{where} has no _target_ that names its class.\nTry: a choice of `unlearnbench list`, as {where}=NAME"
+        )
+    module, _, name = target.rpartition(".")
+    if not trusted(module):
+        raise UserError(
+            f"{where}._target_={target} is refused: a configuration may only name classes of unlearnbench and of "
+            f"plugins you trust.\nTry: --plugin FILE.py for a class of your own"
+        )
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{where}._target_={target} cannot be found: {error}") from error
+    if not dataclasses.is_dataclass(kind):
+        raise UserError(f"{where}._target_={target} is no configuration: it must be a dataclass")
+    return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
+
+
+def typed(kind: Any, values: Mapping[str, Any], where: str) -> Any:
+    """Check values against a dataclass's types and ranges and return the object; raise UserError where they differ."""
+    from pydantic import ValidationError
+
+    _check_keys(kind, values, where)
+    try:
+        return _adapter(kind).validate_json(json.dumps(dict(values), default=str), strict=True)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(problem, where) for problem in error.errors()[:5])) from error
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _check_keys(kind: Any, values: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for a key the dataclass does not have, or lacks, here or in a nested dataclass."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    prefix = f"{where}." if where else ""
+    for key, value in values.items():
+        if key not in fields:
+            known = ", ".join(fields) or "no keys at all"
+            hint = nearest(key, fields)
+            raise UserError(f"{prefix}{key} is no setting of {where or 'a run'}.{hint}\nIt has: {known}")
+        nested = _dataclass_in(get_type_hints(kind)[key])
+        if nested is not None and isinstance(value, Mapping):
+            _check_keys(nested, value, f"{prefix}{key}")
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise UserError(f"{prefix}{name} is missing.\nTry: +{prefix}{name}=VALUE")
+
+
+def _dataclass_in(hint: Any) -> Any:
+    candidates = [hint, *get_args(hint)]
+    return next((kind for kind in candidates if isinstance(kind, type) and dataclasses.is_dataclass(kind)), None)
+
+
+def _explain(problem: Any, where: str) -> str:
+    """Turn one of pydantic's findings into a line that names key, value and what was expected."""
+    path = [where] if where else []
+    for part in problem["loc"]:
+        if isinstance(part, int):
+            path[-1] += f"[{part}]"
+        elif isinstance(part, str) and part.isidentifier() and part not in ("int", "str", "float"):
+            path.append(part)
+    value = problem["input"]
+    expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if problem["type"] == "value_error":
+        return f"{'.'.join(path)}: {expected}"
+    allowed = problem.get("ctx", {}).get("expected", "")
+    known = [word.strip(" '") for word in allowed.replace(" or ", ",").split(",")]
+    hint = nearest(value, known) if isinstance(value, str) and allowed else ""
+    return f"{'.'.join(path)}={json.dumps(value)}: expected {expected}.{hint}"

@@ -1,0 +1,30 @@
+"""The one exception for what a user can mend, the exit codes, and "did you mean"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+
+class UserError(Exception):
+    """A mistake the user can mend: says what was wrong, what was expected, what to type next."""
+
+
+class WrongKind(UserError):
+    """A method or model for another kind of data: an error in a single run, a skipped row in a sweep."""
+
+
+class Diverged(Exception):
+    """A loss that is no longer finite, and the optimiser step at which it happened (from 1)."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the loss stopped being finite at step {step}")
+        self.step = step
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the known name closest to `word`, or an empty string."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,81 @@
+"""What the evaluation sees: one row of scores per example, for every model and split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """A model's outputs on a split, one row per example.
+
+    `logits` (n, c) float32 over the classes or answer options (ragged options are padded with -inf),
+    `label` (n,) int64 the answer the example was or would be trained on, `index` (n,) int64 its
+    position in the data set, `extras` further arrays of n rows by name (text).
+    """
+
+    logits: Floats
+    label: Integers
+    index: Integers
+    extras: Mapping[str, Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @cached_property
+    def log_probabilities(self) -> Floats:
+        """Log-softmax of the logits, (n, c) float64; -inf where an option does not exist."""
+        logits = self.logits.astype(np.float64)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return normalised
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Softmax of the logits, (n, c) float64; 0 where an option does not exist."""
+        return np.exp(self.log_probabilities)
+
+    @cached_property
+    def prediction(self) -> Integers:
+        """The arg-max of the logits, (n,) int64."""
+        best: Integers = self.logits.argmax(axis=1)
+        return best
+
+    @cached_property
+    def loss(self) -> Floats:
+        """Cross-entropy of the label in nats, (n,) float64."""
+        return -self.log_probabilities[np.arange(len(self)), self.label]
+
+    def rows(self, chosen: NDArray[np.bool_] | Integers) -> Scores:
+        """Return the scores of the chosen rows (a boolean mask or positions)."""
+        extras = {name: array[chosen] for name, array in self.extras.items()}
+        return Scores(self.logits[chosen], self.label[chosen], self.index[chosen], extras)
+
+
+BySplit = Mapping[str, Scores]
+"""Scores of one model by split: retain, forget, test; test_retain and test_forget for class-like forget sets."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All that a metric may look at when it judges one model, the `subject`.
+
+    `references` are the retrained models it is compared with, `incompetent` random-weight networks
+    (scored on the forget split alone), `whole_class` says that the forget set is a class or subclass.
+    """
+
+    subject: BySplit
+    original: BySplit
+    references: tuple[BySplit, ...]
+    incompetent: tuple[BySplit, ...]
+    whole_class: bool
+    seed: int = 0

@@ -1,0 +1,168 @@
+"""Forget sets: which training examples must go, as disjoint index arrays over one data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from unlearnbench.errors import UserError, nearest
+from unlearnbench.problem import Data, DataInfo, Index
+from unlearnbench.randomness import stage_seed
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Positions of the examples: training data as retain and forget, and what is held out.
+
+    `test_retain` and `test_forget` divide the test set for class-like forget sets, and are None otherwise.
+    """
+
+    retain: Index
+    forget: Index
+    validation: Index
+    test: Index
+    test_retain: Index | None = None
+    test_forget: Index | None = None
+
+    def scored(self) -> Iterator[tuple[str, Index]]:
+        """Yield the splits that take a forward pass; the parts of test are cut from its scores."""
+        yield from (("retain", self.retain), ("forget", self.forget), ("test", self.test))
+
+    def arrays(self) -> dict[str, Index]:
+        """Return all splits that there are, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+class ForgetSet(Protocol):
+    """A forget set's configuration."""
+
+    @property
+    def whole_class(self) -> bool:
+        """Say whether whole classes or subclasses go, so that the test set divides too."""
+
+    def label(self, info: DataInfo) -> str:
+        """Name the forget set in results, the same for every seed of a run; raise UserError where it is wrong."""
+
+    def split(self, data: Data) -> Splits:
+        """Divide the data; raise UserError for a forget set that is empty or everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random:
+    """A random part of the training data: a fraction of it, or a count of examples."""
+
+    fraction: Annotated[float, Field(gt=0, lt=1)] | None
+    count: Annotated[int, Field(ge=2)] | None
+    seed: int
+
+    whole_class = False
+
+    def label(self, info: DataInfo) -> str:
+        """Return random:<fraction or count>, checked against the size of the data set."""
+        if (self.fraction is None) == (self.count is None):
+            raise UserError(
+                "forget=random takes a fraction or a count, one of the two.\nTry: forget.fraction=0.1, or "
+                "forget.fraction=null forget.count=100"
+            )
+        if self.count is not None and self.count >= info.train:
+            raise UserError(
+                f"forget.count={self.count} forgets everything: the data set has {info.train} training examples, "
+                f"validation included.\nTry: forget.count={max(info.train // 10, 2)}"
+            )
+        if self.fraction is not None and round(self.fraction * info.train) < 2:
+            raise UserError(
+                f"forget.fraction={self.fraction} of {info.train} training examples is an empty forget set.\n"
+                f"Try: forget.fraction=0.1"
+            )
+        return f"random:{self.count or self.fraction}" + (f"@{self.seed}" if self.seed else "")
+
+    def split(self, data: Data) -> Splits:
+        """Draw the forget set by its own seed, whatever the run's seed is."""
+        count = self.count or max(round((self.fraction or 0) * len(data.train)), 2)
+        if count > len(data.train) - 2:
+            raise UserError(
+                f"forget.count={count} forgets everything: {len(data.train)} examples are trained on once the "
+                f"validation part is held out.\nTry: forget.count={max(len(data.train) // 10, 2)}"
+            )
+        generator = np.random.default_rng(stage_seed(self.seed, "forget", "random"))
+        forget = np.sort(generator.permutation(data.train)[:count])
+        return Splits(np.setdiff1d(data.train, forget), forget, data.validation, data.test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByClass:
+    """All training examples of some classes, by number or name."""
+
+    classes: tuple[int | str, ...]
+    seed: int
+
+    whole_class = True
+
+    def label(self, info: DataInfo) -> str:
+        """Return class:<names>."""
+        numbers = numbers_of(self.classes, info.classes, "classes")
+        return "class:" + "+".join(info.classes[number] for number in numbers)
+
+    def split(self, data: Data) -> Splits:
+        """Divide training and test data by label."""
+        return _by_label(data, data.labels, numbers_of(self.classes, data.info.classes, "classes"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subclass:
+    """All training examples of some finer classes, in a data set whose labels are the coarser ones."""
+
+    classes: tuple[int | str, ...]
+    seed: int
+
+    whole_class = True
+
+    def label(self, info: DataInfo) -> str:
+        """Return subclass:<names>; raise UserError where the data set has no finer labels below its own."""
+        if not info.subclasses:
+            raise UserError(
+                "forget=subclass needs a data set whose labels are coarser than its subclasses.\n"
+                "Try: dataset=fashion dataset.labels=superclass (cifar100 too), or forget=class"
+            )
+        numbers = numbers_of(self.classes, info.subclasses, "classes")
+        return "subclass:" + "+".join(info.subclasses[number] for number in numbers)
+
+    def split(self, data: Data) -> Splits:
+        """Divide training and test data by the finer label."""
+        return _by_label(data, data.subclass, numbers_of(self.classes, data.info.subclasses, "classes"))
+
+
+def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> tuple[int, ...]:
+    """Turn names and numbers into sorted numbers; raise UserError for unknown, none, or all of them."""
+    numbers = set()
+    for entry in chosen:
+        if isinstance(entry, int) and 0 <= entry < len(names):
+            numbers.add(entry)
+        elif isinstance(entry, str) and entry in names:
+            numbers.add(names.index(entry))
+        else:
+            shown = ", ".join(names[:20]) + (f" ... ({len(names)} in all)" if len(names) > 20 else "")
+            raise UserError(
+                f"forget.{key} names {entry!r}, which this data set does not have."
+                f"{nearest(str(entry), names)}\nIt has: {shown}; or 0 to {len(names) - 1}.\n"
+                f"Try: 'forget.{key}=[{names[0]}]'"
+            )
+    if not numbers:
+        raise UserError(f"forget.{key} is empty: nothing would be forgotten.\nTry: 'forget.{key}=[{names[0]}]'")
+    if len(numbers) == len(names):
+        raise UserError(f"forget.{key} names every class: nothing would be retained.\nTry: 'forget.{key}=[{names[0]}]'")
+    return tuple(sorted(numbers))
+
+
+def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:
+    def of(positions: Index) -> tuple[Index, Index]:
+        goes = np.isin(labels[positions], numbers)
+        return positions[~goes], positions[goes]
+
+    retain, forget = of(data.train)
+    test_retain, test_forget = of(data.test)
+    return Splits(retain, forget, data.validation, data.test, test_retain, test_forget)

@@ -1,0 +1,68 @@
+"""What a stage's key is made of: configuration, the source that defines it, and files from outside; never paths."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+
+def digest(*parts: object) -> str:
+    """Return the SHA-256 of the parts' canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps([describe(part) for part in parts], sort_keys=True).encode()).hexdigest()
+
+
+def describe(value: object) -> object:
+    """Turn a configuration value into JSON: dataclasses by class and fields, files and arrays by their SHA-256.
+
+    Fields declared with metadata {"key": False} (places, not contents) are left out.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("key", True)}
+        return {"class": type(value).__qualname__, **{name: describe(field) for name, field in named.items()}}
+    if isinstance(value, Mapping):
+        return {str(name): describe(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(entry) for entry in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(json.dumps(describe(entry)) for entry in value)
+    if isinstance(value, Path):
+        return {"sha256": file_digest(value)}
+    if isinstance(value, np.ndarray):
+        return {"sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "shape": value.shape}
+    return value
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def source_of(module: str) -> Path | None:
+    """Return the file that defines a module, without importing it; None where it cannot be found."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin)
+    if not rest:
+        return path
+    below = path.parent.joinpath(*rest)
+    for candidate in (below.with_suffix(".py"), below / "__init__.py"):
+        if candidate.exists():
+            return candidate
+    return None
+
+
+def sources(modules: Iterable[str]) -> dict[str, str]:
+    """Return the digest of each module's source file by the module's name."""
+    found = {module: source_of(module) for module in modules}
+    return {module: file_digest(path) for module, path in found.items() if path is not None}

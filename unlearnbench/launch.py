@@ -1,0 +1,242 @@
+"""One run, from a composed request to a published folder; finished runs are found without importing torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearnbench import plugins
+from unlearnbench.compose import Composed, Request, compose
+from unlearnbench.errors import Diverged, UserError
+from unlearnbench.keys import digest, file_digest, sources
+from unlearnbench.precision import cpu_has_amx
+
+if TYPE_CHECKING:
+    from unlearnbench.assemble import Assembled
+    from unlearnbench.results import Identity
+
+log = logging.getLogger("unlearnbench")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: its status, the reason where it is not done, its folder, and whether it was there."""
+
+    status: str
+    reason: str
+    folder: Path
+    reused: bool
+
+
+def prepare(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Request:
+    """Compose a single run; raise UserError where the overrides ask for a sweep."""
+    composed = compose(overrides, folders)
+    if composed.sweep:
+        raise UserError("this experiment is a sweep: run it from the shell, as `unlearnbench run ...`")
+    return composed.request
+
+
+def single(request: Request) -> Path:
+    """Do a run and return its folder; raise what made it fail."""
+    return execute(request, on_failure=_raise).folder
+
+
+def execute(request: Request, on_failure: Callable[[Exception], None] | None = None) -> Outcome:
+    """Do a run, or find it done. Raises UserError for the user's mistakes; a failure becomes a folder with its status.
+
+    `on_failure` is called with the exception of a failed or diverged run once its folder is written.
+    """
+    known = find(request)
+    if known is not None:
+        return known
+    with torch_explained():
+        from unlearnbench.assemble import assemble
+        from unlearnbench.results import identify
+    assembled = assemble(request)
+    identity = identify(request, assembled, _stage_sources(request))
+    final = request.outputs / "runs" / identity.folder
+    if _finished(final):
+        _remember(request, final)
+        return _outcome(final, reused=True)
+    return _run(request, assembled, identity, final, on_failure)
+
+
+def find(request: Request) -> Outcome | None:
+    """Return the finished run of this very request, if there is one: no torch, no method is imported."""
+    entry = _index_entry(request)
+    if not entry.exists():
+        return None
+    folder = request.outputs / "runs" / json.loads(entry.read_text())["folder"]
+    wants_model = request.config.get("save_model") is True and not (folder / "model").exists()
+    return _outcome(folder, reused=True) if _finished(folder) and not wants_model else None
+
+
+def check(composed: Composed) -> None:
+    """Build and check everything a request names, unless its run is there already; write nothing."""
+    if find(composed.request) is None:
+        with torch_explained():
+            from unlearnbench.assemble import assemble
+        assemble(composed.request)
+
+
+@contextmanager
+def torch_explained() -> Iterator[None]:
+    """Explain an installation in which torch and torchvision do not fit together."""
+    try:
+        yield
+    except (RuntimeError, ImportError, OSError) as error:
+        if "torchvision::nms" in str(error) or "torchvision" in str(error) or "libtorch" in str(error):
+            raise UserError(
+                f"torch and torchvision do not fit together ({str(error).splitlines()[0]}).\n"
+                "A CPU-only torch cannot load the package index's torchvision, which is built for the CUDA torch (that "
+                "one works on a CPU too).\nTry: pip install --force-reinstall torch torchvision, from the same index"
+            ) from error
+        raise
+
+
+def _run(
+    request: Request,
+    assembled: Assembled,
+    identity: Identity,
+    final: Path,
+    on_failure: Callable[[Exception], None] | None,
+) -> Outcome:
+    """Do the run in a temporary folder and publish it under its name, whatever became of it."""
+    from unlearnbench import results
+    from unlearnbench.stages import Skipped
+
+    part = results.new_folder(request.outputs)
+    problem: Exception | None = None
+    facts = results.facts(request, identity)
+    try:
+        results.write_config(part, request)
+        with _logged(part / "run.log"):
+            log.info("%s: seed %d, forgetting %s", identity.folder, identity.seed, identity.forget)
+            try:
+                finding = {"status": "done", "reason": "", **_evaluate(part, request, assembled, identity)}
+            except (Skipped, Diverged) as known:
+                problem, status = known, "skipped" if isinstance(known, Skipped) else "diverged"
+                finding = {"status": status, "reason": str(known)}
+                log.info("%s: %s", status, known)
+            except UserError:
+                raise
+            except Exception as failure:
+                problem = failure
+                finding = {"status": "failed", "reason": f"{type(failure).__name__}: {failure}"}
+                log.error("failed: %s\n%s", failure, traceback.format_exc())
+        results.write_result(part, {**facts, **finding})
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    results.publish(part, final)
+    if problem is None or isinstance(problem, Skipped):
+        _remember(request, final)
+    elif on_failure is not None:
+        on_failure(problem)
+    return _outcome(final, reused=False)
+
+
+def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Identity) -> dict[str, object]:
+    """Run the experiment, write everything but result.json, and return what that adds."""
+    from unlearnbench import results
+    from unlearnbench.cache import Cache
+    from unlearnbench.experiment import run
+    from unlearnbench.metrics import catalogue
+    from unlearnbench.metrics.measure import measure
+    from unlearnbench.plots import run as plots
+
+    experiment = assembled.experiment
+    done = run(experiment, Cache(request.outputs / "cache"))
+    original, retrained, unlearned = done.scores["original"][0], done.scores["retrained"], done.scores["unlearned"][0]
+    rows = measure(
+        original,
+        retrained,
+        unlearned,
+        done.scores["incompetent"],
+        whole_class=experiment.forget.whole_class,
+        seed=experiment.seed,
+        metrics=catalogue(plugins.modules()),
+    )
+    results.write_metrics(part, identity, rows)
+    results.write_scores(part, done)
+    keep = assembled.settings.save_model
+    if keep or (keep is None and not request.in_sweep):
+        results.write_model(part, request, done)
+    outcome = results.outcome(assembled, done)
+    curves = {name: list(curve) for name, curve in outcome["curves"].items() if curve}
+    plots.draw(part, original, retrained, unlearned, done.info.classes, curves)
+    return outcome
+
+
+def _outcome(folder: Path, *, reused: bool) -> Outcome:
+    from unlearnbench.results import read_result
+
+    result = read_result(folder)
+    return Outcome(result["status"], result["reason"], folder, reused)
+
+
+def _finished(folder: Path) -> bool:
+    """Say whether a folder holds a run that need not be repeated; diverged and failed ones are tried again."""
+    try:
+        return json.loads((folder / "result.json").read_text())["status"] in ("done", "skipped")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _index_entry(request: Request) -> Path:
+    """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
+    package = sorted(Path(__file__).parent.rglob("*.py"))
+    code = [file_digest(file) for file in (*package, *plugins.files())]
+    code += sorted(file_digest(file) for folder in plugins.packages() for file in folder.rglob("*.py"))
+    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
+    given = (config.get("model") or {}).get("checkpoint")
+    checkpoint = file_digest(Path(given)) if given and Path(given).is_file() else None
+    machine = [cpu_has_amx(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+    key = digest(config, request.choices, code, checkpoint, machine)
+    return request.outputs / "cache" / "runs" / f"{key}.json"
+
+
+def _remember(request: Request, folder: Path) -> None:
+    entry = _index_entry(request)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    part = entry.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps({"folder": folder.name}))
+    part.replace(entry)
+
+
+def _stage_sources(request: Request) -> dict[str, str]:
+    """Return the digests of the source files that decide a run's results: its parts', and the evaluation's."""
+    parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
+    metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
+    core = ("experiment", "stages", "training", "losses", "problem", "randomness", "evidence", "tasks.image")
+    return sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics])
+
+
+def _is_part(values: object) -> bool:
+    return isinstance(values, dict) and "_target_" in values
+
+
+@contextmanager
+def _logged(file: Path) -> Iterator[None]:
+    """Write the log of the block to a file too."""
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setLevel(logging.DEBUG)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -1,0 +1,1 @@
+"""Unlearning methods: one file and one YAML each; adding one edits nothing else."""

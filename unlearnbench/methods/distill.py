@@ -1,0 +1,50 @@
+"""Competent and incompetent teachers: imitate the original on what stays, a random network on what goes.
+
+Chundawat, Tarun, Mandal, Kankanhalli: Can Bad Teaching Induce Forgetting?, AAAI 2023, eq. 3, arXiv:2205.08096.
+Their code averages KL over examples and classes; ours over examples, as the paper writes it (Adam does not mind).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from unlearnbench.losses import kl_to_teacher, softened
+from unlearnbench.problem import Batch, Problem
+from unlearnbench.training import Count, Optimizer, Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill:
+    """Minimise KL(teacher || student): the teacher is incompetent on forget and the original on retain examples.
+
+    `retain_share` is the part of the retain set that is used, drawn once.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    temperature: Positive
+    retain_share: Annotated[float, Field(gt=0, le=1)]
+    optimizer: Optimizer
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the student after its epochs on the forget set and a share of the retain set."""
+        incompetent = problem.random()
+
+        def loss(batch: Batch) -> Tensor:
+            with torch.no_grad():
+                competent = problem.predict(problem.reference, batch)
+                random = problem.predict(incompetent, batch)
+            goes = problem.is_forget(batch)[competent.example, None]
+            teacher = softened(torch.where(goes, random.logits, competent.logits), self.temperature)
+            return kl_to_teacher(problem.predict(model, batch).logits, teacher, self.temperature)
+
+        index = np.concatenate([problem.forget, problem.sample(problem.retain, self.retain_share)])
+        batches = problem.batches(index, size=self.batch_size, epochs=self.epochs)
+        return problem.optimize(model, loss, batches, self.optimizer)

@@ -1,0 +1,35 @@
+"""Fine-tuning: continue on the retain set and let catastrophic forgetting do the rest.
+
+Warnecke, Pirch, Wressnegger, Rieck: Machine Unlearning of Features and Labels, NDSS 2023, arXiv:2108.11577.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from unlearnbench.losses import cross_entropy
+from unlearnbench.problem import Batch, Problem
+from unlearnbench.training import Count, Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune:
+    """Descend on the retain set's cross-entropy, from the original."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: Optimizer
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model after its epochs on the retain set."""
+
+        def loss(retain: Batch) -> Tensor:
+            return cross_entropy(problem.predict(model, retain))
+
+        batches = problem.batches(problem.retain, size=self.batch_size, epochs=self.epochs)
+        return problem.optimize(model, loss, batches, self.optimizer)

@@ -1,0 +1,36 @@
+"""Gradient ascent: undo the training on the forget set by going uphill on its loss.
+
+Thudi, Deza, Chandrasekaran, Papernot: Unrolling SGD, EuroS&P 2022, arXiv:2109.13398; as in Graves, Nagisetty,
+Ganesh: Amnesiac Machine Learning, AAAI 2021. It knows nothing of the retain set: more steps destroy the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from unlearnbench.losses import cross_entropy
+from unlearnbench.problem import Batch, Problem
+from unlearnbench.training import Count, Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAscent:
+    """Ascend on the forget set's cross-entropy, from the original."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: Optimizer
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model after its epochs uphill on the forget set."""
+
+        def loss(forget: Batch) -> Tensor:
+            return -cross_entropy(problem.predict(model, forget))
+
+        batches = problem.batches(problem.forget, size=self.batch_size, epochs=self.epochs)
+        return problem.optimize(model, loss, batches, self.optimizer)

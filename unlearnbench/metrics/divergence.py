@@ -1,0 +1,163 @@
+"""How far a model's outputs are from a retrained model's, or from an incompetent network's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unlearnbench.evidence import BySplit, Evidence, Floats
+from unlearnbench.metrics import UNBOUNDED, metric
+
+LOWEST_LOG = float(np.log(np.finfo(np.float64).tiny))  # -708.4: what a probability of exactly 0 counts as
+PUBLISHED_CLAMP = float(np.finfo(np.float32).tiny)  # 1.2e-38: below it the published float32 code goes to infinity
+
+
+def finite(log_probabilities: Floats) -> Floats:
+    """Replace log 0 by the log of the smallest normal float64, so that no divergence or loss is infinite."""
+    values: Floats = np.where(np.isneginf(log_probabilities), LOWEST_LOG, log_probabilities)
+    return values
+
+
+def relative_entropy(p: Floats, q: Floats) -> Floats:
+    """KL(p || q) in nats per row, (n,); rows (n, c) are probabilities, q > 0 where p matters, and 0 log 0 is 0."""
+    ratio = np.divide(p, q, out=np.ones_like(p), where=(p > 0) & (q > 0))
+    nats: Floats = (p * np.log(ratio)).sum(axis=1)
+    return nats
+
+
+def kl_nats(log_p: Floats, log_q: Floats) -> Floats:
+    """KL(p || q) in nats per row, (n,), from log-probabilities (n, c); options of probability 0 in p are left out.
+
+    An option that q excludes outright (-inf) though p allows it counts as LOWEST_LOG.
+    """
+    p = np.exp(log_p)
+    terms = p * np.subtract(log_p, finite(log_q), out=np.zeros_like(log_p), where=p > 0)
+    nats: Floats = np.maximum(terms.sum(axis=1), 0.0)
+    return nats
+
+
+def js_bits(p: Floats, q: Floats) -> Floats:
+    """Jensen-Shannon divergence in bits per row, (n,) in [0, 1]; rows (n, c) are probabilities (Lin 1991)."""
+    mixture = (p + q) / 2
+    nats = (relative_entropy(p, mixture) + relative_entropy(q, mixture)) / 2
+    return np.clip(nats / np.log(2), 0.0, 1.0)
+
+
+def js_published(p: Floats, q: Floats) -> float:
+    """Return the divergence of Chundawat et al.'s code: KL from the mixture, in nats, over rows and options.
+
+    `F.kl_div(log p, m)` is m log(m / p), and its default mean divides by the number of options too; padded
+    options (0 in both) are not counted. Probabilities are clamped at 1.2e-38, where theirs is infinite.
+    """
+    exists = (p > 0) | (q > 0)
+    p, q = (np.maximum(side[exists], PUBLISHED_CLAMP) for side in (p, q))
+    mixture = (p + q) / 2
+    return float((mixture * (np.log(mixture) - (np.log(p) + np.log(q)) / 2)).mean())
+
+
+def l2_distance(p: Floats, q: Floats) -> Floats:
+    """Euclidean distance between the rows (n, c) of two arrays of probabilities, (n,) in [0, sqrt 2]."""
+    distance: Floats = np.sqrt(np.square(p - q).sum(axis=1))
+    return distance
+
+
+@metric(
+    "kl_from_retrained",
+    splits=("forget", "retain"),
+    unit="nats",
+    low=0.0,
+    high=UNBOUNDED,
+    ideal=0.0,
+    relative=True,
+    source="Kullback and Leibler 1951; Golatkar, Achille, Soatto 2020, arXiv:1911.04933",
+)
+def kl_from_retrained(evidence: Evidence, split: str) -> float:
+    """Mean KL(retrained || model) of the softmax outputs, in nats.
+
+    At least 0, lower is better, 0 is perfect: the retrained model's outputs. Mean over the references.
+    """
+    model = evidence.subject[split].log_probabilities
+    return _mean([kl_nats(reference[split].log_probabilities, model).mean() for reference in evidence.references])
+
+
+@metric(
+    "js_to_retrained",
+    splits=("forget", "retain"),
+    unit="bits",
+    low=0.0,
+    high=1.0,
+    ideal=0.0,
+    relative=True,
+    source="Lin 1991, Divergence measures based on the Shannon entropy",
+)
+def js_to_retrained(evidence: Evidence, split: str) -> float:
+    """Mean Jensen-Shannon divergence between the softmax outputs of model and retrained, in bits.
+
+    In [0, 1], lower is better, 0 is perfect: the retrained model's outputs. Mean over the references.
+    """
+    model = evidence.subject[split].probabilities
+    return _mean([js_bits(model, reference[split].probabilities).mean() for reference in evidence.references])
+
+
+@metric(
+    "activation_distance",
+    splits=("forget", "retain"),
+    unit="distance",
+    low=0.0,
+    high=1.4142135623730951,
+    ideal=0.0,
+    relative=True,
+    source="Golatkar et al. 2021, arXiv:2012.13431; Chundawat et al. 2023, arXiv:2205.08096",
+)
+def activation_distance(evidence: Evidence, split: str) -> float:
+    """Mean L2 distance between the softmax outputs of model and retrained.
+
+    In [0, sqrt 2], lower is better, 0 is perfect: the retrained model's outputs. Mean over the references.
+    """
+    model = evidence.subject[split].probabilities
+    return _mean([l2_distance(model, reference[split].probabilities).mean() for reference in evidence.references])
+
+
+@metric(
+    "zrf",
+    splits=("forget",),
+    unit="score",
+    low=0.0,
+    high=1.0,
+    source="Chundawat et al. 2023, arXiv:2205.08096, eq. 3, with the true JS divergence in bits",
+)
+def zrf(evidence: Evidence, split: str) -> float:
+    """Zero retrain forgetting: 1 - mean JS divergence (bits) to a random-weight network.
+
+    In [0, 1]; 1 is the output of a network that never learnt anything. Perfect is the retrained model's value,
+    usually below 1. Mean over the incompetent networks.
+    """
+    model = evidence.subject[split].probabilities
+    return _mean([1 - js_bits(model, other[split].probabilities).mean() for other in _incompetent(evidence)])
+
+
+@metric(
+    "zrf_published",
+    splits=("forget",),
+    unit="score",
+    low=-20.5,
+    high=1.0,
+    source="Chundawat et al. 2023, github.com/vikram2000b/bad-teaching-unlearning, metrics.py",
+)
+def zrf_published(evidence: Evidence, split: str) -> float:
+    """ZRF as its authors' code computes it, to compare with published tables only.
+
+    At most 1, unbounded below in theirs; probabilities are clamped at 1.2e-38, so at least -20.5 (two options).
+    Perfect is the retrained model's value. See `js_published`. Mean over the incompetent networks.
+    """
+    model = evidence.subject[split].probabilities
+    return _mean([1 - js_published(model, other[split].probabilities) for other in _incompetent(evidence)])
+
+
+def _incompetent(evidence: Evidence) -> tuple[BySplit, ...]:
+    if not evidence.incompetent:
+        raise ValueError("zrf needs the scores of at least one incompetent network on the forget split")
+    return evidence.incompetent
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,32 @@
+"""A 0/1 mask over a layer's units: part of the model, saved with its weights, restored when they are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+NAME = "unit_mask"
+
+
+def _apply(module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    return output * module.get_buffer(NAME)
+
+
+def attach(model: nn.Module, layer: str, mask: Tensor) -> None:
+    """Multiply what the named submodule puts out by `mask`, broadcast over the batch, from now on."""
+    module = model.get_submodule(layer)
+    if hasattr(module, NAME):
+        module.get_buffer(NAME).mul_(mask)
+        return
+    module.register_buffer(NAME, mask)
+    module.register_forward_hook(_apply)
+
+
+def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Attach the masks that a state dict holds, so that it fits the model."""
+    for name, tensor in state.items():
+        layer, _, last = name.rpartition(".")
+        if last == NAME:
+            attach(model, layer, tensor.clone().to(next(model.parameters()).device))

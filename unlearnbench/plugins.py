@@ -1,0 +1,72 @@
+"""Code of others: packages with an entry point, and files that the person at the command line names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from unlearnbench.errors import UserError
+
+GROUP = "unlearnbench.plugins"
+FILES = "UNLEARNBENCH_PLUGIN_FILES"
+"""Environment variable with the files of --plugin, so that a launcher's worker processes trust them too."""
+
+
+def trust_file(path: Path) -> str:
+    """Trust a Python file named on the command line as a module of its own name, without running it yet."""
+    if not path.is_file() or path.suffix != ".py":
+        raise UserError(f"--plugin {path} is no Python file.\nTry: --plugin FOLDER/my_method.py")
+    name, known = path.stem, files()
+    if path.resolve() not in known:
+        if not name.isidentifier() or importlib.util.find_spec(name) is not None:
+            raise UserError(f"--plugin {path}: a module named {name!r} exists already.\nTry: another file name")
+        os.environ[FILES] = os.pathsep.join(str(file) for file in (*known, path.resolve()))
+    return name
+
+
+def files() -> tuple[Path, ...]:
+    """Return the plugin files of the command line."""
+    return tuple(Path(file) for file in os.environ.get(FILES, "").split(os.pathsep) if file)
+
+
+def trusted(module: str) -> bool:
+    """Say whether a configuration may name classes of this module."""
+    return module.split(".")[0] in {"unlearnbench", *_file_modules(), *_packages()}
+
+
+def modules() -> list[ModuleType]:
+    """Import and return the modules of all plugins: those of entry points, then files."""
+    names = [entry.module for entry in entry_points(group=GROUP)]
+    return [importlib.import_module(name) for name in [*names, *_file_modules()]]
+
+
+def packages() -> list[Path]:
+    """Return the folders of the packages that have an entry point."""
+    found = []
+    for package in sorted(_packages()):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            found.append(Path(spec.origin).parent)
+    return found
+
+
+def config_folders() -> list[Path]:
+    """Return the `configs` folders that plugin packages ship beside their modules."""
+    return [folder / "configs" for folder in packages() if (folder / "configs").is_dir()]
+
+
+def _packages() -> set[str]:
+    return {entry.module.split(".")[0] for entry in entry_points(group=GROUP)}
+
+
+def _file_modules() -> list[str]:
+    """Name the modules of the plugin files, and make them importable."""
+    for file in files():
+        if str(file.parent) not in sys.path:
+            sys.path.append(str(file.parent))
+    return [file.stem for file in files()]

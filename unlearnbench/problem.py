@@ -1,0 +1,270 @@
+"""What the pieces of an experiment say to each other: data, batches, predictions, tasks and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearnbench.evidence import Scores
+from unlearnbench.randomness import seeded, stage_seed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from unlearnbench.progress import Progress
+    from unlearnbench.training import Batches, Optimizer, Recipe, Record
+
+Kind = Literal["image", "text"]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """What is known of a data set before it is loaded.
+
+    `classes` are the names of the labels a model is trained on; `subclasses` the finer names below
+    them, and `parents` the class of each subclass, where the data set has both; `train` counts the
+    examples before a validation part is held out; `shape` is (channels, height, width) of what a
+    model is given (after resizing).
+    """
+
+    kind: Kind
+    classes: tuple[str, ...]
+    train: int
+    test: int
+    shape: tuple[int, int, int]
+    subclasses: tuple[str, ...] = ()
+    parents: tuple[int, ...] = ()
+
+
+class Data(Protocol):
+    """A loaded data set: training, validation and test examples in one address space of positions.
+
+    `labels` (n,) int64 are trained on, `subclass` (n,) int64 are the finer labels (equal to `labels` where
+    there are none); `train`, `validation` and `test` are disjoint, sorted positions.
+    """
+
+    info: DataInfo
+    labels: Index
+    subclass: Index
+    train: Index
+    validation: Index
+    test: Index
+
+    def fingerprint(self, index: Index) -> str:
+        """Return a digest of the content of the examples at these positions: what keys are made of."""
+
+
+class Dataset(Protocol):
+    """A data set's configuration. `name` is its group choice's name in the YAML."""
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without reading it."""
+
+    def check(self) -> None:
+        """Raise UserError where the data cannot be had or is damaged; may read files' digests."""
+
+    def load(self) -> Data:
+        """Read the data set; memory and time are proportional to the limits asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Examples as a model takes them, on the device.
+
+    `inputs` (n, ...): images are (n, c, h, w) float32, augmented and normalised; `labels` (n,) int64;
+    `index` (n,) int64 are the examples' positions in the data set.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Return the examples start to stop, without a copy."""
+        part = slice(start, stop)
+        return Batch(self.inputs[part], self.labels[part], self.index[part])
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Rows of `logits` (m, c) float32 with their `labels` (m,) int64; one row an image, or one a supervised token.
+
+    `example` (m,) int64 maps a row to its example in the batch.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    example: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Names of a model's submodules: the classifier, the blocks from input to output, the layer that masking masks."""
+
+    head: str
+    blocks: tuple[str, ...]
+    mask_layer: str
+
+
+class ModelSpec(Protocol):
+    """A model's configuration."""
+
+    kinds: ClassVar[frozenset[str]]
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """A file with trained weights that become the original, or None."""
+
+    def build(self, info: DataInfo) -> nn.Module:
+        """Return the model with random weights drawn from torch's global generator."""
+
+    def parts(self) -> Parts:
+        """Name the model's parts."""
+
+
+class Method(Protocol):
+    """An unlearning method: its hyper-parameters, and a call that does it.
+
+    A method that cannot run on every problem also has `check(problem) -> str | None`, which says why not.
+    """
+
+    kinds: ClassVar[frozenset[str]]
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the unlearned model; `model` is the method's own copy of the original."""
+
+
+class Task(Protocol):
+    """The only place where images and text differ; it is bound to a data set, a device and a precision."""
+
+    def settings(self) -> tuple[object, ...]:
+        """Return what of the data set's configuration can change a result, beside the examples: part of every key."""
+
+    def batch(self, index: Index, generator: torch.Generator | None) -> Batch:
+        """Return the examples at these positions; augmented where a generator is given."""
+
+    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
+        """Run the model as training does, under the run's precision."""
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """Return the batch as floats that a gradient can reach: images, or token embeddings."""
+
+    def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
+        """Return what the named submodule puts out for the batch, (n, ...) float32."""
+
+    def score(self, model: nn.Module, index: Index) -> Scores:
+        """Evaluate the model on the examples at these positions, in order, without augmentation."""
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Move the model to the device and into the memory layout of the run's precision."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """All that a method may see: no test data, no retrained model.
+
+    `retain`, `forget` and `validation` are positions in the data set; `reference` is the frozen original.
+    """
+
+    task: Task
+    info: DataInfo
+    retain: Index
+    forget: Index
+    validation: Index
+    reference: nn.Module
+    spec: ModelSpec
+    recipe: Recipe
+    seed: int
+    record: Record
+    progress: Progress
+
+    @property
+    def parts(self) -> Parts:
+        """The names of the model's head, blocks and mask layer."""
+        return self.spec.parts()
+
+    def start(self) -> nn.Module:
+        """Return a model as it stood before training: with random weights where nothing was pretrained."""
+        with seeded(self.seed, "start"):
+            return self.task.prepare(self.spec.build(self.info))
+
+    def random(self, number: int = 0) -> nn.Module:
+        """Return a frozen network with random weights, an incompetent teacher; each number gives another one."""
+        with seeded(self.seed, "random", number):
+            return self.task.prepare(self.spec.build(self.info)).eval().requires_grad_(False)
+
+    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
+        """Run the model on a batch under the run's precision."""
+        return self.task.predict(model, batch)
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """Return the batch as floats that a gradient can reach."""
+        return self.task.inputs(batch)
+
+    def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
+        """Return what the named submodule puts out for the batch, (n, ...) float32."""
+        return self.task.hidden(model, batch, layer)
+
+    def is_forget(self, batch: Batch) -> Tensor:
+        """Say which of the batch's examples are to be forgotten, (n,) bool."""
+        import torch
+
+        return torch.isin(batch.index, torch.from_numpy(self.forget).to(batch.index.device))
+
+    def batches(self, *indexes: Index, size: int, epochs: int) -> Batches:
+        """Return shuffled, augmented batches: one batch per index at each step; the first index sets the epoch."""
+        from unlearnbench.training import Batches
+
+        return Batches(self.task, indexes, size, epochs, stage_seed(self.seed, "method"))
+
+    def plain(self, index: Index, size: int) -> Iterator[Batch]:
+        """Yield the examples at these positions once, in order, without augmentation."""
+        for start in range(0, len(index), size):
+            yield self.task.batch(index[start : start + size], None)
+
+    def sample(self, index: Index, share: float) -> Index:
+        """Draw a share of the positions, at least two and at most all, sorted."""
+        count = min(max(round(share * len(index)), 2), len(index))
+        generator = np.random.default_rng(stage_seed(self.seed, "sample"))
+        return np.sort(generator.permutation(index)[:count])
+
+    def optimize(
+        self, model: nn.Module, loss: Callable[..., Tensor], batches: Batches, optimizer: Optimizer
+    ) -> nn.Module:
+        """Take all steps of the batches down `loss(*batches)`; raise Diverged where it is not finite."""
+        from unlearnbench.training import train
+
+        return train(
+            model,
+            loss,
+            batches,
+            optimizer,
+            record=self.record,
+            progress=self.progress,
+            validation=self.validation if optimizer.schedule == "plateau" else None,
+        )
+
+    def fit(self, model: nn.Module, index: Index) -> nn.Module:
+        """Train the model on the examples at `index` by the recipe of the original."""
+        from unlearnbench.training import fit
+
+        return fit(
+            model,
+            self.task,
+            index,
+            self.validation,
+            self.recipe,
+            seed=self.seed,
+            record=self.record,
+            progress=self.progress,
+        )

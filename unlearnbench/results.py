@@ -1,0 +1,222 @@
+"""What a run leaves behind: its folder, file by file, published in one rename."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from unlearnbench.cache import Artefact, write_artefact
+from unlearnbench.compose import Request
+from unlearnbench.errors import UserError
+from unlearnbench.keys import digest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unlearnbench.assemble import Assembled
+    from unlearnbench.experiment import Run
+    from unlearnbench.metrics.measure import Row
+
+COLUMNS = ("run_id", "experiment", "dataset", "forget", "model", "method", "seed", "role", "split", "metric", "value")
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "hydra-core")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A run's key and names: what its rows and its folder are called."""
+
+    run_id: str
+    experiment: str
+    dataset: str
+    forget: str
+    model: str
+    method: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """The folder's name below outputs/runs."""
+        return f"{self.method}_{self.model}_{self.dataset}_{self.run_id}"
+
+
+def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) -> Identity:
+    """Name a run by what decides its result: the typed experiment and the source of its stages."""
+    key = digest(assembled.experiment, request.name("experiment"), request.name("method"), dict(source))
+    return Identity(
+        run_id=key[:8],
+        experiment=request.name("experiment"),
+        dataset=request.name("dataset"),
+        forget=assembled.forget,
+        model=request.name("model"),
+        method=request.name("method"),
+        seed=assembled.experiment.seed,
+    )
+
+
+def new_folder(outputs: Path) -> Path:
+    """Make the temporary folder that a run writes into until it is published."""
+    folder = outputs / "runs" / f".part-{os.getpid()}-{uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def publish(part: Path, final: Path) -> Path:
+    """Give a finished folder its name; an older one of that name (a failed try) makes way."""
+    old = final.with_name(f".old-{uuid4().hex}")
+    with suppress(FileNotFoundError):
+        final.rename(old)
+    part.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def write_config(folder: Path, request: Request) -> None:
+    """Write the resolved configuration as YAML."""
+    from omegaconf import OmegaConf
+
+    chosen = {group: name for group, name in request.choices.items() if name}
+    header = "".join(f"# {group}={name}\n" for group, name in chosen.items())
+    (folder / "config.yaml").write_text(header + OmegaConf.to_yaml(OmegaConf.create(request.config)))
+
+
+def write_metrics(folder: Path, identity: Identity, rows: Sequence[Row]) -> None:
+    """Write metrics.csv: deterministic columns only, values to the last digit."""
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        names = vars(identity)
+        for row in rows:
+            writer.writerow([*names.values(), row.role, row.split, row.metric, repr(row.value)])
+
+
+def write_scores(folder: Path, run: Run) -> None:
+    """Write splits.npz and scores/<role>_<split>.npz; several retrained references carry their number."""
+    import numpy as np
+
+    np.savez_compressed(folder / "splits.npz", allow_pickle=False, **run.splits.arrays())
+    target = folder / "scores"
+    target.mkdir()
+    for role in ("original", "retrained", "unlearned"):
+        for number, by_split in enumerate(run.scores[role]):
+            name = f"{role}_{number}" if len(run.scores[role]) > 1 else role
+            for split, scores in by_split.items():
+                arrays = {"logits": scores.logits, "label": scores.label, "index": scores.index}
+                np.savez(target / f"{name}_{split}.npz", allow_pickle=False, **arrays, **scores.extras)
+
+
+def write_model(folder: Path, request: Request, run: Run) -> None:
+    """Write the unlearned weights, and what is needed to build the model again."""
+    assert run.unlearned.stage is not None
+    info = {"classes": run.info.classes, "shape": run.info.shape, "kind": run.info.kind}
+    facts = {"model": request.config["model"], "data": info}
+    write_artefact(folder / "model", Artefact(run.unlearned.stage.artefact.tensors, facts))
+    (folder / "model" / "tensors.safetensors").rename(folder / "model" / "model.safetensors")
+    (folder / "model" / "facts.json").rename(folder / "model" / "config.json")
+    (folder / "model" / "sums.json").unlink()
+
+
+def load_model(folder: Path) -> nn.Module:
+    """Return the unlearned model of a run folder, in evaluation mode on the CPU."""
+    from safetensors.torch import load_file
+
+    from unlearnbench.config import build
+    from unlearnbench.models import masks
+    from unlearnbench.problem import DataInfo
+
+    if not (folder / "model" / "model.safetensors").exists():
+        raise UserError(f"{folder} holds no model.\nTry: the run again with save_model=true")
+    facts = json.loads((folder / "model" / "config.json").read_text())
+    data = facts["data"]
+    info = DataInfo(kind=data["kind"], classes=tuple(data["classes"]), train=0, test=0, shape=tuple(data["shape"]))
+    model: nn.Module = build({**facts["model"], "checkpoint": None}, "model").build(info)
+    state = load_file(folder / "model" / "model.safetensors")
+    masks.restore(model, state)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def facts(request: Request, identity: Identity) -> dict[str, Any]:
+    """Return the part of result.json that every run has, whatever becomes of it."""
+    return {
+        **vars(identity),
+        "overrides": list(request.overrides),
+        "command": shlex.join(["unlearnbench", *sys.argv[1:]]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "git_revision": _git_revision(),
+    }
+
+
+def outcome(assembled: Assembled, run: Run) -> dict[str, Any]:
+    """Return the part of result.json that a finished run adds."""
+    import torch
+
+    trained = {"original": run.original, "unlearned": run.unlearned}
+    trained |= {f"retrained_{number}": model for number, model in enumerate(run.retrained)}
+    stages = {name: model.stage for name, model in trained.items() if model.stage is not None}
+    retraining = [stage.seconds for name, stage in stages.items() if name.startswith("retrained")]
+    of = {name: stage.artefact.facts for name, stage in stages.items()}
+    before, after = stages["original"].artefact.tensors, stages["unlearned"].artefact.tensors
+    same = before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    precision = assembled.experiment.precision
+    return {
+        "weights_changed": not same,
+        "device": torch.cuda.get_device_name() if precision.device.startswith("cuda") else precision.device,
+        "threads": torch.get_num_threads(),
+        "precision": "bf16" if precision.bf16 else "fp32",
+        "seconds": {name: stage.seconds for name, stage in stages.items()},
+        "peak_mib": {name: facts["peak_mib"] for name, facts in of.items()},
+        "examples_seen": {name: facts["examples"] for name, facts in of.items()},
+        "reused": {name: stage.reused for name, stage in stages.items()},
+        "cost_ratio": stages["unlearned"].seconds * len(retraining) / sum(retraining),
+        "stage_keys": {name: stage.key for name, stage in stages.items()},
+        "references": len(run.retrained),
+        "classes": list(run.info.classes),
+        "curves": {name: facts["curve"] for name, facts in of.items()},
+    }
+
+
+def write_result(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write result.json."""
+    (folder / "result.json").write_text(json.dumps(dict(values), indent=1) + "\n")
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Read a run folder's result.json."""
+    values: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return values
+
+
+def _versions() -> dict[str, str]:
+    from unlearnbench import __version__
+
+    found = {"unlearnbench": __version__, "python": sys.version.split()[0]}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _git_revision() -> str | None:
+    """Return the revision of the checkout the package runs from, with a + for uncommitted changes; None elsewhere."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False).stdout
+
+    return (git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain").strip() else "")) or None

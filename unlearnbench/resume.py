@@ -1,0 +1,92 @@
+"""A training's state between two epochs, kept now and then, so that an interruption costs little."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlearnbench.cache import Artefact, read_artefact, write_artefact
+from unlearnbench.training import Record, Stepper
+
+log = logging.getLogger("unlearnbench")
+
+EVERY_SECONDS = 60.0
+
+
+class Resumable:
+    """Keeps one training's latest state in a folder, at most every `EVERY_SECONDS`."""
+
+    def __init__(self, folder: Path, every_seconds: float = EVERY_SECONDS) -> None:
+        self.folder = folder
+        self.every_seconds = every_seconds
+        self.last = time.monotonic()
+
+    def save(self, stepper: Stepper, record: Record, epoch: int) -> None:
+        """Keep the state after `epoch` epochs, where the last one kept is old enough."""
+        if time.monotonic() - self.last < self.every_seconds:
+            return
+        tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in stepper.model.state_dict().items()}
+        optimizer = stepper.optimizer.state_dict()
+        for number, state in optimizer["state"].items():
+            tensors |= {
+                f"optimizer.{number}.{name}": torch.as_tensor(value)
+                for name, value in state.items()
+                if value is not None
+            }
+        facts = {
+            "epoch": epoch,
+            "curve": record.curve,
+            "examples": record.examples,
+            "groups": [{**group, "params": group["params"]} for group in optimizer["param_groups"]],
+            "scheduler": _plain(stepper.scheduler.state_dict()) if stepper.scheduler else None,
+        }
+        fresh = self.folder.with_name(self.folder.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        write_artefact(fresh, Artefact(tensors, facts))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        fresh.rename(self.folder)
+        self.last = time.monotonic()
+
+    def resume(self, stepper: Stepper, record: Record) -> int:
+        """Restore the kept state where there is a sound one; return the number of epochs that are done."""
+        if not self.folder.exists():
+            return 0
+        try:
+            kept = read_artefact(self.folder)
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("the state of an interrupted training is damaged (%s); starting it again", error)
+            return 0
+        stepper.model.load_state_dict(_under("model.", kept.tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimizer.", kept.tensors).items():
+            number, _, key = name.partition(".")
+            state.setdefault(int(number), {})[key] = value
+        stepper.optimizer.load_state_dict({"state": state, "param_groups": kept.facts["groups"]})
+        if stepper.scheduler:
+            stepper.scheduler.load_state_dict({**stepper.scheduler.state_dict(), **kept.facts["scheduler"]})
+        record.curve[:] = kept.facts["curve"]
+        record.examples = kept.facts["examples"]
+        log.info("resuming after epoch %d", kept.facts["epoch"])
+        return int(kept.facts["epoch"])
+
+
+def _under(prefix: str, tensors: Any) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Keep what JSON can hold of a scheduler's state; the rest is the same in a new scheduler."""
+    kept = {}
+    for name, value in state.items():
+        try:
+            kept[name] = json.loads(json.dumps(value))
+        except TypeError:
+            continue
+    return kept

@@ -1,0 +1,121 @@
+"""Sweeps: Hydra's launchers do the jobs; every job is a row, and at the end there is a report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from unlearnbench import plugins
+from unlearnbench.compose import Composed, compose, expand, from_job
+from unlearnbench.config import GROUPS, config_root
+from unlearnbench.errors import DONE, FAILED, UserError, WrongKind
+from unlearnbench.launch import check, execute
+
+log = logging.getLogger("unlearnbench")
+
+JOBS = ".jobs"
+COLUMNS = ("job", "overrides", "status", "run_folder")
+
+
+def check_all(composed: Composed, overrides: Sequence[str], folders: Sequence[Path]) -> None:
+    """Compose and check the choices and values of a sweep before its first job; raise UserError for a mistake.
+
+    A method that is made for another kind of data is no mistake here: its job becomes a skipped row.
+    """
+    runnable = 0
+    for one in expand(overrides, composed.parameters):
+        try:
+            check(compose(["hydra.mode=RUN", *one], folders))
+            runnable += 1
+        except WrongKind as error:
+            log.info("will be skipped (%s): %s", " ".join(one), str(error).splitlines()[0])
+    if not runnable:
+        raise UserError("no job of this sweep can run: every method is made for another kind of data.")
+
+
+def launch(composed: Composed, overrides: Sequence[str], folders: Sequence[Path]) -> tuple[Path, int]:
+    """Hand the sweep to Hydra, write jobs.csv and the report; return the sweep's folder and the exit code."""
+    search = [f"file://{folder.resolve()}" for folder in (*folders, *plugins.config_folders())]
+    words = [*overrides, f"hydra.sweep.dir={composed.sweep_dir}"]
+    words += [f"hydra.searchpath=[{','.join(search)}]"] if search else []
+    hydra_main(["--multirun", *words])
+    rows = _collect(composed.sweep_dir)
+    failed = [row for row in rows if row["status"] in ("failed", "diverged")]
+    folders_done = [Path(row["run_folder"]) for row in rows if row["run_folder"]]
+    if folders_done:
+        from unlearnbench.report import write
+
+        write(folders_done, composed.sweep_dir / "report")
+    return composed.sweep_dir, FAILED if failed or not rows else DONE
+
+
+def hydra_main(words: Sequence[str]) -> None:
+    """Give the words to Hydra as its own command line."""
+    import hydra
+
+    before = sys.argv
+    sys.argv = [before[0], *words]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_root()), config_name="run")(job)()
+    finally:
+        sys.argv = before
+
+
+def job(config: DictConfig) -> float:
+    """One job of a sweep: never raises but for an interruption; returns the objective, NaN where there is none.
+
+    The objective is the mean over retain, forget and test of |gap of accuracy|: lower is better.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra_config = HydraConfig.get()
+    choices = {group: hydra_config.runtime.choices.get(group) for group in GROUPS}
+    words = list(hydra_config.overrides.task)
+    row: dict[str, Any] = {"job": hydra_config.job.num, "overrides": " ".join(words), "run_folder": ""}
+    value = math.nan
+    log.info("job %s: %s", row["job"], row["overrides"])
+    try:
+        outcome = execute(from_job(config, choices, words))
+        row |= {"status": outcome.status, "run_folder": str(outcome.folder.resolve()), "reason": outcome.reason}
+        value = _objective(outcome.folder) if outcome.status == "done" else math.nan
+    except UserError as error:
+        status = "skipped" if isinstance(error, WrongKind) else "failed"
+        row |= {"status": status, "reason": str(error)}
+    except Exception as error:
+        log.error("%s", traceback.format_exc())
+        row |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+    log.info("job %s: %s %s", row["job"], row["status"], row["reason"])
+    folder = Path(hydra_config.sweep.dir) / JOBS
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{row['job']}.json").write_text(json.dumps(row))
+    return value
+
+
+def _objective(folder: Path) -> float:
+    with (folder / "metrics.csv").open(newline="") as file:
+        gaps = [abs(float(row["value"])) for row in csv.DictReader(file) if _counts(row)]
+    return sum(gaps) / len(gaps)
+
+
+def _counts(row: dict[str, str]) -> bool:
+    return row["metric"] == "gap_accuracy" and row["split"] in ("retain", "forget", "test")
+
+
+def _collect(folder: Path) -> list[dict[str, Any]]:
+    """Write jobs.csv from the jobs' own notes, in order, and return its rows."""
+    rows = [json.loads(file.read_text()) for file in (folder / JOBS).glob("*.json")]
+    rows.sort(key=lambda row: int(row["job"]))
+    with (folder / "jobs.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, (*COLUMNS, "reason"), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows

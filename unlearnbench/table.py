@@ -1,0 +1,62 @@
+"""What a run prints when it is done: the three roles on each split, the gap to retrained, the price."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from unlearnbench.results import read_result
+
+ROLES = ("original", "retrained", "unlearned")
+SPLITS = ("retain", "forget", "test", "test_retain", "test_forget")
+EXTRA = (("js_to_retrained", "forget"), ("zrf", "forget"), ("mia_confidence", "forget"))
+
+
+def show(folder: Path, *, reused: bool, console: Console) -> None:
+    """Print a run folder's table, cost and place."""
+    result = read_result(folder)
+    if result["status"] != "done":
+        console.print(f"{result['status']}: {result['reason']}", markup=False)
+    else:
+        values = _values(folder)
+        console.print(_table(result, values))
+        console.print(_cost(result), markup=False, soft_wrap=True)
+    note = " (done before, shown again)" if reused else ""
+    console.print(f"files: {folder}{note}", markup=False, soft_wrap=True)
+
+
+def _values(folder: Path) -> dict[tuple[str, str, str], float]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return {(row["role"], row["split"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
+
+
+def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) -> Table:
+    title = f"{result['method']} on {result['model']}, {result['dataset']}, forgetting {result['forget']}"
+    table = Table(title=f"{title}, seed {result['seed']}", title_justify="left")
+    table.add_column("")
+    for column in (*ROLES, "gap"):
+        table.add_column(column, justify="right")
+    rows = [("accuracy", split) for split in SPLITS if ("original", split, "accuracy") in values]
+    for metric, split in (*rows, *EXTRA):
+        cells = [_cell(values.get((role, split, metric))) for role in ROLES]
+        gap = values.get(("unlearned", split, f"gap_{metric}"))
+        table.add_row(f"{metric} {split}", *cells, f"{gap:+.4f}" if gap is not None else "")
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _cost(result: dict[str, Any]) -> str:
+    seconds = result["seconds"]
+    retrained = [value for name, value in seconds.items() if name.startswith("retrained")]
+    return (
+        f"seconds: original {seconds['original']:.1f}, retrained {sum(retrained) / len(retrained):.1f}, "
+        f"unlearned {seconds['unlearned']:.1f} ({result['cost_ratio']:.3f} of retraining) on {result['device']}, "
+        f"{result['threads']} threads, {result['precision']}"
+    )

@@ -1,0 +1,140 @@
+"""Images: uint8 tensors that live on the device, augmented, resized and normalised there a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unlearnbench.data.images import ImageData, ImageSettings
+from unlearnbench.evidence import Scores
+from unlearnbench.precision import Precision
+from unlearnbench.problem import Batch, Index, Predictions
+
+
+class ImageTask:
+    """Classification of one image per example, bound to a loaded data set.
+
+    `dataset` says how to normalise (per channel, pixels in [0, 1]), resize and augment; `head` names the model's
+    classifier, which scoring keeps in float32; `score_batch` is the number of images of one forward pass there.
+    """
+
+    def __init__(
+        self, data: ImageData, dataset: ImageSettings, precision: Precision, head: str, score_batch: int
+    ) -> None:
+        self.data, self.dataset, self.precision, self.head, self.score_batch = (
+            data,
+            dataset,
+            precision,
+            head,
+            score_batch,
+        )
+        self.device = torch.device(precision.device)
+        self.images = data.images.to(self.device)
+        self.labels = torch.from_numpy(data.labels).to(self.device)
+        mean, std = _channels(dataset.mean), _channels(dataset.std)
+        self._scale, self._shift = (1 / (255 * std)).to(self.device), (mean / std).to(self.device)
+
+    def settings(self) -> tuple[object, ...]:
+        """Return what of the data set's configuration can change a result, beside the examples themselves."""
+        dataset = self.dataset
+        return (dataset.mean, dataset.std, dataset.size, dataset.augment)
+
+    def batch(self, index: Index, generator: torch.Generator | None) -> Batch:
+        """Return the images at these positions as floats, (n, c, h, w); augmented where a generator is given."""
+        where = torch.from_numpy(index).to(self.device)
+        images = self.images[where] if generator is None else self._augmented(where, generator)
+        layout = torch.channels_last if self.precision.bf16 else torch.contiguous_format
+        floats = images.to(dtype=torch.float32, memory_format=layout)
+        if self.dataset.size is not None and self.dataset.size != floats.shape[-1]:
+            side = (self.dataset.size, self.dataset.size)
+            floats = functional.interpolate(floats, side, mode="bilinear", antialias=True, align_corners=False)
+        return Batch(floats.mul_(self._scale).sub_(self._shift), self.labels[where], where)
+
+    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
+        """Run the model under the run's precision; logits (n, c) float32."""
+        with self._autocast():
+            logits = model(batch.inputs)
+        return Predictions(logits.float(), batch.labels, torch.arange(len(batch), device=self.device))
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """Return the images as a tensor that a gradient can reach, (n, c, h, w) float32."""
+        return batch.inputs
+
+    def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
+        """Return what the named submodule puts out for the batch, (n, ...) float32."""
+        seen: list[Tensor] = []
+        handle = model.get_submodule(layer).register_forward_hook(lambda _module, _inputs, out: seen.append(out))
+        try:
+            self.predict(model, batch)
+        finally:
+            handle.remove()
+        out: Tensor = seen[0].float()
+        return out
+
+    def score(self, model: nn.Module, index: Index) -> Scores:
+        """Evaluate the model on the images at these positions, in order, without augmentation."""
+        was_training = model.training
+        model.eval()
+        with torch.inference_mode(), self._exact_head(model):
+            parts = [
+                self.predict(model, self.batch(index[start : start + self.score_batch], None)).logits
+                for start in range(0, len(index), self.score_batch)
+            ]
+        model.train(was_training)
+        logits = torch.cat(parts).cpu().numpy()
+        return Scores(logits, self.data.labels[index], np.asarray(index, dtype=np.int64))
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Move the model to the device, channels last where the run is in bf16."""
+        layout = torch.channels_last if self.precision.bf16 else torch.contiguous_format
+        moved: nn.Module = model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
+        return moved
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16)
+
+    def _augmented(self, where: Tensor, generator: torch.Generator) -> Tensor:
+        """Gather randomly shifted and mirrored images in one indexing operation, (n, c, h, w) uint8."""
+        count, pad = len(where), self.dataset.augment.crop
+        images = self.images[where]
+        height, width = images.shape[-2:]
+        if not pad and not self.dataset.augment.flip:
+            return images
+        rows, columns = torch.arange(height).expand(count, -1), torch.arange(width).expand(count, -1)
+        if self.dataset.augment.flip:
+            mirrored = torch.rand(count, generator=generator) < 0.5
+            columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+        if pad:
+            shift = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)
+            rows, columns = rows + shift[0], columns + shift[1]
+            images = functional.pad(images, (pad, pad, pad, pad))
+        rows, columns = rows.to(self.device), columns.to(self.device)
+        example = torch.arange(count, device=self.device)[:, None, None]
+        return images[example, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+    @contextmanager
+    def _exact_head(self, model: nn.Module) -> Iterator[None]:
+        """Compute the classifier in float32 inside the block, whatever the precision before it."""
+        if not self.precision.bf16:
+            yield
+            return
+
+        def again(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, enabled=False):
+                out: Tensor = module.forward(inputs[0].float())
+            return out
+
+        handle = model.get_submodule(self.head).register_forward_hook(again)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def _channels(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)

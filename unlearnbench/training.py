@@ -1,0 +1,278 @@
+"""The only place that optimises: the stepper, the recipe of a training from scratch, and `fit`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from unlearnbench.errors import Diverged
+from unlearnbench.losses import cross_entropy
+from unlearnbench.problem import Batch, Index, Task
+from unlearnbench.progress import Progress
+from unlearnbench.randomness import stage_seed
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Loss = Callable[..., Tensor]
+
+CHECK_EVERY = 25
+"""Steps between two looks at the losses for NaN or Inf: a look waits for the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """An optimiser with its learning-rate schedule and gradient clipping.
+
+    `one_cycle` warms up over the first quarter of the steps (Smith & Topin 2017); `cosine` falls to 0; `plateau`
+    multiplies by .3 after an epoch without a lower validation loss. `micro_batch` splits a step to save memory.
+    """
+
+    name: Literal["sgd", "adam", "adamw"]
+    lr: Positive
+    momentum: Share = 0.0
+    nesterov: bool = False
+    weight_decay: Weight = 0.0
+    schedule: Literal["none", "one_cycle", "cosine", "plateau"] = "none"
+    clip_norm: Positive | None = None
+    clip_value: Positive | None = None
+    micro_batch: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained from its start: the original on all data, a retrained one on the retain set."""
+
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    label_smoothing: Share
+    optimizer: Optimizer
+
+
+@dataclass
+class Record:
+    """What a training leaves beside its weights: one row an epoch, and how many examples it looked at."""
+
+    curve: list[dict[str, float]] = field(default_factory=list)
+    examples: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Shuffled batches for some epochs: tuples of one batch per index; the first sets the length, the others cycle."""
+
+    task: Task
+    indexes: tuple[Index, ...]
+    size: int
+    epochs: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of steps in one epoch."""
+        return len(_chunks(len(self.indexes[0]), self.size))
+
+    def epoch(self, number: int) -> Iterator[tuple[Batch, ...]]:
+        """Yield the batches of one epoch; its order and augmentation depend on seed and epoch alone."""
+        streams = [self._stream(place, number) for place in range(len(self.indexes))]
+        for _ in range(self.steps_per_epoch):
+            yield tuple(next(stream) for stream in streams)
+
+    def _stream(self, place: int, epoch: int) -> Iterator[Batch]:
+        index = self.indexes[place]
+        generator = torch.Generator().manual_seed(stage_seed(self.seed, "batches", epoch, place))
+        while True:
+            order = torch.randperm(len(index), generator=generator).numpy()
+            for start, stop in _chunks(len(index), self.size):
+                yield self.task.batch(index[order[start:stop]], generator)
+
+
+def _chunks(count: int, size: int) -> list[tuple[int, int]]:
+    """Split `count` examples by `size`; a single one left over joins the last batch (batch norm needs two)."""
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [(start, stop) for start, stop in zip(starts, [*starts[1:], count], strict=True)]
+
+
+class Stepper:
+    """One optimiser over one model: `step(loss, *batches)`, with clipping, micro-batches and a watch on the loss."""
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, steps: int) -> None:
+        self.model = model
+        self.settings = optimizer
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = _optimizer(trainable, optimizer)
+        self.scheduler = _schedule(self.optimizer, optimizer, steps)
+        self.steps = 0
+        self.examples = 0
+        self.losses: list[Tensor] = []
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def step(self, loss: Loss, *batches: Batch) -> None:
+        """Take one step down `loss(*batches)`, a scalar mean over rows; raise Diverged when it is not finite."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.losses.append(self._backward(loss, batches))
+        if self.settings.clip_value is not None:
+            nn.utils.clip_grad_value_(self.model.parameters(), self.settings.clip_value)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        if self.scheduler is not None and self.settings.schedule != "plateau":
+            self.scheduler.step()
+        self.steps += 1
+        self.examples += sum(len(batch) for batch in batches)
+        if self.steps % CHECK_EVERY == 0:
+            self._check()
+
+    def end_epoch(self, validation_loss: float | None = None) -> float:
+        """Close an epoch: check the losses and weights, move a plateau schedule, return the epoch's mean loss."""
+        self._check()
+        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.model.parameters()])
+        if not bool(finite.all()):
+            raise Diverged(self.steps)
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(math.inf if validation_loss is None else validation_loss)
+        mean = float(torch.stack(self.losses).mean()) if self.losses else math.nan
+        self.losses = []
+        return mean
+
+    def _backward(self, loss: Loss, batches: tuple[Batch, ...]) -> Tensor:
+        largest = max(len(batch) for batch in batches)
+        parts = math.ceil(largest / (self.settings.micro_batch or largest))
+        total = torch.zeros((), device=batches[0].inputs.device)
+        rows = sum(len(batch) for batch in batches)
+        for part in range(parts):
+            pieces = [_piece(batch, part, parts) for batch in batches]
+            value = loss(*pieces) * (sum(len(piece) for piece in pieces) / rows)
+            value.backward()  # type: ignore[no-untyped-call]
+            total += value.detach()
+        return total
+
+    def _check(self) -> None:
+        if self.losses:
+            finite = torch.stack(self.losses).isfinite()
+            if not bool(finite.all()):
+                raise Diverged(self.steps - len(self.losses) + int((~finite).int().argmax()) + 1)
+
+
+def _piece(batch: Batch, part: int, parts: int) -> Batch:
+    return batch.rows(len(batch) * part // parts, len(batch) * (part + 1) // parts)
+
+
+def _optimizer(parameters: Iterable[Tensor], settings: Optimizer) -> torch.optim.Optimizer:
+    decay = settings.weight_decay
+    if settings.name == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            settings.lr,
+            momentum=settings.momentum,
+            weight_decay=decay,
+            nesterov=settings.nesterov,
+            fused=True,
+        )
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    return kind(parameters, settings.lr, weight_decay=decay, fused=True)
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, settings: Optimizer, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    schedulers = torch.optim.lr_scheduler
+    if settings.schedule == "one_cycle":
+        return schedulers.OneCycleLR(
+            optimizer, settings.lr, total_steps=max(steps, 2), pct_start=0.25, cycle_momentum=False
+        )
+    if settings.schedule == "cosine":
+        return schedulers.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
+    if settings.schedule == "plateau":
+        return schedulers.ReduceLROnPlateau(optimizer, factor=0.3, patience=0)
+    return None
+
+
+Resume = Callable[["Stepper", Record], int]
+Save = Callable[["Stepper", Record, int], None]
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    batches: Batches,
+    optimizer: Optimizer,
+    *,
+    record: Record,
+    progress: Progress,
+    validation: Index | None = None,
+    resume: Resume | None = None,
+    save: Save | None = None,
+) -> nn.Module:
+    """Take all steps of `batches` down `loss`, in training mode, and return the model in evaluation mode.
+
+    `record` gains one row an epoch. `resume` may restore a saved state and returns the epoch to begin with;
+    `save` is offered the state after each epoch. Every epoch seeds itself, so a resumed training is the same.
+    """
+    steps = batches.steps_per_epoch
+    stepper = Stepper(model, optimizer, steps * batches.epochs)
+    first = resume(stepper, record) if resume else 0
+    before, progress_total = record.examples, steps * batches.epochs
+    for epoch in range(first, batches.epochs):
+        model.train()
+        torch.manual_seed(stage_seed(batches.seed, "epoch", epoch))
+        lr = stepper.lr
+        for number, tuple_ in enumerate(batches.epoch(epoch), epoch * steps + 1):
+            stepper.step(loss, *tuple_)
+            progress.update(number, progress_total)
+        row = {"epoch": float(epoch + 1), "lr": lr}
+        if validation is not None and len(validation):
+            scores = batches.task.score(model, validation)
+            row["validation_loss"] = float(scores.loss.mean())
+            row["validation_accuracy"] = float((scores.prediction == scores.label).mean())
+        row["loss"] = stepper.end_epoch(row.get("validation_loss"))
+        record.curve.append(row)
+        record.examples = before + stepper.examples
+        if save is not None:
+            save(stepper, record, epoch + 1)
+    return model.eval()
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    index: Index,
+    validation: Index,
+    recipe: Recipe,
+    *,
+    seed: int,
+    record: Record,
+    progress: Progress,
+    resume: Resume | None = None,
+    save: Save | None = None,
+) -> nn.Module:
+    """Train a model from its start on the examples at `index` by the recipe."""
+
+    def loss(batch: Batch) -> Tensor:
+        return cross_entropy(task.predict(model, batch), recipe.label_smoothing)
+
+    batches = Batches(task, (index,), recipe.batch_size, recipe.epochs, seed)
+    return train(
+        model,
+        loss,
+        batches,
+        recipe.optimizer,
+        record=record,
+        progress=progress,
+        validation=validation,
+        resume=resume,
+        save=save,
+    )
