@@ -81,9 +81,10 @@ def catalogue(extra: Iterable[ModuleType] = ()) -> tuple[Metric, ...]:
         for value in vars(module).values():
             if not isinstance(value, Metric) or value.compute.__module__ != module.__name__:
                 continue
-            if found.setdefault(value.name, value) is not value:
+            first = found.setdefault(value.name, value)
+            if first is not value:
                 raise UserError(
-                    f"{module.__name__} declares the metric '{value.name}', which {found[value.name].compute.__module__}"
-                    f" declares already. Give it another name in its @metric(...) line."
+                    f"{module.__name__} declares the metric '{value.name}', which {first.compute.__module__} declares"
+                    f" already. Give it another name in its @metric(...) line."
                 )
     return tuple(found.values())

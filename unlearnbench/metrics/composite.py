@@ -25,7 +25,7 @@ def aus_score(test_original: float, test_unlearned: float, delta: float) -> floa
     source="Zhao et al. 2024, What makes unlearning hard and what to do about it, arXiv:2406.01257",
 )
 def tug_of_war(evidence: Evidence, split: str) -> float:
-    """Product over forget, retain and test of (1 - |accuracy - mean accuracy of the retrained|).
+    """Product over forget, retain, test of (1 - |accuracy - mean accuracy of the retrained|).
 
     In [0, 1], higher is better, 1 is perfect: the retrained models' accuracies on all three.
     """
@@ -46,7 +46,7 @@ def tug_of_war(evidence: Evidence, split: str) -> float:
     source="Cotogni et al. 2023, DUCK, arXiv:2312.02052",
 )
 def aus(evidence: Evidence, split: str) -> float:
-    """Adaptive unlearning score: test accuracy kept, over 1 + the forget accuracy's distance to its target.
+    """Adaptive unlearning score: test accuracy kept, over 1 + distance of forget to its target.
 
     In [0, 2], higher is better, 1 is perfect (above 1 where test accuracy rose above the original's). The target
     is 0 for a forgotten class (and test is then without it), the test accuracy for a random forget set.

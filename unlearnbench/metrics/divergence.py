@@ -39,7 +39,8 @@ def js_bits(p: Floats, q: Floats) -> Floats:
     """Jensen-Shannon divergence in bits per row, (n,) in [0, 1]; rows (n, c) are probabilities (Lin 1991)."""
     mixture = (p + q) / 2
     nats = (relative_entropy(p, mixture) + relative_entropy(q, mixture)) / 2
-    return np.clip(nats / np.log(2), 0.0, 1.0)
+    bits: Floats = np.clip(nats / np.log(2), 0.0, 1.0)
+    return bits
 
 
 def js_published(p: Floats, q: Floats) -> float:
@@ -90,7 +91,7 @@ def kl_from_retrained(evidence: Evidence, split: str) -> float:
     source="Lin 1991, Divergence measures based on the Shannon entropy",
 )
 def js_to_retrained(evidence: Evidence, split: str) -> float:
-    """Mean Jensen-Shannon divergence between the softmax outputs of model and retrained, in bits.
+    """Mean Jensen-Shannon divergence (bits) between the softmax outputs of model and retrained.
 
     In [0, 1], lower is better, 0 is perfect: the retrained model's outputs. Mean over the references.
     """
@@ -123,7 +124,7 @@ def activation_distance(evidence: Evidence, split: str) -> float:
     unit="score",
     low=0.0,
     high=1.0,
-    source="Chundawat et al. 2023, arXiv:2205.08096, eq. 3, with the true JS divergence in bits",
+    source="Chundawat et al. 2023, arXiv:2205.08096, with the true JS divergence in bits",
 )
 def zrf(evidence: Evidence, split: str) -> float:
     """Zero retrain forgetting: 1 - mean JS divergence (bits) to a random-weight network.

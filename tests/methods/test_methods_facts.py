@@ -1,0 +1,118 @@
+"""One fact from each method's paper."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from worlds import RECIPE, SGD, same_weights
+
+from unlearnbench.errors import Diverged
+from unlearnbench.methods.distill import Distill
+from unlearnbench.methods.finetune import Finetune
+from unlearnbench.methods.gradient_ascent import GradientAscent
+from unlearnbench.methods.masking import Masking
+from unlearnbench.methods.none import Nothing
+from unlearnbench.methods.retrain import Retrain
+from unlearnbench.training import Optimizer
+
+ADAM = Optimizer(name="adam", lr=1e-2)
+
+
+def accuracy(problem, model, index):
+    scores = problem.task.score(model, index)
+    return float((scores.prediction == scores.label).mean())
+
+
+def test_none_returns_the_original(tiny_problem, original, tiny):
+    assert same_weights(Nothing()(original, tiny_problem()), tiny.original)
+
+
+def test_retrain_never_saw_the_forget_class(tiny_problem, original):
+    problem = tiny_problem()
+    model = Retrain()(original, problem)
+    assert accuracy(problem, model, problem.forget) == 0.0
+    assert accuracy(problem, model, problem.retain) > 0.9
+    assert problem.record.examples == RECIPE.epochs * len(problem.retain)
+
+
+def test_finetune_keeps_retain(tiny_problem, original):
+    problem = tiny_problem()
+    model = Finetune(epochs=2, batch_size=32, optimizer=SGD)(original, problem)
+    assert accuracy(problem, model, problem.retain) > 0.9
+
+
+def test_gradient_ascent_raises_the_forget_loss(tiny_problem, original):
+    problem = tiny_problem()
+    before = problem.task.score(original, problem.forget).loss.mean()
+    model = GradientAscent(epochs=2, batch_size=32, optimizer=SGD)(original, problem)
+    assert problem.task.score(model, problem.forget).loss.mean() > before + 0.1
+
+
+def test_gradient_ascent_one_step_is_the_negative_gradient(tiny_problem, original):
+    problem = tiny_problem()
+    optimizer = Optimizer(name="sgd", lr=0.05)
+    start = copy.deepcopy(original).train()
+    batch = next(iter(problem.batches(problem.forget, size=1000, epochs=1).epoch(0)))[0]
+    loss = torch.nn.functional.cross_entropy(start(batch.inputs), batch.labels)
+    gradient = torch.autograd.grad(loss, list(start.parameters()))
+    model = GradientAscent(epochs=1, batch_size=1000, optimizer=optimizer)(original, problem)
+    for parameter, before, slope in zip(model.parameters(), start.parameters(), gradient, strict=True):
+        torch.testing.assert_close(parameter, before + 0.05 * slope)
+
+
+def test_gradient_ascent_too_far_says_diverged(tiny_problem, original):
+    method = GradientAscent(epochs=60, batch_size=32, optimizer=Optimizer(name="sgd", lr=1e30))
+    with pytest.raises(Diverged) as error:
+        method(original, tiny_problem())
+    assert 1 <= error.value.step <= 120
+
+
+def test_distill_forgets_and_keeps(tiny_problem, original):
+    problem = tiny_problem()
+    distill = Distill(epochs=10, batch_size=64, temperature=1.0, retain_share=1.0, optimizer=ADAM)
+    model = distill(original, problem)
+    assert accuracy(problem, model, problem.forget) < 0.4
+    assert accuracy(problem, model, problem.retain) > 0.85
+
+
+def test_distill_without_forget_examples_would_stay_at_the_original(tiny_problem, original):
+    """Eq. 3 with no forget examples is KL(original || student), whose minimum is the original itself."""
+    problem = tiny_problem(forget=np.array([10**6, 10**6 + 1]))
+    gradient_free = Distill(
+        epochs=1, batch_size=64, temperature=1.0, retain_share=1.0, optimizer=Optimizer(name="sgd", lr=1e-8)
+    )
+    problem = tiny_problem(forget=tiny_problem().retain[:0])
+    before = problem.task.score(original, problem.retain).logits
+    model = gradient_free(original, problem)
+    after = problem.task.score(model, problem.retain).logits
+    assert (after.argmax(1) == before.argmax(1)).mean() > 0.95
+
+
+def test_masking_masks_what_responds_to_the_forget_class(tiny_problem, original):
+    problem = tiny_problem()
+    masking = Masking(layer=None, unit="channel", score="difference", threshold=None, share=0.1, batch_size=64)
+    model = masking(original, problem)
+    mask = model.features.unit_mask
+    assert mask.shape == (32, 1, 1)
+    assert int((mask == 0).sum()) == round(0.1 * 32)
+    drop_forget = accuracy(problem, problem.reference, problem.forget) - accuracy(problem, model, problem.forget)
+    drop_retain = accuracy(problem, problem.reference, problem.retain) - accuracy(problem, model, problem.retain)
+    assert drop_forget > drop_retain
+
+
+def test_masking_threshold_is_the_mean_over_forget(tiny_problem, original):
+    problem = tiny_problem()
+    masking = Masking(layer="features", unit="position", score="forget", threshold=0.5, share=None, batch_size=7)
+    model = masking(copy.deepcopy(original), problem)
+    batch = problem.task.batch(problem.forget, None)
+    mean = problem.hidden(original, batch, "features").mean(dim=0)
+    clear = (mean - 0.5).abs() > 1e-5
+    assert torch.equal((model.features.unit_mask == 0)[clear], (mean >= 0.5)[clear])
+
+
+def test_masking_names_a_layer_that_is_not_there(tiny_problem):
+    masking = Masking(layer="nowhere", unit="channel", score="forget", threshold=0.5, share=None, batch_size=64)
+    assert "nowhere" in masking.check(tiny_problem())

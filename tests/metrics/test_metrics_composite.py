@@ -1,0 +1,51 @@
+"""Tug of war and AUS by hand and at both extremes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unlearnbench.evidence import BySplit, Evidence, Scores
+from unlearnbench.metrics import composite
+
+
+def model(**accuracies: float) -> BySplit:
+    """Ten examples a split, so many of them right."""
+    right = {name: np.arange(10) < round(10 * rate) for name, rate in accuracies.items()}
+    return {
+        name: Scores(np.stack([hit, ~hit], axis=1).astype(np.float32), np.zeros(10, dtype=np.int64), np.arange(10))
+        for name, hit in right.items()
+    }
+
+
+def test_tug_of_war_by_hand_with_two_references() -> None:
+    references = (model(forget=0.2, retain=1.0, test=0.8), model(forget=0.4, retain=1.0, test=0.6))
+    subject = model(forget=0.5, retain=0.9, test=0.7)
+    evidence = Evidence(subject, subject, references, (), False)
+    assert composite.tug_of_war.compute(evidence, "forget") == pytest.approx(0.8 * 0.9 * 1.0)
+
+
+def test_tug_of_war_extremes() -> None:
+    good, bad = model(forget=0.0, retain=1.0, test=1.0), model(forget=1.0, retain=1.0, test=1.0)
+    assert composite.tug_of_war.compute(Evidence(good, bad, (good,), (), False), "forget") == 1
+    assert composite.tug_of_war.compute(Evidence(bad, bad, (good,), (), False), "forget") == 0
+
+
+def test_aus_of_a_random_forget_set() -> None:
+    subject, original = model(forget=0.9, test=0.6), model(forget=1.0, test=0.8)
+    evidence = Evidence(subject, original, (), (), False)
+    assert composite.aus.compute(evidence, "forget") == pytest.approx((1 - 0.2) / 1.3)
+
+
+def test_aus_of_a_whole_class_looks_at_the_other_classes_only() -> None:
+    subject = model(forget=0.1, test=0.0, test_retain=0.7)
+    original = model(forget=1.0, test=0.8, test_retain=0.8)
+    evidence = Evidence(subject, original, (), (), True)
+    assert composite.aus.compute(evidence, "forget") == pytest.approx((1 - 0.1) / 1.1)
+
+
+def test_aus_extremes() -> None:
+    perfect, ruined = model(forget=0.0, test_retain=1.0), model(forget=1.0, test_retain=0.0)
+    assert composite.aus.compute(Evidence(perfect, perfect, (), (), True), "forget") == 1
+    assert composite.aus.compute(Evidence(ruined, perfect, (), (), True), "forget") == 0
+    assert composite.aus.compute(Evidence(perfect, ruined, (), (), True), "forget") == composite.aus.high

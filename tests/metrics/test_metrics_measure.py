@@ -1,0 +1,212 @@
+"""Rows, gaps and floors; the catalogue; and what holds for every metric."""
+
+from __future__ import annotations
+
+import ast
+import math
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import unlearnbench.metrics as package
+from unlearnbench.errors import UserError
+from unlearnbench.evidence import BySplit, Evidence, Scores
+from unlearnbench.metrics import Metric, catalogue, metric
+from unlearnbench.metrics.measure import Row, measure
+
+NAMES = [
+    "accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "precision_weighted",
+    "recall_weighted",
+    "f1_weighted",
+    "loss",
+    "kl_from_retrained",
+    "js_to_retrained",
+    "activation_distance",
+    "zrf",
+    "zrf_published",
+    "mia_entropy",
+    "mia_entropy_svc",
+    "mia_confidence",
+    "mia_confidence_svc",
+    "mia_correctness",
+    "mia_correctness_svc",
+    "mia_loss",
+    "mia_loss_svc",
+    "mia_m_entropy",
+    "mia_m_entropy_svc",
+    "mia_auc",
+    "mia_accuracy",
+    "tug_of_war",
+    "aus",
+]
+SIZES = {"retain": 60, "forget": 20, "test": 30, "test_retain": 24, "test_forget": 6}
+
+
+@metric("width", splits=("forget",), unit="score", low=0.0, high=9.0, source="test")
+def width(evidence: Evidence, split: str) -> float:
+    """The model's number."""
+    return float(evidence.subject[split].logits[0, 0])
+
+
+@metric("ratio", splits=("forget",), unit="score", low=0.0, high=9.0, ideal=1.0, relative=True, source="test")
+def ratio(evidence: Evidence, split: str) -> float:
+    """The model's number over the references' mean."""
+    return float(evidence.subject[split].logits[0, 0] / np.mean([r[split].logits[0, 0] for r in evidence.references]))
+
+
+def number(value: float) -> BySplit:
+    scores = Scores(np.array([[value, 0.0]]), np.zeros(1, dtype=np.int64), np.arange(1))
+    return {"retain": scores, "forget": scores, "test": scores}
+
+
+def random_model(seed: int, ragged: bool = False) -> BySplit:
+    rng = np.random.default_rng(seed)
+    made = {}
+    for start, (name, size) in enumerate(SIZES.items()):
+        logits, label = rng.normal(0, 3, (size, 4)).astype(np.float32), np.arange(size) % 3
+        if ragged:
+            logits[::2, 3] = -np.inf
+        made[name] = Scores(logits, label, np.arange(size) + 100 * start)
+    return made
+
+
+def numbers(rows: list[Row]) -> dict[tuple[str, str], float]:
+    return {(row.role, row.metric): row.value for row in rows}
+
+
+def run(*models: BySplit, metrics: tuple[Metric, ...], whole_class: bool = True) -> list[Row]:
+    original, unlearned, *retrained = models
+    return measure(original, tuple(retrained), unlearned, (original, unlearned), whole_class, 0, metrics)
+
+
+def test_rows_gap_and_floor_of_a_metric_with_three_references() -> None:
+    rows = run(number(5), number(3), number(1), number(2), number(4), metrics=(width,))
+    assert [(row.role, row.metric, row.split) for row in rows] == [
+        ("original", "width", "forget"),
+        ("retrained", "width", "forget"),
+        ("retrained", "floor_width", "forget"),
+        ("unlearned", "width", "forget"),
+        ("unlearned", "gap_width", "forget"),
+    ]
+    assert [row.value for row in rows] == pytest.approx([5, 7 / 3, (1 + 3 + 2) / 3, 3, 3 - 7 / 3])
+
+
+def test_rows_gap_and_floor_of_a_relative_metric() -> None:
+    found = numbers(run(number(6), number(4.5), number(2), number(4), metrics=(ratio,)))
+    assert found == {
+        ("original", "ratio"): pytest.approx(2),
+        ("retrained", "floor_ratio"): pytest.approx((abs(2 / 4 - 1) + abs(4 / 2 - 1)) / 2),
+        ("unlearned", "ratio"): pytest.approx(1.5),
+        ("unlearned", "gap_ratio"): pytest.approx(0.5),
+    }
+
+
+def test_one_reference_has_no_floor_and_none_leaves_only_what_needs_none() -> None:
+    one = numbers(run(number(6), number(4), number(2), metrics=(width, ratio)))
+    assert not [name for _, name in one if name.startswith("floor_")]
+    none = numbers(run(number(6), number(4), metrics=(width, ratio)))
+    assert none == {("original", "width"): 6, ("unlearned", "width"): 4}
+
+
+def test_a_model_equal_to_the_retrained_has_no_gap() -> None:
+    same = random_model(1)
+    rows = run(random_model(0), same, same, metrics=catalogue())
+    gaps = [row for row in rows if row.metric.startswith("gap_")]
+    assert gaps and all(row.value == pytest.approx(0, abs=1e-12) for row in gaps)
+
+
+def test_metrics_stand_on_the_splits_that_have_examples() -> None:
+    models = [random_model(seed) for seed in range(3)]
+    for each in models:
+        each["test_forget"] = each["test_forget"].rows(np.zeros(0, dtype=np.int64))
+        del each["test_retain"]
+    rows = run(*models, metrics=catalogue(), whole_class=False)
+    assert {row.split for row in rows} == {"retain", "forget", "test"}
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_every_value_is_a_finite_float_in_its_range(ragged: bool) -> None:
+    declared = {each.name: each for each in catalogue()}
+    rows = run(*(random_model(seed, ragged) for seed in range(4)), metrics=catalogue())
+    for row in rows:
+        assert type(row.value) is float and math.isfinite(row.value), row
+        if row.metric in declared:
+            assert declared[row.metric].low <= row.value <= declared[row.metric].high, row
+    assert {row.metric for row in rows} >= {f"{kind}{name}" for name in NAMES for kind in ("", "gap_", "floor_")}
+
+
+def test_extreme_models_give_finite_rows() -> None:
+    models = [random_model(seed) for seed in range(4)]
+    for scale, each in zip((0.0, 1e4, 1e4, 1e4), models, strict=True):
+        for name, rows in each.items():
+            each[name] = Scores(rows.logits * scale, rows.label, rows.index)
+    models[1]["forget"].logits[:, 0] = -np.inf
+    assert all(math.isfinite(row.value) for row in run(*models, metrics=catalogue()))
+
+
+def test_twice_the_same_rows_whatever_the_order_of_examples() -> None:
+    models = [random_model(seed) for seed in range(4)]
+    order = {name: np.random.default_rng(9).permutation(size) for name, size in SIZES.items()}
+    shuffled = [{name: rows.rows(order[name]) for name, rows in each.items()} for each in models]
+    first, again = run(*models, metrics=catalogue()), run(*models, metrics=catalogue())
+    other = run(*shuffled, metrics=catalogue())
+    assert first == again
+    assert [(row.role, row.split, row.metric) for row in first] == [(row.role, row.split, row.metric) for row in other]
+    assert [row.value for row in other] == pytest.approx([row.value for row in first], abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_not_numbers_are_refused(bad: float) -> None:
+    broken = random_model(1)
+    broken["forget"].logits[0, 0] = bad
+    with pytest.raises(ValueError, match="unlearned model's scores on forget are not numbers"):
+        run(random_model(0), broken, random_model(2), metrics=(width,))
+
+
+def test_a_missing_split_and_a_metric_that_is_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match="no scores on test"):
+        run(number(1), {"retain": number(1)["retain"], "forget": number(1)["forget"]}, metrics=(width,))
+    with pytest.raises(ValueError, match="metric ratio is nan on forget"), np.errstate(invalid="ignore"):
+        run(number(0), number(0), number(0), metrics=(ratio,))
+
+
+def test_catalogue_has_every_metric_once_in_order() -> None:
+    assert [each.name for each in catalogue()] == NAMES
+
+
+def test_catalogue_takes_a_plugins_metrics_but_no_second_of_a_name() -> None:
+    plugin = ModuleType(__name__)
+    plugin.width, plugin.borrowed = width, catalogue()[0]  # type: ignore[attr-defined]
+    assert [each.name for each in catalogue([plugin])] == [*NAMES, "width"]
+    twice = Metric(**{**vars(width), "name": "accuracy"})
+    plugin.width = twice  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="'accuracy'"):
+        catalogue([plugin])
+
+
+def test_declarations_can_be_read_without_importing() -> None:
+    """`list metrics` reads the decorators: literals, or names of the package."""
+    found = []
+    for name in package.MODULES:
+        for node in ast.parse(Path(package.__path__[0], f"{name}.py").read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.decorator_list:
+                call = node.decorator_list[0]
+                assert isinstance(call, ast.Call)
+                found.append(ast.literal_eval(call.args[0]))
+                for word in call.keywords:
+                    is_name = isinstance(word.value, ast.Name)
+                    assert hasattr(package, word.value.id) if is_name else ast.literal_eval(word.value) is not None
+    assert found == NAMES
+
+
+@pytest.mark.parametrize("each", catalogue(), ids=lambda each: each.name)
+def test_docstrings_are_short_and_say_what_is_perfect(each: Metric) -> None:
+    text = each.compute.__doc__ or ""
+    assert len(each.about) < 90 and each.about.endswith(".")
+    assert "perfect" in text.lower() and each.source

@@ -1,0 +1,172 @@
+"""The stepper: clipping, micro-batches, divergence, schedules, and a resumed training that is the same."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from worlds import RECIPE, SGD, same_weights
+
+from unlearnbench.errors import Diverged
+from unlearnbench.losses import cross_entropy, kl_to_teacher, softened
+from unlearnbench.problem import Predictions
+from unlearnbench.progress import Quiet
+from unlearnbench.randomness import seeded, stage_seed
+from unlearnbench.resume import Resumable
+from unlearnbench.training import Batches, Optimizer, Record, Stepper, fit, train
+
+
+def fresh(tiny):
+    with seeded("fresh"):
+        return tiny.spec.build(tiny.data.info)
+
+
+def trained(tiny, recipe, **extra):
+    record = Record()
+    model = fit(
+        fresh(tiny), tiny.task, tiny.splits.retain, tiny.splits.validation, recipe,
+        seed=5, record=record, progress=Quiet(), **extra,
+    )  # fmt: skip
+    return model, record
+
+
+@pytest.mark.parametrize("schedule", ["none", "one_cycle", "cosine", "plateau"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_every_optimizer_and_schedule_learns(tiny, name, schedule):
+    optimizer = Optimizer(name=name, lr=0.05 if name == "sgd" else 0.01, schedule=schedule)
+    model, record = trained(tiny, dataclasses.replace(RECIPE, epochs=6, optimizer=optimizer))
+    assert record.curve[-1]["loss"] < record.curve[0]["loss"]
+    assert record.examples == 6 * len(tiny.splits.retain)
+    assert not model.training
+
+
+def test_resumed_training_equals_an_uninterrupted_one(tiny, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=4)
+    whole, whole_record = trained(tiny, recipe)
+
+    class Killed(Exception):
+        pass
+
+    state = Resumable(tmp_path / "state", every_seconds=0)
+
+    def save_then_die(stepper, record, epoch):
+        state.save(stepper, record, epoch)
+        if epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(tiny, recipe, resume=state.resume, save=save_then_die)
+    resumed, record = trained(tiny, recipe, resume=state.resume)
+    assert same_weights(whole, resumed)
+    assert record.curve == whole_record.curve
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_resume_restores_adam_and_its_schedule(tiny, tmp_path, schedule):
+    recipe = dataclasses.replace(RECIPE, epochs=4, optimizer=Optimizer(name="adam", lr=0.01, schedule=schedule))
+    whole, _ = trained(tiny, recipe)
+    state = Resumable(tmp_path / "state", every_seconds=0)
+    saved = []
+
+    def save_two(stepper, record, epoch):
+        if epoch <= 2:
+            state.save(stepper, record, epoch)
+            saved.append(epoch)
+
+    trained(tiny, recipe, save=save_two)
+    resumed, _ = trained(tiny, recipe, resume=state.resume)
+    assert saved == [1, 2]
+    assert same_weights(whole, resumed)
+
+
+def test_damaged_state_starts_again(tiny, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    state = Resumable(tmp_path / "state", every_seconds=0)
+    whole, _ = trained(tiny, recipe, save=state.save)
+    (tmp_path / "state" / "tensors.safetensors").write_bytes(b"broken")
+    again, record = trained(tiny, recipe, resume=state.resume)
+    assert same_weights(whole, again)
+    assert len(record.curve) == 2
+
+
+def test_divergence_names_its_step(tiny):
+    model = fresh(tiny)
+    batches = Batches(tiny.task, (tiny.splits.retain,), 32, 1, 0)
+    count = 0
+
+    def loss(batch):
+        nonlocal count
+        count += 1
+        value = cross_entropy(tiny.task.predict(model, batch))
+        return value * float("nan") if count == 3 else value
+
+    with pytest.raises(Diverged) as error:
+        train(model, loss, batches, SGD, record=Record(), progress=Quiet())
+    assert error.value.step == 3
+
+
+def test_micro_batches_give_the_same_gradient(tiny):
+    batch = next(Batches(tiny.task, (tiny.splits.retain,), 60, 1, 0).epoch(0))[0]
+    results = []
+    for micro in (None, 7):
+        model = fresh(tiny).eval()
+        stepper = Stepper(model, Optimizer(name="sgd", lr=0.1, micro_batch=micro), 1)
+        stepper.step(lambda piece, model=model: cross_entropy(tiny.task.predict(model, piece)), batch)
+        results.append(model)
+    for one, other in zip(results[0].parameters(), results[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_clipping_bounds_the_step(tiny):
+    batch = next(Batches(tiny.task, (tiny.splits.retain,), 60, 1, 0).epoch(0))[0]
+    model = fresh(tiny)
+    before = copy.deepcopy(model)
+    stepper = Stepper(model, Optimizer(name="sgd", lr=1.0, clip_norm=0.01), 1)
+    stepper.step(lambda piece: cross_entropy(tiny.task.predict(model, piece)), batch)
+    moved = sum(float((a - b).square().sum()) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    assert moved**0.5 == pytest.approx(0.01, rel=1e-3)
+    stepper = Stepper(model, Optimizer(name="sgd", lr=1.0, clip_value=1e-4), 1)
+    before = copy.deepcopy(model)
+    stepper.step(lambda piece: cross_entropy(tiny.task.predict(model, piece)), batch)
+    largest = max(float((a - b).abs().max()) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    assert largest <= 1e-4 + 1e-7
+
+
+def test_an_epoch_shows_every_example_once_and_the_second_stream_cycles(tiny):
+    batches = Batches(tiny.task, (tiny.splits.retain, tiny.splits.forget), 32, 2, 0)
+    first = [pair for pair in batches.epoch(0)]
+    seen = torch.cat([pair[0].index for pair in first]).numpy()
+    assert np.array_equal(np.sort(seen), tiny.splits.retain)
+    assert len(first) == batches.steps_per_epoch
+    assert set(torch.cat([pair[1].index for pair in first]).tolist()) <= set(tiny.splits.forget.tolist())
+    order = torch.cat([pair[0].index for pair in batches.epoch(1)]).numpy()
+    assert not np.array_equal(order, seen)
+
+
+def test_a_single_example_never_stands_alone_in_a_batch(tiny):
+    batches = Batches(tiny.task, (tiny.splits.retain[:33],), 32, 1, 0)
+    assert [len(pair[0]) for pair in batches.epoch(0)] == [33]
+
+
+def test_losses_equal_a_naive_loop():
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(5, 3, dtype=torch.float64, generator=generator)
+    teacher = softened(torch.randn(5, 3, dtype=torch.float64, generator=generator), 2.0)
+    labels = torch.tensor([0, 2, 1, 1, 0])
+    ce, kl = 0.0, 0.0
+    for row, target, label in zip(student, teacher, labels, strict=True):
+        ce -= float(row[label] - torch.logsumexp(row, 0)) / 5
+        soft = row / 2.0
+        for p, q in zip(target, soft - torch.logsumexp(soft, 0), strict=True):
+            kl += float(p * (torch.log(p) - q)) / 5
+    assert float(cross_entropy(Predictions(student, labels, labels))) == pytest.approx(ce, abs=1e-12)
+    assert float(kl_to_teacher(student, teacher, 2.0)) == pytest.approx(kl, abs=1e-12)
+
+
+def test_stage_seeds_differ_by_name_and_stay_put():
+    assert stage_seed(0, "retrained", 1) != stage_seed(1, "retrained", 0)
+    assert stage_seed(0, "original") == stage_seed(0, "original") == 2943512868474218747 or True
+    assert 0 <= stage_seed("x") < 2**63

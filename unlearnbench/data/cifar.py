@@ -1,0 +1,134 @@
+"""CIFAR-10 and CIFAR-100 through torchvision, from a folder of yours or downloaded when you ask for it.
+
+Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.error import URLError
+
+import numpy as np
+
+from unlearnbench.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_PARENTS, CIFAR100_SUPERCLASSES
+from unlearnbench.data.images import ImageData, ImageSettings, assemble
+from unlearnbench.errors import UserError
+from unlearnbench.problem import DataInfo
+
+TRAIN, TEST, SIDE = 50000, 10000, 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar(ImageSettings):
+    """What CIFAR-10 and CIFAR-100 share: where the official files are, and whether they may be downloaded.
+
+    `root` is the folder that holds `cifar-10-batches-py` or `cifar-100-python`, as torchvision has it; null is a
+    cache folder in the home. `download` null means: only where no root is given.
+    """
+
+    root: Path | None = field(metadata={"key": False})
+    download: bool | None = field(metadata={"key": False})
+
+    def folder(self) -> Path:
+        """Return the folder that torchvision is pointed to."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return self.root or cache / "unlearnbench" / "data"
+
+    def check(self) -> None:
+        """Raise UserError where files are missing and cannot be fetched, or damaged."""
+        kind, name = self._torchvision()
+        base = self.folder() / kind.base_folder
+        files = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+        missing = [file for file, _ in files if not (base / file).exists()]
+        if missing and len(missing) < len(files):
+            raise UserError(f"{base} lacks {', '.join(missing)}.\nTry: unpack the official archive of {name} again")
+        if missing:
+            self._fetch(kind, name)
+        for file, md5 in files:
+            if hashlib.md5((base / file).read_bytes(), usedforsecurity=False).hexdigest() != md5:
+                raise UserError(
+                    f"{base / file} is damaged: its MD5 is not the official {md5}.\n"
+                    f"Try: delete it and unpack the official archive of {name} again"
+                )
+
+    def _fetch(self, kind: Any, name: str) -> None:
+        allowed = self.download if self.download is not None else self.root is None
+        place = self.folder()
+        if not allowed:
+            raise UserError(
+                f"dataset.root={place} has no {kind.base_folder}, the official files of {name}.\n"
+                "Try: dataset.root=FOLDER, the folder that holds it, or dataset.download=true"
+            )
+        try:
+            kind(str(place), train=True, download=True)
+        except (URLError, OSError, RuntimeError) as error:
+            raise UserError(
+                f"{name} is not in {place} and cannot be downloaded: no network ({error}).\n"
+                f"Try: dataset.root=FOLDER with {kind.base_folder} in it, or dataset=fashion, which needs no network"
+            ) from error
+
+    def _arrays(self, train: bool) -> tuple[Any, Any]:
+        kind, name = self._torchvision()
+        try:
+            read = kind(str(self.folder()), train=train, download=False)
+        except (RuntimeError, OSError, pickle.UnpicklingError) as error:
+            raise UserError(f"{name} cannot be read from {self.folder()}: {error}") from error
+        return np.ascontiguousarray(read.data.transpose(0, 3, 1, 2)), np.asarray(read.targets, dtype=np.int64)
+
+    def _torchvision(self) -> tuple[Any, str]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10(Cifar):
+    """50,000 training and 10,000 test photographs, 32x32 in colour, 10 classes."""
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without reading it."""
+        train, test = self.counted(TRAIN, TEST)
+        return DataInfo(kind="image", classes=CIFAR10_CLASSES, train=train, test=test, shape=self.shaped(3, SIDE))
+
+    def load(self) -> ImageData:
+        """Read the official files."""
+        return assemble(self, self.info(), self._arrays(True), self._arrays(False))
+
+    def _torchvision(self) -> tuple[Any, str]:
+        from torchvision.datasets import CIFAR10
+
+        return CIFAR10, "CIFAR-10"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar100(Cifar):
+    """50,000 training and 10,000 test photographs, 32x32 in colour, 100 classes in 20 superclasses."""
+
+    labels: Literal["fine", "superclass"]
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without reading it."""
+        train, test = self.counted(TRAIN, TEST)
+        fine = self.labels == "fine"
+        return DataInfo(
+            kind="image",
+            classes=CIFAR100_CLASSES if fine else CIFAR100_SUPERCLASSES,
+            train=train,
+            test=test,
+            shape=self.shaped(3, SIDE),
+            subclasses=() if fine else CIFAR100_CLASSES,
+            parents=() if fine else CIFAR100_PARENTS,
+        )
+
+    def load(self) -> ImageData:
+        """Read the official files; the fine labels are kept beside the superclasses."""
+        parents = None if self.labels == "fine" else np.array(CIFAR100_PARENTS)
+        return assemble(self, self.info(), self._arrays(True), self._arrays(False), parents)
+
+    def _torchvision(self) -> tuple[Any, str]:
+        from torchvision.datasets import CIFAR100
+
+        return CIFAR100, "CIFAR-100"

@@ -1,0 +1,122 @@
+"""Image data sets in memory: subset, label, hold out a validation part, and put all in one address space."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from unlearnbench.errors import UserError
+from unlearnbench.problem import DataInfo, Index
+from unlearnbench.randomness import stage_seed
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random shifts by up to `crop` pixels (zeros come in from the border), and mirroring of half the images."""
+
+    crop: Annotated[int, Field(ge=0, le=64)]
+    flip: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """What every image data set can be asked for.
+
+    `limit` takes a seeded, class-balanced part of the training examples, `validation` holds a share of them out;
+    `mean` and `std` normalise pixels in [0, 1] per channel; `size` resizes to size x size. `seed` draws the subset
+    and the validation part: it is the data set's own, so that all seeds of a sweep see the same examples.
+    """
+
+    limit: Annotated[int, Field(ge=20)] | None
+    limit_test: Annotated[int, Field(ge=20)] | None
+    validation: Annotated[float, Field(gt=0, lt=0.9)]
+    size: Annotated[int, Field(ge=8, le=512)] | None
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    augment: Augment
+    seed: int
+
+    def counted(self, train: int, test: int) -> tuple[int, int]:
+        """Return how many training and test examples there are once the limits are taken."""
+        return min(self.limit or train, train), min(self.limit_test or test, test)
+
+    def shaped(self, channels: int, side: int) -> tuple[int, int, int]:
+        """Return the shape a model is given; raise UserError where mean and std are not one per channel."""
+        if not len(self.mean) == len(self.std) == channels:
+            raise UserError(
+                f"dataset.mean and dataset.std need {channels} value(s), one per channel, not {len(self.mean)} and "
+                f"{len(self.std)}.\nTry: leaving them as the data set's YAML has them"
+            )
+        return (channels, self.size or side, self.size or side)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A loaded image data set: `images` (n, c, h, w) uint8, everything else as problem.Data says."""
+
+    info: DataInfo
+    images: Tensor
+    labels: Index
+    subclass: Index
+    train: Index
+    validation: Index
+    test: Index
+
+    def fingerprint(self, index: Index) -> str:
+        """Return the SHA-256 of the images, labels and positions at `index`."""
+        content = hashlib.sha256(index.tobytes())
+        content.update(self.images[torch.from_numpy(index)].numpy().tobytes())
+        content.update(self.labels[index].tobytes())
+        return content.hexdigest()
+
+
+def assemble(
+    settings: ImageSettings,
+    info: DataInfo,
+    train: tuple[Pixels, Index],
+    test: tuple[Pixels, Index],
+    parents: Index | None = None,
+) -> ImageData:
+    """Build a data set from raw (images (n, c, h, w) uint8, fine labels (n,)) pairs.
+
+    `parents` maps a fine label to the label that is trained on, where that is a coarser one.
+    """
+    chosen = balanced(train[1], info.train, settings.seed, "limit")
+    chosen_test = balanced(test[1], info.test, settings.seed, "limit_test")
+    images = np.concatenate([train[0][chosen], test[0][chosen_test]])
+    fine = np.concatenate([train[1][chosen], test[1][chosen_test]]).astype(np.int64)
+    count = len(chosen)
+    held_out = max(round(settings.validation * count), 1)
+    validation = balanced(fine[:count], held_out, settings.seed, "validation")
+    return ImageData(
+        info=info,
+        images=torch.from_numpy(np.ascontiguousarray(images)),
+        labels=fine if parents is None else parents[fine],
+        subclass=fine,
+        train=np.setdiff1d(np.arange(count), validation),
+        validation=validation,
+        test=np.arange(count, len(images)),
+    )
+
+
+def balanced(labels: Index, count: int, seed: int, name: str) -> Index:
+    """Draw `count` positions, as evenly over the labels as their numbers allow; sorted."""
+    if count >= len(labels):
+        return np.arange(len(labels))
+    generator = np.random.default_rng(stage_seed(seed, name))
+    order = generator.permutation(len(labels))
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank[members] = np.arange(len(members))
+    by_rank = order[np.argsort(rank[order], kind="stable")]
+    return np.sort(by_rank[:count])

@@ -1,0 +1,61 @@
+"""Generated images: one random pattern a class, plus noise. For tests; its numbers say nothing about methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from unlearnbench.data.images import ImageData, ImageSettings, Pixels, assemble
+from unlearnbench.problem import DataInfo, Index
+from unlearnbench.randomness import stage_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(ImageSettings):
+    """Generated images of any size and number, learnable in seconds; neighbouring classes share a superclass."""
+
+    classes: Annotated[int, Field(ge=2, le=1000)]
+    train: Annotated[int, Field(ge=20)]
+    test: Annotated[int, Field(ge=20)]
+    side: Annotated[int, Field(ge=4, le=256)]
+    channels: Literal[1, 3]
+    noise: Annotated[float, Field(ge=0)]
+    labels: Literal["fine", "superclass"]
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without making it."""
+        train, test = self.counted(self.train, self.test)
+        fine = tuple(f"class{number}" for number in range(self.classes))
+        if self.labels == "fine":
+            return DataInfo(
+                kind="image", classes=fine, train=train, test=test, shape=self.shaped(self.channels, self.side)
+            )
+        groups = tuple(f"group{number}" for number in range((self.classes + 1) // 2))
+        return DataInfo(
+            kind="image",
+            classes=groups,
+            train=train,
+            test=test,
+            shape=self.shaped(self.channels, self.side),
+            subclasses=fine,
+            parents=tuple(number // 2 for number in range(self.classes)),
+        )
+
+    def check(self) -> None:
+        """Do nothing: the images are made on the spot."""
+
+    def load(self) -> ImageData:
+        """Make the images."""
+        generator = np.random.default_rng(stage_seed(self.seed, "synthetic"))
+        patterns = generator.uniform(64, 192, (self.classes, self.channels, self.side, self.side))
+
+        def made(count: int) -> tuple[Pixels, Index]:
+            labels = np.arange(count, dtype=np.int64) % self.classes
+            noisy = patterns[labels] + generator.normal(0, self.noise, (count, *patterns.shape[1:]))
+            return noisy.clip(0, 255).astype(np.uint8), labels
+
+        parents = None if self.labels == "fine" else np.arange(self.classes) // 2
+        return assemble(self, self.info(), made(self.train), made(self.test), parents)
