@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from worlds import CPU, RECIPE, synthetic
 
 from unlearnbench.forget import ByClass
 from unlearnbench.models.tiny import TinyCNN
@@ -21,6 +20,8 @@ from unlearnbench.progress import Quiet
 from unlearnbench.randomness import seeded
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training import Record, fit
+from worlds import CPU, RECIPE, synthetic
+
 
 @pytest.fixture(scope="session")
 def tiny() -> SimpleNamespace:

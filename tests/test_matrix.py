@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from worlds import same_weights
 
 from unlearnbench.config import build, config_root
+from worlds import same_weights
 
 METHODS = sorted(file.stem for file in (config_root() / "method").glob("*.yaml"))
 
@@ -20,7 +20,9 @@ def method(name: str) -> object:
     values = yaml.safe_load((Path(config_root()) / "method" / f"{name}.yaml").read_text())
     values = {key: float(value) if value == "1e-4" else value for key, value in values.items()}
     if "optimizer" in values:
-        values["optimizer"] = {k: float(v) if k in ("lr", "weight_decay") else v for k, v in values["optimizer"].items()}
+        values["optimizer"] = {
+            k: float(v) if k in ("lr", "weight_decay") else v for k, v in values["optimizer"].items()
+        }
     return build({**values, **({"epochs": 1} if "epochs" in values else {})}, "method")
 
 

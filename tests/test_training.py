@@ -8,7 +8,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from worlds import RECIPE, SGD, same_weights
 
 from unlearnbench.errors import Diverged
 from unlearnbench.losses import cross_entropy, kl_to_teacher, softened
@@ -17,6 +16,7 @@ from unlearnbench.progress import Quiet
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.resume import Resumable
 from unlearnbench.training import Batches, Optimizer, Record, Stepper, fit, train
+from worlds import RECIPE, SGD, same_weights
 
 
 def fresh(tiny):
@@ -146,9 +146,9 @@ def test_an_epoch_shows_every_example_once_and_the_second_stream_cycles(tiny):
     assert not np.array_equal(order, seen)
 
 
-def test_a_single_example_never_stands_alone_in_a_batch(tiny):
+def test_batches_are_even_so_that_no_rest_upsets_batch_norm(tiny):
     batches = Batches(tiny.task, (tiny.splits.retain[:33],), 32, 1, 0)
-    assert [len(pair[0]) for pair in batches.epoch(0)] == [33]
+    assert [len(pair[0]) for pair in batches.epoch(0)] == [16, 17]
 
 
 def test_losses_equal_a_naive_loop():
@@ -168,5 +168,5 @@ def test_losses_equal_a_naive_loop():
 
 def test_stage_seeds_differ_by_name_and_stay_put():
     assert stage_seed(0, "retrained", 1) != stage_seed(1, "retrained", 0)
-    assert stage_seed(0, "original") == stage_seed(0, "original") == 2943512868474218747 or True
+    assert stage_seed(0, "original") == stage_seed(0, "original")
     assert 0 <= stage_seed("x") < 2**63

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -74,6 +75,7 @@ class Cache:
         return self.folder / "unfinished" / key
 
     def _compute(self, name: str, key: str, compute: Callable[[str], Artefact]) -> Artefact:
+        _warm_up()
         reset_peak()
         started = time.perf_counter()
         computed = compute(key)
@@ -139,6 +141,11 @@ def write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _warm_up() -> None:
+    """Import what torch imports at a first optimiser step, so that no stage's seconds hold it."""
+    importlib.import_module("torch._dynamo")
 
 
 def reset_peak() -> None:

@@ -14,7 +14,7 @@ from unlearnbench.errors import UserError
 
 Choice = Literal["auto", "fp32", "bf16"]
 
-SMALLEST_SIDE = {"resnet18": 32, "vgg16": 28}
+SMALLEST_SIDE = {"tiny_cnn": 28, "tiny_resnet": 28, "vgg16": 28, "resnet18": 32}
 """Image side from which bf16 pays on a CPU with AMX, by model; a model not named here stays in fp32."""
 
 

@@ -95,11 +95,9 @@ class Batches:
 
 
 def _chunks(count: int, size: int) -> list[tuple[int, int]]:
-    """Split `count` examples by `size`; a single one left over joins the last batch (batch norm needs two)."""
-    starts = list(range(0, count, size))
-    if len(starts) > 1 and count - starts[-1] == 1:
-        starts.pop()
-    return [(start, stop) for start, stop in zip(starts, [*starts[1:], count], strict=True)]
+    """Split `count` examples into the fewest even batches of at most `size`: a small rest would upset batch norm."""
+    steps = math.ceil(count / size)
+    return [(count * step // steps, count * (step + 1) // steps) for step in range(steps)]
 
 
 class Stepper:

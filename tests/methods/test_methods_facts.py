@@ -7,7 +7,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from worlds import RECIPE, SGD, same_weights
 
 from unlearnbench.errors import Diverged
 from unlearnbench.methods.distill import Distill
@@ -17,6 +16,7 @@ from unlearnbench.methods.masking import Masking
 from unlearnbench.methods.none import Nothing
 from unlearnbench.methods.retrain import Retrain
 from unlearnbench.training import Optimizer
+from worlds import RECIPE, SGD, same_weights
 
 ADAM = Optimizer(name="adam", lr=1e-2)
 

@@ -50,7 +50,9 @@ class Fashion(ImageSettings):
     def check(self) -> None:
         """Raise UserError where the embedded file is missing or damaged."""
         if not FILE.exists() or hashlib.sha256(FILE.read_bytes()).hexdigest() != SHA256:
-            raise UserError(f"the embedded data file {FILE.name} is missing or damaged.\nTry: install unlearnbench again")
+            raise UserError(
+                f"the embedded data file {FILE.name} is missing or damaged.\nTry: install unlearnbench again"
+            )
 
     def load(self) -> ImageData:
         """Read the embedded images."""

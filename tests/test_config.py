@@ -1,0 +1,84 @@
+"""Typed building: what YAML says becomes an object, or an error that names the key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+import yaml
+from pydantic import Field
+
+from unlearnbench.compose import compose, expand
+from unlearnbench.config import build, config_root, typed
+from unlearnbench.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    lr: Annotated[float, Field(gt=0)]
+    name: Literal["sgd", "adam"] = "sgd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    epochs: int
+    inner: Inner
+    names: tuple[int | str, ...] = ()
+
+
+def test_values_become_typed_objects():
+    made = typed(Outer, {"epochs": 3, "inner": {"lr": 1, "name": "adam"}, "names": [0, "cat"]}, "method")
+    assert made == Outer(epochs=3, inner=Inner(lr=1.0, name="adam"), names=(0, "cat"))
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"epohcs": 3}, "method.epohcs is no setting of method. Did you mean 'epochs'"),
+        ({"epochs": 3, "inner": {"lrr": 1}}, "method.inner.lrr .* Did you mean 'lr'"),
+        ({"epochs": 3}, "method.inner is missing"),
+        ({"epochs": 3, "inner": {}}, "method.inner.lr is missing"),
+        ({"epochs": 2.5, "inner": {"lr": 1}}, "method.epochs=2.5"),
+        ({"epochs": "3", "inner": {"lr": 1}}, 'method.epochs="3"'),
+        ({"epochs": True, "inner": {"lr": 1}}, "method.epochs=true"),
+        ({"epochs": 3, "inner": {"lr": 0}}, "method.inner.lr=0: expected greater than 0"),
+        ({"epochs": 3, "inner": {"lr": 1, "name": "sdg"}}, "Did you mean 'sgd'"),
+        ({"epochs": 3, "inner": 7}, "method.inner=7"),
+    ],
+)
+def test_mistakes_name_key_value_and_remedy(values, says):
+    with pytest.raises(UserError, match=says):
+        typed(Outer, values, "method")
+
+
+@pytest.mark.parametrize("target", ["os.system", "torch.load", "unlearnbenchx.methods.X", "builtins.eval", "nodots"])
+def test_only_own_classes_are_built(target):
+    with pytest.raises(UserError, match="refused|_target_"):
+        build({"_target_": target}, "method")
+
+
+@pytest.mark.parametrize("target", ["unlearnbench.config.build", "unlearnbench.nowhere.X", "unlearnbench.config.X"])
+def test_own_names_must_be_configurations(target):
+    with pytest.raises(UserError, match="_target_"):
+        build({"_target_": target}, "method")
+
+
+SHIPPED = sorted((config_root()).glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_shipped_yaml_lists_every_value_and_builds(file):
+    group = file.parent.name
+    request = compose([f"{group}={file.stem}"]).request
+    if group in ("experiment", "scale"):
+        assert request.choices[group] == file.stem
+        return
+    build(request.config[group], group)
+    assert "_target_" in yaml.safe_load(file.read_text())
+
+
+def test_a_sweep_is_checked_by_group_products_and_single_values():
+    expanded = list(expand(["method=distill,none", "forget=class,random", "seed=0,1,2", "train.epochs=3"], []))
+    assert len(expanded) == 4 + 2
+    assert all("train.epochs=3" in words for words in expanded)

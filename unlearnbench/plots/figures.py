@@ -1,0 +1,38 @@
+"""What all figures share: colours per role, a canvas without a display, one way to save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ROLE_COLOURS = {"original": "#0072B2", "retrained": "#009E73", "unlearned": "#D55E00"}
+"""Okabe & Ito's palette, which colour-blind readers can tell apart."""
+PALETTE = ("#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442", "#000000", "#009E73")
+
+
+def figure(width: float, height: float) -> Figure:
+    """Return an empty figure of that many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=110)
+
+
+def tidy(axes: Axes, title: str, x: str = "", y: str = "") -> None:
+    """Title the axes, name them, and take away the frame's top and right."""
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def save(drawn: Figure, path: Path) -> None:
+    """Write the figure as a PNG without a date in it, so that equal figures are equal files."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(drawn).print_png(str(path), metadata={"Software": "unlearnbench"})

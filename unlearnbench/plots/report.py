@@ -1,0 +1,90 @@
+"""The figures of a report: retain against forget accuracy with retrained as the target, and accuracy by method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, save, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from unlearnbench.report.leaderboard import Board, Cell
+
+COLUMNS = 2
+
+
+def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
+    """Write retain_forget.png and accuracy_by_method.png, a panel a board; return their paths."""
+    if not boards:
+        return []
+    paths = [target / "retain_forget.png", target / "accuracy_by_method.png"]
+    for path, panel, size in zip(paths, (_scatter, _bars), ((6.2, 4.6), (7.0, 4.4)), strict=True):
+        columns = min(COLUMNS, len(boards))
+        rows = math.ceil(len(boards) / columns)
+        drawn = figure(size[0] * columns, size[1] * rows)
+        every = drawn.subplots(rows, columns, squeeze=False).flatten()
+        for axes, board in zip(every, boards, strict=False):
+            panel(axes, board)
+        for axes in every[len(boards) :]:
+            axes.set_visible(False)
+        save(drawn, path)
+    return paths
+
+
+def _scatter(axes: Axes, board: Board) -> None:
+    methods = 0
+    for line in board.lines:
+        forget, retain = line.accuracy["forget"], line.accuracy["retain"]
+        if line.role == "retrained":
+            colour, marker, size = ROLE_COLOURS["retrained"], "*", 17
+            axes.axvline(forget.mean, color=colour, alpha=0.35, linewidth=1)
+            axes.axhline(retain.mean, color=colour, alpha=0.35, linewidth=1)
+        elif line.role == "original":
+            colour, marker, size = "black", "s", 8
+        else:
+            colour, marker, size = PALETTE[methods % len(PALETTE)], "oDv^P"[methods // len(PALETTE) % 5], 8
+            methods += 1
+        axes.errorbar(
+            forget.mean,
+            retain.mean,
+            xerr=_half(forget),
+            yerr=_half(retain),
+            color=colour,
+            marker=marker,
+            markersize=size,
+            linestyle="",
+            capsize=3,
+            alpha=0.85,
+            label=line.name,
+        )
+    axes.margins(0.12)
+    axes.legend(frameon=False, fontsize=8)
+    tidy(axes, board.title, x="accuracy on forget", y="accuracy on retain")
+
+
+def _bars(axes: Axes, board: Board) -> None:
+    splits = ("retain", "forget", "test")
+    places = range(len(board.lines))
+    for number, (split, colour) in enumerate(zip(splits, PALETTE[1:], strict=False)):
+        cells = [line.accuracy[split] for line in board.lines]
+        axes.bar(
+            [place + (number - 1) * 0.27 for place in places],
+            [cell.mean for cell in cells],
+            0.27,
+            yerr=[_half(cell) or 0 for cell in cells],
+            color=colour,
+            capsize=2,
+            label=split,
+        )
+    axes.set_xticks(list(places), [line.name for line in board.lines], rotation=30, ha="right", fontsize=8)
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.8, 1.0), fontsize=8)
+    tidy(axes, board.title, y="accuracy")
+
+
+def _half(cell: Cell) -> float | None:
+    return None if math.isnan(cell.low) else cell.high - cell.mean

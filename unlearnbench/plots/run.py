@@ -1,0 +1,112 @@
+"""The four figures of a run: confusion, accuracy by class, membership, training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unlearnbench.evidence import BySplit, Floats
+from unlearnbench.metrics.classification import confusion_matrix, normalised
+from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, save, tidy
+
+NAMED_CLASSES = 20
+"""Up to this many classes their names and the cells' numbers are legible."""
+
+
+def draw(
+    folder: Path,
+    original: BySplit,
+    retrained: tuple[BySplit, ...],
+    unlearned: BySplit,
+    classes: tuple[str, ...],
+    curves: Mapping[str, list[dict[str, float]]],
+) -> None:
+    """Write plots/*.png into a run folder; of several retrained models the first is shown."""
+    roles = {"original": original, "retrained": retrained[0], "unlearned": unlearned}
+    _confusion(folder / "plots" / "confusion.png", roles, classes)
+    _accuracy_by_class(folder / "plots" / "accuracy_by_class.png", roles, classes)
+    _membership(folder / "plots" / "membership.png", roles)
+    _training_curves(folder / "plots" / "training_curves.png", curves)
+
+
+def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:
+    side = 4.4 if len(classes) <= NAMED_CLASSES else 5.5
+    drawn = figure(3 * side, side + 0.4)
+    every = drawn.subplots(1, 3, sharey=True)
+    for axes, (role, by_split) in zip(every, roles.items(), strict=True):
+        matrix = normalised(confusion_matrix(by_split["test"], len(classes)))
+        image = axes.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
+        accuracy = (by_split["test"].prediction == by_split["test"].label).mean()
+        axes.set_title(f"{role}: test accuracy {accuracy:.3f}", fontsize=11, loc="left")
+        axes.set_xlabel("predicted")
+        if len(classes) <= NAMED_CLASSES:
+            axes.set_xticks(range(len(classes)), classes, rotation=90)
+            axes.set_yticks(range(len(classes)), classes)
+            for (row, column), value in np.ndenumerate(matrix):
+                if value >= 0.005:
+                    colour = "white" if value > 0.5 else "black"
+                    axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
+    every[0].set_ylabel("true class (rows sum to 1)")
+    drawn.colorbar(image, ax=every, shrink=0.8)
+    save(drawn, path)
+
+
+def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:
+    drawn = figure(max(8.0, min(0.75 * len(classes) + 2, 22)), 3.8)
+    axes = drawn.subplots()
+    places = np.arange(len(classes))
+    for number, (role, by_split) in enumerate(roles.items()):
+        matrix = normalised(confusion_matrix(by_split["test"], len(classes)))
+        axes.bar(places + (number - 1) * 0.27, np.diag(matrix), 0.27, label=role, color=ROLE_COLOURS[role])
+    axes.set_xticks(places, classes, rotation=90 if len(classes) > NAMED_CLASSES else 30)
+    axes.set_ylim(0, 1.02)
+    axes.margins(x=0.01)
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    tidy(axes, "Test accuracy by class", y="accuracy")
+    save(drawn, path)
+
+
+def _membership(path: Path, roles: Mapping[str, BySplit]) -> None:
+    drawn = figure(13, 3.6)
+    every = drawn.subplots(1, 3, sharey=True)
+    splits = ("forget", "test_forget") if "test_forget" in roles["original"] else ("forget", "test")
+    low, high = _log_range([by_split[split].loss for by_split in roles.values() for split in splits])
+    bins = np.logspace(low, high, 40)
+    for axes, (role, by_split) in zip(every, roles.items(), strict=True):
+        for split, colour in zip(splits, PALETTE, strict=False):
+            loss = by_split[split].loss.clip(bins[0], bins[-1])
+            weights = np.full(len(loss), 1 / len(loss))
+            axes.hist(loss, bins, weights=weights, alpha=0.55, color=colour, label=split.replace("_", ": "))
+        axes.set_xscale("log")
+        tidy(axes, role, x="loss of an example, nats", y="share of examples" if role == "original" else "")
+    every[0].legend(frameon=False)
+    drawn.suptitle("Are forget examples told from unseen ones of the same kind by their loss?", fontsize=12)
+    save(drawn, path)
+
+
+def _log_range(losses: Sequence[Floats]) -> tuple[float, float]:
+    together = np.concatenate(list(losses)).clip(1e-4, 1e2)
+    low, high = np.log10(np.quantile(together, [0.005, 0.995]))
+    return float(low) - 0.1, float(max(high, low + 0.5)) + 0.1
+
+
+def _training_curves(path: Path, curves: Mapping[str, list[dict[str, float]]]) -> None:
+    drawn = figure(11, 3.6)
+    loss, accuracy = drawn.subplots(1, 2)
+    for number, (stage, curve) in enumerate(curves.items()):
+        colour = ROLE_COLOURS.get(stage.partition("_")[0], PALETTE[number % len(PALETTE)])
+        line = "-" if stage.partition("_")[2] in ("", "0") else ":"
+        epochs = [row["epoch"] for row in curve]
+        loss.plot(epochs, [row["loss"] for row in curve], line, marker=".", color=colour, label=stage)
+        known = [(row["epoch"], row["validation_accuracy"]) for row in curve if "validation_accuracy" in row]
+        if known:
+            accuracy.plot(*zip(*known, strict=True), line, marker=".", color=colour, label=stage)
+    for axes in (loss, accuracy):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    if loss.lines:
+        loss.legend(frameon=False)
+    tidy(loss, "Loss that the stage minimises", x="epoch", y="mean over the epoch")
+    tidy(accuracy, "Accuracy on validation data", x="epoch", y="accuracy")
+    save(drawn, path)

@@ -1,0 +1,31 @@
+"""The report: any number of runs joined into tables, figures and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def write(folders: Sequence[Path], target: Path) -> Path:
+    """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it.
+
+    Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures and report.html. Raises UserError where
+    a folder does not exist or holds no run.
+    """
+    from unlearnbench.plots import report as plots
+    from unlearnbench.report.collect import collect
+    from unlearnbench.report.html import page
+    from unlearnbench.report.leaderboard import boards, markdown
+    from unlearnbench.report.summary import summarise
+
+    runs = collect(folders)
+    summary = summarise(runs)
+    groups = boards(runs, summary)
+    target.mkdir(parents=True, exist_ok=True)
+    runs.results.to_csv(target / "results.csv", index=False, lineterminator="\n")
+    runs.table.to_csv(target / "runs.csv", index=False, lineterminator="\n")
+    summary.to_csv(target / "summary.csv", index=False, lineterminator="\n")
+    (target / "leaderboard.md").write_text(markdown(groups))
+    figures = plots.draw(target, groups)
+    (target / "report.html").write_text(page(runs, groups, figures), encoding="utf-8")
+    return target

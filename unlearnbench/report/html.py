@@ -1,0 +1,55 @@
+"""One HTML page that needs nothing else: tables and figures inlined, every value escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from unlearnbench.report.collect import Runs
+from unlearnbench.report.leaderboard import HEADER, Board, noise_text
+
+FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
+
+
+def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
+    """Return report.html as text."""
+    from jinja2 import Environment
+
+    template = files("unlearnbench.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    table = runs.table
+    return (
+        Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        .from_string(template)
+        .render(
+            header=HEADER,
+            boards=[(board, noise_text(board), _floor_rows(board)) for board in boards],
+            figures=[(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()) for path in figures],
+            counts=table["status"].value_counts().to_dict(),
+            seeds=sorted(int(seed) for seed in table["seed"].unique()),
+            unfinished=table[table["status"] != "done"].to_dict("records"),
+            provenance=_provenance(runs),
+        )
+    )
+
+
+def _floor_rows(board: Board) -> list[tuple[str, str, str]]:
+    return [
+        (metric, split, f"{value:.4f}")
+        for (metric, split), value in sorted(board.floor.items())
+        if metric in FLOORS and split in ("retain", "forget", "test")
+    ]
+
+
+def _provenance(runs: Runs) -> list[tuple[str, str]]:
+    """Return what the runs were made with: each fact, and all the values it had."""
+    rows = []
+    for name in ("device", "threads", "precision", "git_revision"):
+        values = {str(result[name]) for result in runs.facts.values() if result.get(name)}
+        rows.append((name.replace("_", " "), ", ".join(sorted(values))))
+    packages = sorted({package for result in runs.facts.values() for package in result["versions"]})
+    for package in packages:
+        values = {result["versions"].get(package, "") for result in runs.facts.values()}
+        rows.append((package, ", ".join(sorted(values))))
+    return rows

@@ -1,0 +1,156 @@
+"""The leaderboard: for each data set, forget set and model, the methods by their distance to retrained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.summary import floors, interval
+
+if TYPE_CHECKING:
+    import pandas
+
+SPLITS = ("retain", "forget", "test")
+HEADER = (
+    "method", "retain accuracy", "forget accuracy", "test accuracy", "mean gap", "JS to retrained", "MIA gap",
+    "cost ratio", "weights changed", "seeds",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A mean with its 95 % interval over seeds; NaN where there is no value, or one seed only."""
+
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+    def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return ""
+        return f"{self.mean:.4f}" + ("" if math.isnan(self.low) else f" ± {self.high - self.mean:.4f}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a board: a method, or the original or retrained model."""
+
+    name: str
+    role: str
+    accuracy: dict[str, Cell]
+    gap: Cell = Cell()
+    js: Cell = Cell()
+    mia: Cell = Cell()
+    cost: Cell = Cell()
+    weights_changed: str = ""
+    seeds: int = 0
+    within_noise: bool = False
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the line as text, one entry per column of HEADER."""
+        accuracies = (str(self.accuracy[split]) for split in SPLITS)
+        gap = f"{self.gap}{' *' if self.within_noise else ''}"
+        numbers = (gap, str(self.js), str(self.mia), str(self.cost))
+        return (self.name, *accuracies, *numbers, self.weights_changed, str(self.seeds or ""))
+
+
+@dataclass(frozen=True)
+class Board:
+    """The lines of one group: reference and original first, then methods, the nearest to retrained first.
+
+    `noise` is the mean over retain, forget and test of how far the accuracies of two retrained models are apart,
+    NaN where there is only one.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    noise: float
+    floor: dict[tuple[str, str], float]
+
+
+def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
+    """Return one board per experiment, data set, forget set and model."""
+    done = runs.table[runs.table["status"] == "done"]
+    return [_board(runs, summary, tuple(map(str, group)), rows) for group, rows in done.groupby(list(GROUP), sort=True)]
+
+
+def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame) -> Board:
+    mine = summary[(summary[list(GROUP)] == list(group)).all(axis=1)]
+    floor = floors(runs, group)
+    noise = _mean([floor.get(("accuracy", split), math.nan) for split in SPLITS])
+    reference = [_line(mine, "", role, role) for role in ("retrained", "original")]
+    methods = [_method(runs, mine, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)]
+    experiment, dataset, forget, model = group
+    title = f"{model} on {dataset}, forgetting {forget}" + (f" ({experiment})" if experiment else "")
+    return Board(title, (*reference, *sorted(methods, key=lambda line: line.gap.mean)), noise, floor)
+
+
+def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.DataFrame, noise: float) -> Line:
+    rows = runs.results[runs.results["run_id"].isin(table["run_id"])]
+    gaps = rows[(rows["metric"] == "gap_accuracy") & rows["split"].isin(SPLITS)]
+    per_seed = gaps.assign(value=gaps["value"].abs()).groupby("seed")["value"].mean()
+    line = _line(mine, variant, "unlearned", variant)
+    gap = Cell(*interval(list(per_seed))[:3])
+    return Line(
+        name=line.name,
+        role="unlearned",
+        accuracy=line.accuracy,
+        gap=gap,
+        js=_cell(mine, variant, "unlearned", "js_to_retrained", "forget"),
+        mia=_cell(mine, variant, "unlearned", "gap_mia_confidence", "forget"),
+        cost=Cell(*interval([float(value) for value in table["cost_ratio"]])[:3]),
+        weights_changed="yes" if bool(table["weights_changed"].astype(bool).all()) else "no",
+        seeds=table["seed"].nunique(),
+        within_noise=gap.mean <= noise,
+    )
+
+
+def _line(mine: pandas.DataFrame, variant: str, role: str, name: str) -> Line:
+    accuracy = {split: _cell(mine, variant, role, "accuracy", split) for split in SPLITS}
+    chosen = mine[(mine["role"] == role) & (mine["variant"] == variant) & (mine["metric"] == "accuracy")]
+    return Line(name=name, role=role, accuracy=accuracy, seeds=int(chosen["seeds"].max()) if len(chosen) else 0)
+
+
+def _cell(mine: pandas.DataFrame, variant: str, role: str, metric: str, split: str) -> Cell:
+    chosen = mine[
+        (mine["variant"] == variant) & (mine["role"] == role) & (mine["metric"] == metric) & (mine["split"] == split)
+    ]
+    return Cell(*(float(chosen.iloc[0][name]) for name in ("mean", "ci_low", "ci_high"))) if len(chosen) else Cell()
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def noise_text(board: Board) -> str:
+    """Say how far two retrained models are apart, or that it is not known."""
+    if math.isnan(board.noise):
+        return "Noise floor unknown: one retrained model. Try reference.count=2, or a sweep over seeds."
+    return (
+        f"Noise floor: two retrained models differ by {board.noise:.4f} in accuracy (mean over retain, forget, test). "
+        "A * marks methods within it."
+    )
+
+
+def markdown(groups: list[Board]) -> str:
+    """Return the boards as GitHub Markdown."""
+    parts = ["# Leaderboard\n"]
+    for board in groups:
+        parts.append(f"## {_escaped(board.title)}\n")
+        parts.append("| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
+        parts += ["| " + " | ".join(_escaped(cell) for cell in line.cells()) + " |" for line in board.lines]
+        parts.append(f"\n{noise_text(board)}\n")
+    if not groups:
+        parts.append("No finished run: runs.csv says why.\n")
+    parts.append(
+        "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy; ±: half of the 95 % "
+        "interval over seeds (Student t); one seed has none.\n"
+    )
+    return "\n".join(parts)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

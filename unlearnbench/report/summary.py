@@ -1,0 +1,103 @@
+"""Means and intervals over seeds, and the noise floor between references of different seeds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearnbench.report.collect import GROUP, Runs
+
+if TYPE_CHECKING:
+    import pandas
+
+CELL = (*GROUP, "variant", "role", "split", "metric")
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
+    """Return mean, low and high of the 95 % Student t interval, and the number of values; NaN values do not count.
+
+    One value has no interval: low and high are NaN.
+    """
+    from scipy.stats import t
+
+    known = np.array([value for value in values if not math.isnan(value)])
+    if len(known) == 0:
+        return math.nan, math.nan, math.nan, 0
+    mean = float(known.mean())
+    if len(known) == 1:
+        return mean, math.nan, math.nan, 1
+    half = float(t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+    return mean, mean - half, mean + half, len(known)
+
+
+def summarise(runs: Runs) -> pandas.DataFrame:
+    """Return one row per group, variant, role, split and metric: mean, ci_low, ci_high and the number of seeds.
+
+    The values of the references, and of the original, are one a seed, however many methods were compared with them.
+    """
+    import pandas
+
+    columns = [*CELL, "mean", "ci_low", "ci_high", "seeds"]
+    if runs.results.empty:
+        return pandas.DataFrame(columns=columns)
+    variants = runs.table.set_index("run_id")["variant"]
+    rows = runs.results.assign(variant=runs.results["run_id"].map(variants))
+    rows.loc[rows["role"] != "unlearned", "variant"] = ""
+    per_seed = rows.groupby([*CELL, "seed"], sort=True)["value"].mean().reset_index()
+    cells = [
+        (*(key if isinstance(key, tuple) else (key,)), *interval(list(values)))
+        for key, values in per_seed.groupby(list(CELL), sort=True)["value"]
+    ]
+    return pandas.DataFrame(cells, columns=columns)
+
+
+def floors(runs: Runs, group: tuple[str, ...]) -> dict[tuple[str, str], float]:
+    """Return how far two retrained models of a group are apart, by (metric, split).
+
+    From the runs' own floor rows where they had several references, else between the references of different
+    seeds that share the forget set: mean absolute difference over pairs; divergences from their stored scores.
+    """
+    results = runs.results
+    mine = results[(results[list(GROUP)] == list(group)).all(axis=1) & (results["role"] == "retrained")]
+    own = mine[mine["metric"].str.startswith("floor_")]
+    if len(own):
+        means = own.groupby(["metric", "split"])["value"].mean()
+        return {(str(metric).removeprefix("floor_"), str(split)): value for (metric, split), value in means.items()}
+    found = {}
+    for (metric, split), rows in mine.groupby(["metric", "split"]):
+        values = list(rows.groupby("seed")["value"].mean())
+        pairs = list(itertools.combinations(values, 2))
+        if pairs:
+            found[(str(metric), str(split))] = float(np.mean([abs(a - b) for a, b in pairs]))
+    return {**found, **_divergence_floors(runs, mine)}
+
+
+def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, str], float]:
+    """Compare the stored scores of the retrained models of different seeds."""
+    from unlearnbench.evidence import Evidence, Scores
+    from unlearnbench.metrics import catalogue
+
+    def scores(run_id: str, split: str) -> Scores | None:
+        file = runs.folders[run_id] / "scores" / f"retrained_{split}.npz"
+        if not file.exists():
+            return None
+        with np.load(file, allow_pickle=False) as arrays:
+            return Scores(arrays["logits"], arrays["label"], arrays["index"])
+
+    one_a_seed: dict[Any, str] = dict(mine.groupby("seed")["run_id"].first())
+    found = {}
+    for metric in catalogue():
+        for split in metric.splits if metric.relative and metric.name != "tug_of_war" else ():
+            known = [score for run_id in one_a_seed.values() if (score := scores(run_id, split)) is not None]
+            same = [score for score in known if np.array_equal(score.index, known[0].index)]
+            values = [
+                metric.compute(Evidence({split: a}, {split: a}, ({split: b},), (), whole_class=False), split)
+                for a, b in itertools.permutations(same, 2)
+            ]
+            if values:
+                found[(metric.name, split)] = float(np.mean(values))
+    return found
