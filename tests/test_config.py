@@ -54,7 +54,7 @@ def test_mistakes_name_key_value_and_remedy(values, says):
 
 @pytest.mark.parametrize("target", ["os.system", "torch.load", "unlearnbenchx.methods.X", "builtins.eval", "nodots"])
 def test_only_own_classes_are_built(target):
-    with pytest.raises(UserError, match="refused|_target_"):
+    with pytest.raises(UserError, match=r"refused|_target_"):
         build({"_target_": target}, "method")
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 
 from unlearnbench.config import build, config_root
 from worlds import same_weights
@@ -17,12 +16,7 @@ METHODS = sorted(file.stem for file in (config_root() / "method").glob("*.yaml")
 
 def method(name: str) -> object:
     """Build a method as its YAML describes it, with one epoch where it has epochs."""
-    values = yaml.safe_load((Path(config_root()) / "method" / f"{name}.yaml").read_text())
-    values = {key: float(value) if value == "1e-4" else value for key, value in values.items()}
-    if "optimizer" in values:
-        values["optimizer"] = {
-            k: float(v) if k in ("lr", "weight_decay") else v for k, v in values["optimizer"].items()
-        }
+    values = dict(OmegaConf.to_container(OmegaConf.load(config_root() / "method" / f"{name}.yaml")))
     return build({**values, **({"epochs": 1} if "epochs" in values else {})}, "method")
 
 

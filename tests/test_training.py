@@ -126,7 +126,9 @@ def test_clipping_bounds_the_step(tiny):
     before = copy.deepcopy(model)
     stepper = Stepper(model, Optimizer(name="sgd", lr=1.0, clip_norm=0.01), 1)
     stepper.step(lambda piece: cross_entropy(tiny.task.predict(model, piece)), batch)
-    moved = sum(float((a - b).square().sum()) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    moved = sum(
+        float((a - b).detach().square().sum()) for a, b in zip(model.parameters(), before.parameters(), strict=True)
+    )
     assert moved**0.5 == pytest.approx(0.01, rel=1e-3)
     stepper = Stepper(model, Optimizer(name="sgd", lr=1.0, clip_value=1e-4), 1)
     before = copy.deepcopy(model)
@@ -170,3 +172,16 @@ def test_stage_seeds_differ_by_name_and_stay_put():
     assert stage_seed(0, "retrained", 1) != stage_seed(1, "retrained", 0)
     assert stage_seed(0, "original") == stage_seed(0, "original")
     assert 0 <= stage_seed("x") < 2**63
+
+
+@pytest.mark.parametrize("steps", range(1, 10))
+def test_one_cycle_of_any_length_rises_and_falls(tiny, steps):
+    stepper = Stepper(fresh(tiny), Optimizer(name="sgd", lr=1.0, schedule="one_cycle"), steps)
+    batch = next(Batches(tiny.task, (tiny.splits.retain,), 60, 1, 0).epoch(0))[0]
+    rates = []
+    for _ in range(steps):
+        rates.append(stepper.lr)
+        stepper.step(lambda piece: 0 * cross_entropy(tiny.task.predict(stepper.model, piece)), batch)
+    assert rates[0] < 0.1
+    if steps > 2:
+        assert max(rates) > 0.5 and rates[-1] < max(rates)

@@ -21,8 +21,9 @@ SGD = Optimizer(name="sgd", lr=0.01, momentum=0.9)
 
 def synthetic(**changes: object) -> Synthetic:
     values: dict[str, object] = {
-        "classes": 4, "train": 240, "test": 80, "side": 8, "channels": 1, "noise": 40.0, "limit": None, "limit_test": None,
-        "validation": 0.1, "labels": "fine", "size": None, "mean": (0.5,), "std": (0.25,), "augment": Augment(crop=0, flip=False), "seed": 0,
+        "classes": 4, "train": 240, "test": 80, "side": 8, "channels": 1, "noise": 40.0, "limit": None,
+        "limit_test": None, "validation": 0.1, "labels": "fine", "size": None, "mean": (0.5,), "std": (0.25,),
+        "augment": Augment(crop=0, flip=False), "seed": 0,
     }  # fmt: skip
     return Synthetic(**{**values, **changes})
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -95,14 +95,17 @@ def assemble(request: Request) -> Assembled:
 
 
 def writable(folder: Path) -> None:
-    """Raise UserError where nothing can be written below the folder; make nothing."""
+    """Raise UserError where nothing can be written below the folder; leave nothing there."""
     existing = folder.absolute()
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
         raise UserError(f"outputs={folder}: {existing} is a file, not a folder.\nTry: outputs=FOLDER, another one")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"outputs={folder} cannot be written: no permission in {existing}.\nTry: outputs=FOLDER")
+    try:
+        with TemporaryDirectory(dir=existing):
+            pass
+    except OSError as error:
+        raise UserError(f"outputs={folder} cannot be written: {error.strerror}.\nTry: outputs=FOLDER") from error
 
 
 def _part(config: dict[str, Any], name: str) -> Any:

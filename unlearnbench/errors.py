@@ -17,10 +17,13 @@ class WrongKind(UserError):
 
 
 class Diverged(Exception):
-    """A loss that is no longer finite, and the optimiser step at which it happened (from 1)."""
+    """A loss or output that is no longer finite, and the optimiser step where it was seen (from 1; 0: afterwards)."""
 
     def __init__(self, step: int) -> None:
-        super().__init__(f"the loss stopped being finite at step {step}")
+        where = (
+            f"the loss or weights stopped being finite at step {step}" if step else "the model's outputs are not finite"
+        )
+        super().__init__(where)
         self.step = step
 
 

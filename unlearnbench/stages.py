@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.cache import Artefact, Cache, Stage
+from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.forget import Splits
 from unlearnbench.keys import digest, sources
@@ -124,6 +125,8 @@ class Stages:
 
         def compute(_key: str) -> Artefact:
             scores = self.task.score(self.model(model), index)
+            if np.isnan(scores.logits).any() or np.isposinf(scores.logits).any():
+                raise Diverged(0)
             rows = {"logits": scores.logits, "label": scores.label, "index": scores.index}
             return Artefact({name: torch.from_numpy(array) for name, array in rows.items()}, {"split": split})
 

@@ -189,9 +189,9 @@ def _schedule(
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
     schedulers = torch.optim.lr_scheduler
     if settings.schedule == "one_cycle":
-        return schedulers.OneCycleLR(
-            optimizer, settings.lr, total_steps=max(steps, 2), pct_start=0.25, cycle_momentum=False
-        )
+        total = max(steps, 3)
+        warm_up = max(0.25, 2 / total)  # torch divides by the warm-up's steps less one
+        return schedulers.OneCycleLR(optimizer, settings.lr, total_steps=total, pct_start=warm_up, cycle_momentum=False)
     if settings.schedule == "cosine":
         return schedulers.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
     if settings.schedule == "plateau":

@@ -76,7 +76,7 @@ def test_bf16_scoring_keeps_the_head_in_float32(tiny):
     features = []
     model.linear.register_forward_pre_hook(lambda _module, given: features.append(given[0].float()))
     scores = one.score(model, one.data.test[:20])
-    exact = functional.linear(features[0], model.linear.weight, model.linear.bias).detach().numpy()
+    exact = functional.linear(features[0].clone(), model.linear.weight, model.linear.bias).detach().numpy()
     np.testing.assert_allclose(scores.logits, exact, atol=1e-6)
 
 

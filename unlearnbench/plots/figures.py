@@ -35,4 +35,5 @@ def save(drawn: Figure, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(drawn).print_png(str(path), metadata={"Software": "unlearnbench"})
+    FigureCanvasAgg(drawn)
+    drawn.savefig(path, metadata={"Software": "unlearnbench"})

@@ -146,8 +146,8 @@ def markdown(groups: list[Board]) -> str:
     if not groups:
         parts.append("No finished run: runs.csv says why.\n")
     parts.append(
-        "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy; ±: half of the 95 % "
-        "interval over seeds (Student t); one seed has none.\n"
+        "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy; ±: half of the "
+        "95 % interval over seeds (Student t); one seed has none.\n"
     )
     return "\n".join(parts)
 

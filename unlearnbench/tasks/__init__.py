@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 def bind(experiment: Experiment, data: Data) -> Task:
     """Return the task of the data set's kind, bound to the data, the device and the precision."""
-    from unlearnbench.data.images import ImageData
+    from unlearnbench.data.images import ImageData, ImageSettings
     from unlearnbench.tasks.image import ImageTask
 
-    assert isinstance(data, ImageData)
-    return ImageTask(
-        data, experiment.dataset, experiment.precision, experiment.model.parts().head, experiment.eval_batch
-    )
+    dataset, head = experiment.dataset, experiment.model.parts().head
+    assert isinstance(data, ImageData) and isinstance(dataset, ImageSettings)
+    return ImageTask(data, dataset, experiment.precision, head, experiment.eval_batch)
