@@ -1,0 +1,41 @@
+"""A run's figures: they exist, they show something, and a hundred classes do not break them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from unlearnbench.evidence import Scores
+from unlearnbench.plots.run import draw
+
+
+def scores(count, classes, seed):
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(count, classes)).astype(np.float32)
+    return Scores(logits, generator.integers(0, classes, count), np.arange(count))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("divided", [True, False])
+def test_all_figures_show_something(tmp_path, classes, divided):
+    splits = ("retain", "forget", "test", *(("test_retain", "test_forget") if divided else ()))
+    roles = [{split: scores(200, classes, seed) for split in splits} for seed in range(3)]
+    curve = [{"epoch": 1.0, "loss": 2.0, "lr": 0.1, "validation_accuracy": 0.4, "validation_loss": 2.0}]
+    names = tuple(f"class{number}" for number in range(classes))
+    draw(
+        tmp_path,
+        roles[0],
+        (roles[1],),
+        roles[2],
+        names,
+        {"original": curve, "unlearned": [{"epoch": 1.0, "loss": 1.0}]},
+    )
+    for name in ("confusion", "accuracy_by_class", "membership", "training_curves"):
+        assert imread(tmp_path / "plots" / f"{name}.png").std() > 0.01
+
+
+def test_no_curves_and_equal_losses_are_drawn(tmp_path):
+    same = {split: Scores(np.zeros((5, 3), np.float32), np.zeros(5, int), np.arange(5)) for split in ("forget", "test")}
+    draw(tmp_path, same, (same,), same, ("a", "b", "c"), {})
+    assert (tmp_path / "plots" / "training_curves.png").exists()

@@ -1,0 +1,167 @@
+"""The report: what is joined, averaged, ranked and escaped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+
+from unlearnbench.errors import UserError
+from unlearnbench.report import write
+from unlearnbench.report.summary import interval
+from unlearnbench.results import COLUMNS
+
+SPLITS = ("retain", "forget", "test")
+
+
+def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0, **changes) -> Path:
+    """Write a small run folder as results.py does: accuracies, a divergence, and retrained scores on forget."""
+    folder = outputs / "runs" / f"{method.replace('/', '')}_m_d_{run_id}"
+    (folder / "scores").mkdir(parents=True)
+    accuracy = changes.pop("accuracy", {"retain": 0.9, "forget": 0.3, "test": 0.8})
+    names = {
+        "run_id": run_id, "experiment": "", "dataset": "d", "forget": "class:a", "model": "m", "method": method,
+        "seed": seed,
+    }  # fmt: skip
+    result = {
+        **names, "status": "done", "reason": "", "weights_changed": True, "device": "cpu", "threads": 2,
+        "precision": "fp32", "git_revision": "abc", "versions": {"torch": "2"}, "seconds": {"unlearned": 1.5},
+        "peak_mib": {"unlearned": 100.0}, "cost_ratio": 0.1, "overrides": [f"method={method}", f"seed={seed}"],
+        **changes,
+    }  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result))
+    if result["status"] != "done":
+        return folder
+    rows = []
+    for split in SPLITS:
+        retrained = {"retain": 0.95, "forget": 0.0, "test": 0.85}[split] + 0.01 * seed
+        values = {"original": 1.0, "retrained": retrained, "unlearned": accuracy[split]}
+        rows += [(*names.values(), role, split, "accuracy", repr(value)) for role, value in values.items()]
+        gap = accuracy[split] - retrained
+        rows.append((*names.values(), "unlearned", split, "gap_accuracy", repr(gap)))
+    rows.append((*names.values(), "unlearned", "forget", "js_to_retrained", "0.25"))
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([COLUMNS, *rows])
+    logits = np.random.default_rng(seed).normal(size=(6, 3)).astype(np.float32)
+    np.savez(folder / "scores" / "retrained_forget.npz", logits=logits, label=np.zeros(6, int), index=np.arange(6))
+    return folder
+
+
+def test_report_writes_every_file(tmp_path):
+    make_run(tmp_path, "aaaaaaa1")
+    target = write([tmp_path], tmp_path / "report")
+    assert {file.name for file in target.iterdir()} == {
+        "results.csv", "runs.csv", "summary.csv", "leaderboard.md", "report.html", "retain_forget.png",
+        "accuracy_by_method.png",
+    }  # fmt: skip
+    assert (target / "retain_forget.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_interval_is_student_t():
+    mean, low, high, count = interval([1.0, 2.0, 3.0])
+    half = 4.302652729911275 / math.sqrt(3)  # t(.975, 2 degrees) times sd 1 over sqrt 3
+    assert (mean, count) == (2.0, 3)
+    assert low == pytest.approx(2 - half) and high == pytest.approx(2 + half)
+    assert interval([1.0])[0] == 1.0 and math.isnan(interval([1.0])[1]) and interval([1.0])[3] == 1
+    assert interval([math.nan, 5.0])[0] == 5.0
+    assert interval([])[3] == 0
+
+
+def test_summary_averages_over_seeds_and_counts_a_reference_once_a_seed(tmp_path):
+    for seed in range(3):
+        make_run(tmp_path, f"aaaaaaa{seed}", seed=seed, accuracy={"retain": 0.9, "forget": 0.1 * seed, "test": 0.8})
+        make_run(tmp_path, f"bbbbbbb{seed}", "finetune", seed=seed)
+    summary = pandas.read_csv(write([tmp_path], tmp_path / "report") / "summary.csv", keep_default_na=False)
+    forget = summary.query("variant == 'distill' and split == 'forget' and metric == 'accuracy'").iloc[0]
+    assert float(forget["mean"]) == pytest.approx(0.1) and int(forget["seeds"]) == 3
+    retrained = summary.query("role == 'retrained' and split == 'test' and metric == 'accuracy'")
+    assert len(retrained) == 1
+    assert float(retrained.iloc[0]["mean"]) == pytest.approx(0.86) and int(retrained.iloc[0]["seeds"]) == 3
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    make_run(tmp_path, "aaaaaaa1")
+    target = write([tmp_path], tmp_path / "report")
+    with (target / "summary.csv").open() as file:
+        assert {(row["ci_low"], row["ci_high"], row["seeds"]) for row in csv.DictReader(file)} == {("", "", "1")}
+
+
+def test_leaderboard_ranks_by_mean_gap_with_references_first(tmp_path):
+    make_run(tmp_path, "aaaaaaa1", "far")
+    make_run(tmp_path, "aaaaaaa2", "near", accuracy={"retain": 0.95, "forget": 0.01, "test": 0.85})
+    text = (write([tmp_path], tmp_path / "report") / "leaderboard.md").read_text()
+    order = [text.index(f"| {name} |") for name in ("retrained", "original", "near", "far")]
+    assert order == sorted(order)
+    assert "Noise floor unknown" in text
+
+
+def test_noise_floor_comes_from_the_references_of_other_seeds(tmp_path):
+    for seed in range(2):
+        make_run(tmp_path, f"aaaaaaa{seed}", seed=seed)
+    target = write([tmp_path], tmp_path / "report")
+    assert "differ by 0.0100" in (target / "leaderboard.md").read_text()
+    assert "js_to_retrained" in (target / "report.html").read_text().partition("Noise floor</h2>")[2]
+
+
+def test_several_settings_of_a_method_are_not_averaged(tmp_path):
+    make_run(tmp_path, "aaaaaaa1", overrides=["method=distill", "method.epochs=1", "seed=0"])
+    make_run(tmp_path, "aaaaaaa2", overrides=["method=distill", "method.epochs=9", "seed=0"])
+    text = (write([tmp_path], tmp_path / "report") / "leaderboard.md").read_text()
+    assert "| distill (method.epochs=1) |" in text and "| distill (method.epochs=9) |" in text
+
+
+def test_a_run_found_twice_counts_once(tmp_path):
+    make_run(tmp_path / "one", "aaaaaaa1")
+    make_run(tmp_path / "two", "aaaaaaa1")
+    target = write([tmp_path / "one", tmp_path / "two"], tmp_path / "report")
+    assert len(pandas.read_csv(target / "runs.csv")) == 1
+
+
+def test_unfinished_runs_are_rows_with_their_reason(tmp_path):
+    make_run(tmp_path, "aaaaaaa1")
+    make_run(tmp_path, "aaaaaaa2", "fisher", status="diverged", reason="step 7")
+    target = write([tmp_path], tmp_path / "report")
+    runs = pandas.read_csv(target / "runs.csv").set_index("run_id")
+    assert runs.loc["aaaaaaa2", "status"] == "diverged"
+    assert "step 7" in (target / "report.html").read_text()
+
+
+def test_only_unfinished_runs_still_make_a_report(tmp_path):
+    make_run(tmp_path, "aaaaaaa2", status="failed", reason="no")
+    assert "No finished run" in (write([tmp_path], tmp_path / "report") / "leaderboard.md").read_text()
+
+
+def test_values_are_escaped(tmp_path):
+    make_run(tmp_path, "aaaaaaa1", "<script>alert(1)</script>")
+    page = (write([tmp_path], tmp_path / "report") / "report.html").read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page
+
+
+def test_page_needs_nothing_else(tmp_path):
+    make_run(tmp_path, "aaaaaaa1")
+    page = (write([tmp_path], tmp_path / "report") / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http://" not in page and "https://" not in page
+
+
+def test_a_sweep_folder_leads_to_its_runs(tmp_path):
+    run = make_run(tmp_path, "aaaaaaa1")
+    make_run(tmp_path, "aaaaaaa2", "other")
+    sweep = tmp_path / "sweeps" / "one"
+    sweep.mkdir(parents=True)
+    (sweep / "jobs.csv").write_text(f"job,overrides,status,run_folder\n0,,done,{run}\n")
+    target = write([sweep], tmp_path / "report")
+    assert list(pandas.read_csv(target / "runs.csv")["run_id"]) == ["aaaaaaa1"]
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "."])
+def test_no_runs_is_said_with_a_remedy(tmp_path, folder):
+    with pytest.raises(UserError, match="Try: unlearnbench"):
+        write([tmp_path / folder], tmp_path / "report")
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,51 @@
+"""What the documentation shows is run: the method of adding-a-method.md, the tables of files and commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def block(page: str, language: str, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)[number]
+
+
+def test_the_method_of_the_page_runs(command, tmp_path):
+    page = (ROOT / "docs" / "adding-a-method.md").read_text()
+    (tmp_path / "my_configs" / "method").mkdir(parents=True)
+    (tmp_path / "weight_noise.py").write_text(block(page, "python"))
+    (tmp_path / "my_configs" / "method" / "weight_noise.yaml").write_text(block(page, "yaml"))
+    words = ["--config-dir", "my_configs", "--plugin", "weight_noise.py", "method=weight_noise"]
+    assert " ".join(["unlearnbench", "run", *words]) in page
+    done = command("run", *words, "dataset=synthetic", "model=tiny_cnn", "train.epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert "weight_noise on tiny_cnn" in done.stdout
+
+
+def test_an_entry_point_is_found_without_flags(command, tmp_path):
+    page = (ROOT / "docs" / "adding-a-method.md").read_text()
+    package = tmp_path / "site" / "my_package"
+    (package / "configs" / "method").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "weight_noise.py").write_text(block(page, "python"))
+    yaml = block(page, "yaml").replace("weight_noise.WeightNoise", "my_package.weight_noise.WeightNoise")
+    (package / "configs" / "method" / "weight_noise.yaml").write_text(yaml)
+    facts = tmp_path / "site" / "my_package-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    entry = block(page, "toml").splitlines()[1].replace('"', "")
+    (facts / "entry_points.txt").write_text(f"[unlearnbench.plugins]\n{entry}\n")
+    path = {"PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"}
+    assert "weight_noise" in command("list", "methods", env=path).stdout
+    words = ["method=weight_noise", "dataset=synthetic", "model=tiny_cnn", "train.epochs=2"]
+    done = command("run", *words, env=path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_of_the_readme_lead_somewhere():
+    page = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", page):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target

@@ -1,0 +1,88 @@
+"""The set-up scripts: clear words for a Python that will not do, locks that are whole and name no index."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LOCKS = ("requirements.lock", "requirements-test.lock")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout without an environment, in a folder with a space in its name."""
+    place = tmp_path / "a checkout"
+    shutil.copytree(ROOT / "scripts", place / "scripts")
+    for lock in LOCKS:
+        shutil.copy(ROOT / lock, place)
+    return place
+
+
+def stub(folder: Path, name: str, body: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+    (folder / name).chmod(0o755)
+
+
+def run(script: Path, *words: str, tools: Path) -> subprocess.CompletedProcess[str]:
+    for name in ("bash", "env", "dirname", "cmp", "flock", "rm", "cp", "chmod", "true"):
+        if not (tools / name).exists():
+            (tools / name).symlink_to(shutil.which(name) or "/bin/true")
+    return subprocess.run(
+        [script, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(tools), "HOME": os.environ["HOME"]},
+    )
+
+
+def test_unsupported_python_gives_one_clear_line(checkout, tmp_path):
+    tools = tmp_path / "tools"
+    stub(tools, "python3", '[ "$1" = -V ] && echo "Python 3.9.2"; [ "$1" != -c ]')
+    done = run(checkout / "scripts" / "unlearnbench", tools=tools)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "3.11, 3.12 or 3.13" in done.stderr and "Python 3.9.2" in done.stderr
+
+
+def test_missing_venv_gives_one_clear_line(checkout, tmp_path):
+    tools = tmp_path / "tools"
+    stub(tools, "python3", 'case "$*" in *ensurepip*) exit 1;; -V) echo Python 3.12.1;; esac')
+    done = run(checkout / "scripts" / "unlearnbench", tools=tools)
+    assert done.returncode == 2
+    assert "apt-get install python3-venv" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_arguments_are_handed_on_and_nothing_is_installed_twice(checkout, tmp_path):
+    stub(checkout / "tools", "x", "")
+    venv = checkout / ".venv" / "bin"
+    venv.mkdir(parents=True)
+    stub(venv, "python", 'printf "<%s>" "$@"')
+    shutil.copy(checkout / "requirements.lock", checkout / ".venv" / ".installed-requirements.lock")
+    done = run(checkout / "scripts" / "unlearnbench", "run", "a b", "forget.classes=[0]", tools=checkout / "tools")
+    assert done.stdout == "<-m><unlearnbench><run><a b><forget.classes=[0]>"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_are_hashed_and_name_no_index(name):
+    text = (ROOT / name).read_text()
+    assert not re.search(r"https?:|--index|--extra|--find-links", text)
+    pins = re.findall(r"^[a-z0-9][^\s=]*==[^\n]*(?:\n {4}--hash[^\n]*)*", text, re.MULTILINE)
+    assert len(pins) > 30
+    assert all("--hash=sha256:" in pin for pin in pins)
+
+
+def test_the_test_lock_agrees_with_the_other():
+    def pinned(name):
+        return set(re.findall(r"^([a-z0-9][^\s]*==[^\s;]*)", (ROOT / name).read_text(), re.MULTILINE))
+
+    assert pinned("requirements.lock") <= pinned("requirements-test.lock")
