@@ -236,3 +236,14 @@ def test_signals_end_with_their_code_and_no_half_run(tmp_path, sign, code):
 
 def test_no_color_is_honoured(command):
     assert "\x1b[" not in command("list", "methods", env={"NO_COLOR": "1", "FORCE_COLOR": ""}).stdout
+
+
+def test_torchvision_that_does_not_fit_torch_is_explained_at_once(command, tmp_path):
+    broken = tmp_path / "broken" / "torchvision"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    path = f"{tmp_path / 'broken'}:{Path(__file__).parents[1]}"
+    done = command("run", env={"PYTHONPATH": path})
+    assert done.returncode == 2
+    assert "do not fit together" in done.stderr and "pip install" in done.stderr
+    assert not (tmp_path / "outputs").exists()

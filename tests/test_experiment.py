@@ -196,3 +196,16 @@ def test_precision_is_part_of_the_keys(tmp_path):
     first = execute(request(tmp_path, "precision=fp32")).folder.name
     second = execute(request(tmp_path, "precision=bf16")).folder.name
     assert first != second
+
+
+def test_names_and_numbers_of_a_class_are_the_same_run(tmp_path):
+    first = execute(request(tmp_path, "forget.classes=[0]"))
+    again = execute(request(tmp_path, "forget.classes=[class0]"))
+    assert again.reused and again.folder == first.folder
+
+
+def test_asking_for_the_model_later_adds_it_without_training(tmp_path):
+    execute(request(tmp_path, "save_model=false"))
+    again = execute(request(tmp_path, "save_model=true"))
+    assert (again.folder / "model" / "model.safetensors").exists()
+    assert set(json.loads((again.folder / "result.json").read_text())["reused"].values()) == {True}

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 
 from unlearnbench.compose import Request
@@ -40,7 +41,7 @@ class Settings:
     """The keys of a run that stand outside the groups."""
 
     seed: Annotated[int, Field(ge=0)]
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     precision: Choice
     outputs: str
     save_model: bool | None
@@ -72,10 +73,10 @@ def assemble(request: Request) -> Assembled:
                 f"{group}={request.name(group)} needs {' or '.join(sorted(part.kinds))}s; "
                 f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {group}s`"
             )
-    if info.kind == "image" and (settings.device == "mps"):
-        raise UserError("device=mps is not supported yet.\nTry: device=cpu")
     precision = resolve(settings.precision, settings.device, request.name("model"), info.shape[-1])
     writable(Path(settings.outputs))
+    with torch.device("meta"):
+        model.build(info)  # what cannot be built ends here, and costs no memory
     dataset.check()
     if model.checkpoint is not None:
         checkpoint.load(model.build(info), model.checkpoint)

@@ -60,10 +60,11 @@ def execute(request: Request, on_failure: Callable[[Exception], None] | None = N
     with torch_explained():
         from unlearnbench.assemble import assemble
         from unlearnbench.results import identify
-    assembled = assemble(request)
+
+        assembled = assemble(request)
     identity = identify(request, assembled, _stage_sources(request))
     final = request.outputs / "runs" / identity.folder
-    if _finished(final):
+    if _finished(final, request):
         _remember(request, final)
         return _outcome(final, reused=True)
     return _run(request, assembled, identity, final, on_failure)
@@ -75,8 +76,7 @@ def find(request: Request) -> Outcome | None:
     if not entry.exists():
         return None
     folder = request.outputs / "runs" / json.loads(entry.read_text())["folder"]
-    wants_model = request.config.get("save_model") is True and not (folder / "model").exists()
-    return _outcome(folder, reused=True) if _finished(folder) and not wants_model else None
+    return _outcome(folder, reused=True) if _finished(folder, request) else None
 
 
 def check(composed: Composed) -> None:
@@ -84,7 +84,8 @@ def check(composed: Composed) -> None:
     if find(composed.request) is None:
         with torch_explained():
             from unlearnbench.assemble import assemble
-        assemble(composed.request)
+
+            assemble(composed.request)
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def torch_explained() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ImportError, OSError) as error:
-        if "torchvision::nms" in str(error) or "torchvision" in str(error) or "libtorch" in str(error):
+        if "torchvision" in str(error) or "libtorch" in str(error):
             raise UserError(
                 f"torch and torchvision do not fit together ({str(error).splitlines()[0]}).\n"
                 "A CPU-only torch cannot load the package index's torchvision, which is built for the CUDA torch (that "
@@ -183,12 +184,14 @@ def _outcome(folder: Path, *, reused: bool) -> Outcome:
     return Outcome(result["status"], result["reason"], folder, reused)
 
 
-def _finished(folder: Path) -> bool:
-    """Say whether a folder holds a run that need not be repeated; diverged and failed ones are tried again."""
+def _finished(folder: Path, request: Request) -> bool:
+    """Say whether a folder holds all the request wants; diverged and failed runs are tried again."""
     try:
-        return json.loads((folder / "result.json").read_text())["status"] in ("done", "skipped")
+        status = json.loads((folder / "result.json").read_text())["status"]
     except (OSError, ValueError, KeyError):
         return False
+    has_model = (folder / "model").exists() or request.config.get("save_model") is not True
+    return status == "skipped" or (status == "done" and has_model and (folder / "metrics.csv").exists())
 
 
 def _index_entry(request: Request) -> Path:
@@ -231,6 +234,8 @@ def _logged(file: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.setLevel(logging.DEBUG)
     log.addHandler(handler)
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.DEBUG)
     try:
         yield
     finally:

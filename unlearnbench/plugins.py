@@ -23,8 +23,12 @@ def trust_file(path: Path) -> str:
         raise UserError(f"--plugin {path} is no Python file.\nTry: --plugin FOLDER/my_method.py")
     name, known = path.stem, files()
     if path.resolve() not in known:
-        if not name.isidentifier() or importlib.util.find_spec(name) is not None:
-            raise UserError(f"--plugin {path}: a module named {name!r} exists already.\nTry: another file name")
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+        taken = spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path.resolve())
+        if taken or not name.isidentifier():
+            raise UserError(
+                f"--plugin {path}: {name!r} is no module name, or that of another module.\nTry: another file name"
+            )
         os.environ[FILES] = os.pathsep.join(str(file) for file in (*known, path.resolve()))
     return name
 

@@ -54,7 +54,10 @@ class Identity:
 
 def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) -> Identity:
     """Name a run by what decides its result: the typed experiment and the source of its stages."""
-    key = digest(assembled.experiment, request.name("experiment"), request.name("method"), dict(source))
+    experiment, forget = assembled.experiment, type(assembled.experiment.forget).__name__
+    settings = {name: value for name, value in vars(experiment).items() if name != "forget"}
+    names = (request.name("experiment"), request.name("method"), forget, assembled.forget)
+    key = digest(settings, names, dict(source))
     return Identity(
         run_id=key[:8],
         experiment=request.name("experiment"),

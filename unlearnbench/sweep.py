@@ -47,8 +47,10 @@ def launch(composed: Composed, overrides: Sequence[str], folders: Sequence[Path]
     search = [f"file://{folder.resolve()}" for folder in (*folders, *plugins.config_folders())]
     words = [*overrides, f"hydra.sweep.dir={composed.sweep_dir}"]
     words += [f"hydra.searchpath=[{','.join(search)}]"] if search else []
-    hydra_main(["--multirun", *words])
-    rows = _collect(composed.sweep_dir)
+    try:
+        hydra_main(["--multirun", *words])
+    finally:
+        rows = _collect(composed.sweep_dir)
     failed = [row for row in rows if row["status"] in ("failed", "diverged")]
     folders_done = [Path(row["run_folder"]) for row in rows if row["run_folder"]]
     if folders_done:
@@ -113,6 +115,7 @@ def _counts(row: dict[str, str]) -> bool:
 def _collect(folder: Path) -> list[dict[str, Any]]:
     """Write jobs.csv from the jobs' own notes, in order, and return its rows."""
     rows = [json.loads(file.read_text()) for file in (folder / JOBS).glob("*.json")]
+    folder.mkdir(parents=True, exist_ok=True)
     rows.sort(key=lambda row: int(row["job"]))
     with (folder / "jobs.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, (*COLUMNS, "reason"), lineterminator="\n")
