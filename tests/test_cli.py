@@ -25,7 +25,7 @@ def test_version_and_help(command):
     assert "unlearnbench COMMAND" in command("--help").stdout
     shown = command("run", "--help")
     assert shown.returncode == 0
-    assert "method: distill, finetune, gradient_ascent, masking, none, retrain" in shown.stdout
+    assert "method: distill, distill_paper, finetune, gradient_ascent, masking, none, retrain" in shown.stdout
 
 
 def test_list_shows_every_topic(command):
@@ -104,6 +104,9 @@ MISTAKES = [
     (["run", "-m", "method=distill,finetun"], "Did you mean 'finetune'"),
     (["run", "-m", "seed=0,one"], "seed"),
     (["run", "forget.classes=[0"], "quoted"),
+    (["run", "seed=0,1"], "-m for a sweep"),
+    (["run", "dataset=null"], "unlearnbench list"),
+    (["run", "forget.classes=0"], "a list, such as [0]"),
     (["run", "--frob"], "unlearnbench run --help"),
     (["run", "--config-dir", "nowhere"], "--config-dir"),
     (["run", "--plugin", "nowhere.py"], "--plugin"),

@@ -82,3 +82,12 @@ def test_a_sweep_is_checked_by_group_products_and_single_values():
     expanded = list(expand(["method=distill,none", "forget=class,random", "seed=0,1,2", "train.epochs=3"], []))
     assert len(expanded) == 4 + 2
     assert all("train.epochs=3" in words for words in expanded)
+
+
+def test_globs_and_intervals_are_checked_too():
+    methods = {words[-1] for words in expand(["method=glob(dis*)"], [])}
+    assert methods == {"method=distill", "method=distill_paper"}
+    ends = [words[-1] for words in expand(["method.epochs=interval(1,5)"], [])]
+    assert ends == ["method.epochs=1", "method.epochs=5"]
+    with pytest.raises(UserError, match="matches no choice"):
+        list(expand(["method=glob(x*)"], []))

@@ -105,8 +105,8 @@ def _run(words: list[str]) -> int:
         sweep.hydra_main(_hydra_words(given))
         return DONE
     _log_to_terminal()
-    first = next(iter(expand(given.overrides, ()))) if given.multirun else tuple(given.overrides)
-    composed = compose(first, given.config_dir, sweep=given.multirun)
+    one = next(expand(given.overrides, (), given.config_dir)) if given.multirun else given.overrides
+    composed = compose(one, given.config_dir, sweep=given.multirun)
     if composed.sweep:
         sweep.check_all(composed, given.overrides, given.config_dir)
         return _show_sweep(*sweep.launch(composed, given.overrides, given.config_dir))

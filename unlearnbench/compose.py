@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from unlearnbench import plugins
 from unlearnbench.config import GROUPS, config_root
 from unlearnbench.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 RESOLVERS = {"now", "hydra", "oc.select", "oc.create", "oc.dict.keys", "oc.dict.values", "oc.deprecated"}
 TARGETS = (
@@ -71,29 +74,31 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
     try:
         with initialize_config_dir(str(config_root()), version_base="1.3"):
             config = hydra_compose("run", [*extra, *overrides], return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_explain(error, overrides, folders)) from error
     refuse_code(config)
     return _plain(config, overrides, sweep)
 
 
-def expand(overrides: Sequence[str], parameters: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def expand(
+    overrides: Sequence[str], parameters: Sequence[str], folders: Sequence[Path] = ()
+) -> Iterator[tuple[str, ...]]:
     """Yield single-valued override lists that together show every value and every combination of group choices.
 
     The product is taken over groups only: values of plain keys are each tried once, so that checking a sweep
-    costs far less than running it.
+    costs far less than running it. Raises UserError for an override that does not parse.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
 
-    parsed = OverridesParser.create().parse_overrides([*parameters, *overrides])
+    try:
+        parsed = OverridesParser.create().parse_overrides([*parameters, *overrides])
+    except HydraException as error:
+        raise UserError(_explain(error, overrides, folders)) from error
     plain = [item.input_line or "" for item in parsed if not item.is_sweep_override()]
-    sweeps = [
-        (item, [f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()])
-        for item in parsed
-        if item.is_sweep_override()
-    ]
-    groups = [values for item, values in sweeps if item.key_or_group in GROUPS]
-    values = [values for item, values in sweeps if item.key_or_group not in GROUPS]
+    swept = [item for item in parsed if item.is_sweep_override()]
+    groups = [_values(item, folders) for item in swept if item.key_or_group in GROUPS]
+    values = [_values(item, folders) for item in swept if item.key_or_group not in GROUPS]
     first = tuple(column[0] for column in values)
     for combination in itertools.product(*groups):
         yield (*plain, *combination, *first)
@@ -101,6 +106,21 @@ def expand(overrides: Sequence[str], parameters: Sequence[str]) -> Iterator[tupl
     for place, column in enumerate(values):
         for value in column[1:]:
             yield (*plain, *base, *first[:place], value, *first[place + 1 :])
+
+
+def _values(item: Override, folders: Sequence[Path]) -> list[str]:
+    """Return a swept override's values as overrides; of an interval, as optimisers take it, its two ends."""
+    from hydra.core.override_parser.types import Glob, IntervalSweep
+
+    key, value = item.get_key_element(), item.value()
+    if isinstance(value, IntervalSweep):
+        return [f"{key}={value.start}", f"{key}={value.end}"]
+    if isinstance(value, Glob):
+        found = value.filter(choices_of(item.key_or_group, folders))
+        if not found:
+            raise UserError(f"{item.input_line} matches no choice.\nTry: `unlearnbench list`")
+        return [f"{key}={name}" for name in found]
+    return [f"{key}={text}" for text in item.sweep_string_iterator()]
 
 
 def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequence[str]) -> Request:
@@ -180,6 +200,10 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
     from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
     message = str(error).splitlines()[0]
+    if message.startswith("Ambiguous value"):
+        return f"{message}.\nTry: -m for a sweep over these values, or KEY=[A,B] for a list"
+    if isinstance(error, ValueError):
+        return f"{message}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
     if isinstance(error, OverrideParseException):
         return f"{message}\nTry: KEY=VALUE, quoted for the shell where it holds brackets: 'forget.classes=[0]'"
     if isinstance(error, MissingConfigException):

@@ -100,6 +100,7 @@ def _explain(problem: Any, where: str) -> str:
             path.append(part)
     value = problem["input"]
     expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = {"a valid array": "a list, such as [0]", "an object": "settings by name"}.get(expected, expected)
     if problem["type"] == "value_error":
         return f"{'.'.join(path)}: {expected}"
     allowed = problem.get("ctx", {}).get("expected", "")

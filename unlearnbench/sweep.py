@@ -32,7 +32,7 @@ def check_all(composed: Composed, overrides: Sequence[str], folders: Sequence[Pa
     A method that is made for another kind of data is no mistake here: its job becomes a skipped row.
     """
     runnable = 0
-    for one in expand(overrides, composed.parameters):
+    for one in expand(overrides, composed.parameters, folders):
         try:
             check(compose(["hydra.mode=RUN", *one], folders))
             runnable += 1
