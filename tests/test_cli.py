@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -250,3 +251,21 @@ def test_torchvision_that_does_not_fit_torch_is_explained_at_once(command, tmp_p
     assert done.returncode == 2
     assert "do not fit together" in done.stderr and "pip install" in done.stderr
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_terminal_shows_bars_and_a_file_plain_lines(tmp_path):
+    master, slave = pty.openpty()
+    words = [sys.executable, "-m", "unlearnbench", "run", *TINY, "train.epochs=30"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm"}
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=slave, env=environment) as process:
+        os.close(slave)
+        shown = b""
+        try:
+            while piece := os.read(master, 4096):
+                shown += piece
+        except OSError:  # the terminal's other end is closed: all was read
+            pass
+    assert process.returncode == 0
+    assert "━".encode() in shown and b"original" in shown
+    log = next((tmp_path / "outputs" / "runs").iterdir()) / "run.log"
+    assert "\x1b[" not in log.read_text()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +14,7 @@ from typing import TYPE_CHECKING
 from unlearnbench import plugins
 from unlearnbench.compose import Composed, Request, compose
 from unlearnbench.errors import Diverged, UserError
-from unlearnbench.keys import digest, file_digest, sources
-from unlearnbench.precision import cpu_has_amx
+from unlearnbench.finished import find, is_finished, remember, stage_sources
 
 if TYPE_CHECKING:
     from unlearnbench.assemble import Assembled
@@ -56,27 +53,18 @@ def execute(request: Request, on_failure: Callable[[Exception], None] | None = N
     """
     known = find(request)
     if known is not None:
-        return known
+        return _outcome(known, reused=True)
     with torch_explained():
         from unlearnbench.assemble import assemble
         from unlearnbench.results import identify
 
         assembled = assemble(request)
-    identity = identify(request, assembled, _stage_sources(request))
+    identity = identify(request, assembled, stage_sources(request))
     final = request.outputs / "runs" / identity.folder
-    if _finished(final, request):
-        _remember(request, final)
+    if is_finished(final, request):
+        remember(request, final)
         return _outcome(final, reused=True)
     return _run(request, assembled, identity, final, on_failure)
-
-
-def find(request: Request) -> Outcome | None:
-    """Return the finished run of this very request, if there is one: no torch, no method is imported."""
-    entry = _index_entry(request)
-    if not entry.exists():
-        return None
-    folder = request.outputs / "runs" / json.loads(entry.read_text())["folder"]
-    return _outcome(folder, reused=True) if _finished(folder, request) else None
 
 
 def check(composed: Composed) -> None:
@@ -139,7 +127,7 @@ def _run(
         raise
     results.publish(part, final)
     if problem is None or isinstance(problem, Skipped):
-        _remember(request, final)
+        remember(request, final)
     elif on_failure is not None:
         on_failure(problem)
     return _outcome(final, reused=False)
@@ -182,49 +170,6 @@ def _outcome(folder: Path, *, reused: bool) -> Outcome:
 
     result = read_result(folder)
     return Outcome(result["status"], result["reason"], folder, reused)
-
-
-def _finished(folder: Path, request: Request) -> bool:
-    """Say whether a folder holds all the request wants; diverged and failed runs are tried again."""
-    try:
-        status = json.loads((folder / "result.json").read_text())["status"]
-    except (OSError, ValueError, KeyError):
-        return False
-    has_model = (folder / "model").exists() or request.config.get("save_model") is not True
-    return status == "skipped" or (status == "done" and has_model and (folder / "metrics.csv").exists())
-
-
-def _index_entry(request: Request) -> Path:
-    """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
-    package = sorted(Path(__file__).parent.rglob("*.py"))
-    code = [file_digest(file) for file in (*package, *plugins.files())]
-    code += sorted(file_digest(file) for folder in plugins.packages() for file in folder.rglob("*.py"))
-    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
-    given = (config.get("model") or {}).get("checkpoint")
-    checkpoint = file_digest(Path(given)) if given and Path(given).is_file() else None
-    machine = [cpu_has_amx(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    key = digest(config, request.choices, code, checkpoint, machine)
-    return request.outputs / "cache" / "runs" / f"{key}.json"
-
-
-def _remember(request: Request, folder: Path) -> None:
-    entry = _index_entry(request)
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    part = entry.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps({"folder": folder.name}))
-    part.replace(entry)
-
-
-def _stage_sources(request: Request) -> dict[str, str]:
-    """Return the digests of the source files that decide a run's results: its parts', and the evaluation's."""
-    parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
-    metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
-    core = ("experiment", "stages", "training", "losses", "problem", "randomness", "evidence", "tasks.image")
-    return sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics])
-
-
-def _is_part(values: object) -> bool:
-    return isinstance(values, dict) and "_target_" in values
 
 
 @contextmanager

@@ -1,0 +1,65 @@
+"""The index of finished runs: asked before torch or any method is imported, so that a known run is shown at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from unlearnbench import plugins
+from unlearnbench.compose import Request
+from unlearnbench.keys import digest, file_digest, sources
+from unlearnbench.precision import cpu_has_amx
+
+
+def find(request: Request) -> Path | None:
+    """Return the folder of this very request's finished run, if there is one."""
+    entry = _entry(request)
+    if not entry.exists():
+        return None
+    folder = request.outputs / "runs" / json.loads(entry.read_text())["folder"]
+    return folder if is_finished(folder, request) else None
+
+
+def is_finished(folder: Path, request: Request) -> bool:
+    """Say whether a folder holds all the request wants; diverged and failed runs are tried again."""
+    try:
+        status = json.loads((folder / "result.json").read_text())["status"]
+    except (OSError, ValueError, KeyError):
+        return False
+    has_model = (folder / "model").exists() or request.config.get("save_model") is not True
+    return status == "skipped" or (status == "done" and has_model and (folder / "metrics.csv").exists())
+
+
+def _entry(request: Request) -> Path:
+    """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
+    package = sorted(Path(__file__).parent.rglob("*.py"))
+    code = [file_digest(file) for file in (*package, *plugins.files())]
+    code += sorted(file_digest(file) for folder in plugins.packages() for file in folder.rglob("*.py"))
+    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
+    given = (config.get("model") or {}).get("checkpoint")
+    checkpoint = file_digest(Path(given)) if given and Path(given).is_file() else None
+    machine = [cpu_has_amx(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+    key = digest(config, request.choices, code, checkpoint, machine)
+    return request.outputs / "cache" / "runs" / f"{key}.json"
+
+
+def remember(request: Request, folder: Path) -> None:
+    """Note where the finished run of this request is."""
+    entry = _entry(request)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    part = entry.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps({"folder": folder.name}))
+    part.replace(entry)
+
+
+def stage_sources(request: Request) -> dict[str, str]:
+    """Return the digests of the source files that decide a run's results: its parts', and the evaluation's."""
+    parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
+    metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
+    core = ("experiment", "stages", "training", "losses", "problem", "randomness", "evidence", "tasks.image")
+    return sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics])
+
+
+def _is_part(values: object) -> bool:
+    return isinstance(values, dict) and "_target_" in values
