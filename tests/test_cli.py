@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import unlearnbench
 from unlearnbench.cli import main
@@ -269,3 +270,11 @@ def test_a_terminal_shows_bars_and_a_file_plain_lines(tmp_path):
     assert "━".encode() in shown and b"original" in shown
     log = next((tmp_path / "outputs" / "runs").iterdir()) / "run.log"
     assert "\x1b[" not in log.read_text()
+
+
+def test_a_checkpoint_of_another_shape_ends_before_anything_runs(command, tmp_path):
+    torch.save({"state_dict": {"module.linear.weight": torch.zeros(10, 64)}}, tmp_path / "weights.pt")
+    done = command("run", *TINY, f"model.checkpoint={tmp_path / 'weights.pt'}")
+    assert done.returncode == 2
+    assert "linear.weight: file (10, 64), model (4, 32)" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["weights.pt"]

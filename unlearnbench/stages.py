@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ from unlearnbench.training import Record, fit
 
 if TYPE_CHECKING:
     from unlearnbench.experiment import Experiment
+
+log = logging.getLogger("unlearnbench")
 
 CORE = tuple(f"unlearnbench.{name}" for name in ("training", "losses", "problem", "randomness", "stages"))
 
@@ -61,6 +64,7 @@ class Stages:
         """The model before unlearning: trained on retain and forget, or the user's own checkpoint."""
         experiment = self.experiment
         if experiment.model.checkpoint is not None:
+            log.info("the original is your checkpoint; retrained follows train's recipe: gaps assume it trains as well")
             parts: tuple[object, ...] = (self._setting, experiment.model.checkpoint, len(self.data.info.classes))
             return self._trained("original", parts, lambda key, _progress: self._from_checkpoint())
         train = np.union1d(self.splits.retain, self.splits.forget)
