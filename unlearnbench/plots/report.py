@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from unlearnbench.report.leaderboard import Board, Cell
 
 COLUMNS = 2
+Look = tuple[str, str, int]
 
 
 def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
     """Write retain_forget.png and accuracy_by_method.png, a panel a board; return their paths."""
     if not boards:
         return []
+    methods = sorted({line.name for board in boards for line in board.lines if line.role == "unlearned"})
+    looks = {name: _look(number) for number, name in enumerate(methods)}
+    looks |= {"retrained": (ROLE_COLOURS["retrained"], "*", 17), "original": ("black", "s", 8)}
     paths = [target / "retain_forget.png", target / "accuracy_by_method.png"]
     for path, panel, size in zip(paths, (_scatter, _bars), ((6.2, 4.6), (7.0, 4.4)), strict=True):
         columns = min(COLUMNS, len(boards))
@@ -28,26 +32,25 @@ def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
         drawn = figure(size[0] * columns, size[1] * rows)
         every = drawn.subplots(rows, columns, squeeze=False).flatten()
         for axes, board in zip(every, boards, strict=False):
-            panel(axes, board)
+            panel(axes, board, looks)
         for axes in every[len(boards) :]:
             axes.set_visible(False)
         save(drawn, path)
     return paths
 
 
-def _scatter(axes: Axes, board: Board) -> None:
-    methods = 0
+def _look(number: int) -> Look:
+    """Return colour, marker and size of a method, the same in every panel."""
+    return PALETTE[number % len(PALETTE)], "oDv^P"[number // len(PALETTE) % 5], 8
+
+
+def _scatter(axes: Axes, board: Board, looks: Mapping[str, Look]) -> None:
     for line in board.lines:
         forget, retain = line.accuracy["forget"], line.accuracy["retain"]
+        colour, marker, size = looks[line.name if line.role == "unlearned" else line.role]
         if line.role == "retrained":
-            colour, marker, size = ROLE_COLOURS["retrained"], "*", 17
             axes.axvline(forget.mean, color=colour, alpha=0.35, linewidth=1)
             axes.axhline(retain.mean, color=colour, alpha=0.35, linewidth=1)
-        elif line.role == "original":
-            colour, marker, size = "black", "s", 8
-        else:
-            colour, marker, size = PALETTE[methods % len(PALETTE)], "oDv^P"[methods // len(PALETTE) % 5], 8
-            methods += 1
         axes.errorbar(
             forget.mean,
             retain.mean,
@@ -66,7 +69,7 @@ def _scatter(axes: Axes, board: Board) -> None:
     tidy(axes, board.title, x="accuracy on forget", y="accuracy on retain")
 
 
-def _bars(axes: Axes, board: Board) -> None:
+def _bars(axes: Axes, board: Board, _looks: Mapping[str, Look]) -> None:
     splits = ("retain", "forget", "test")
     places = range(len(board.lines))
     for number, (split, colour) in enumerate(zip(splits, PALETTE[1:], strict=False)):
