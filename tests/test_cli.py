@@ -102,6 +102,7 @@ MISTAKES = [
     (["run", "-m", "seed=0,1", "hydra.launcher._target_=os.system"], "is refused"),
     (["run", "hydra.searchpath=[pkg://os]"], "is refused"),
     (["run", "seed=${oc.env:HOME}"], "is refused"),
+    (["run", "seed=${ oc.env :HOME}"], "is refused"),
     (["run", "+hydra.job_logging.handlers.x.class=os.system"], "is refused"),
     (["run", "-m", "method=distill,finetun"], "Did you mean 'finetune'"),
     (["run", "-m", "seed=0,one"], "seed"),
@@ -278,3 +279,25 @@ def test_a_checkpoint_of_another_shape_ends_before_anything_runs(command, tmp_pa
     assert done.returncode == 2
     assert "linear.weight: file (10, 64), model (4, 32)" in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["weights.pt"]
+
+
+METRIC = '''
+"""A metric of somebody else."""
+from unlearnbench.metrics import metric
+
+@metric("mean_loss_twice", splits=("forget",), unit="nats", low=0.0, high=1e9, source="here")
+def mean_loss_twice(evidence, split):
+    """Twice the mean loss."""
+    return float(2 * evidence.subject[split].loss.mean())
+'''
+
+
+def test_a_metric_of_a_plugin_is_computed_though_the_run_was_done_without_it(command, tmp_path):
+    (tmp_path / "mine.py").write_text(METRIC)
+    words = ["run", *TINY, "method=none"]
+    assert command(*words).returncode == 0
+    done = command(*words, "--plugin", "mine.py")
+    assert done.returncode == 0 and "done before" not in done.stdout
+    with (tmp_path / done.stdout.partition("files: ")[2].strip() / "metrics.csv").open() as file:
+        values = {row["role"]: row["value"] for row in csv.DictReader(file) if row["metric"] == "mean_loss_twice"}
+    assert set(values) == {"original", "retrained", "unlearned"}

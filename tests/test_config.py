@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from pydantic import Field
 
-from unlearnbench.compose import compose, expand
+from unlearnbench.compose import compose, expand, refuse_code
 from unlearnbench.config import build, config_root, typed
 from unlearnbench.errors import UserError
 
@@ -91,3 +92,25 @@ def test_globs_and_intervals_are_checked_too():
     assert ends == ["method.epochs=1", "method.epochs=5"]
     with pytest.raises(UserError, match="matches no choice"):
         list(expand(["method=glob(x*)"], []))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"seed": "${oc.env:HOME}"},
+        {"seed": "${ oc.env :HOME}"},
+        {"a": "env", "seed": "${oc.${a}:HOME}"},
+        {"deep": [{"er": "${now:${oc.env:HOME}}"}]},
+        {"hydra": {"callbacks": {"x": {"_target_": "torch.load"}}}},
+        {"hydra": {"launcher": {"_target_": "hydra.utils.call"}}},
+        {"hydra": {"job_logging": {"handlers": {"x": {"()": "os.system"}}}}},
+        {"hydra": {"job_logging": {"handlers": {"x": {"stream": "ext://os.system"}}}}},
+    ],
+)
+def test_configuration_that_names_code_or_reaches_outside_is_refused(values):
+    with pytest.raises(UserError, match="is refused"):
+        refuse_code(OmegaConf.create(values))
+
+
+def test_plain_interpolation_is_fine():
+    refuse_code(OmegaConf.create({"a": 1, "b": "${a} ${now:%Y}", "c": "${hydra:job.num}"}))

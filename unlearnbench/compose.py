@@ -153,10 +153,16 @@ def refuse_code(config: DictConfig) -> None:
 
 
 def _refuse_resolvers(path: str, text: str) -> None:
-    for piece in text.split("${")[1:]:
-        name, colon, _ = piece.partition(":")
-        if colon and name.strip().isidentifier() | ("." in name and "}" not in name) and name.strip() not in RESOLVERS:
-            raise UserError(f"{path}={text} is refused: the resolver {name!r} reaches outside the configuration.")
+    """Refuse resolvers that are not known to stay inside, and names that are put together from others."""
+    for start in re.finditer(r"\$\{", text):
+        end = re.search(r"[:}]|\$\{", text[start.end() :])
+        mark = end.group() if end else ""
+        name = text[start.end() : start.end() + end.start()].strip() if end else text
+        if mark == "${" or (mark == ":" and name not in RESOLVERS):
+            raise UserError(
+                f"{path}={text} is refused: the resolver {name!r} may reach outside the configuration.\n"
+                "Try: the value itself"
+            )
 
 
 def _refuse_paths(overrides: Sequence[str]) -> None:

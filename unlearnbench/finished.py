@@ -34,8 +34,7 @@ def is_finished(folder: Path, request: Request) -> bool:
 def _entry(request: Request) -> Path:
     """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
     package = sorted(Path(__file__).parent.rglob("*.py"))
-    code = [file_digest(file) for file in (*package, *plugins.files())]
-    code += sorted(file_digest(file) for folder in plugins.packages() for file in folder.rglob("*.py"))
+    code = [*(file_digest(file) for file in package), *_plugin_code()]
     config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
     given = (config.get("model") or {}).get("checkpoint")
     checkpoint = file_digest(Path(given)) if given and Path(given).is_file() else None
@@ -54,11 +53,18 @@ def remember(request: Request, folder: Path) -> None:
 
 
 def stage_sources(request: Request) -> dict[str, str]:
-    """Return the digests of the source files that decide a run's results: its parts', and the evaluation's."""
+    """Return the digests of the sources that decide a run's results: its parts', the evaluation's, all plugins'."""
     parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
     metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
     core = ("experiment", "stages", "training", "losses", "problem", "randomness", "evidence", "tasks.image")
-    return sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics])
+    theirs = {str(number): code for number, code in enumerate(_plugin_code())}
+    return {**sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics]), **theirs}
+
+
+def _plugin_code() -> list[str]:
+    """Return the digests of all plugin files, and of the packages with an entry point, sorted."""
+    installed = (file for folder in plugins.packages() for file in folder.rglob("*.py"))
+    return sorted(file_digest(file) for file in (*plugins.files(), *installed))
 
 
 def _is_part(values: object) -> bool:
