@@ -88,8 +88,8 @@ def test_a_sweep_is_checked_by_group_products_and_single_values():
 def test_globs_and_intervals_are_checked_too():
     methods = {words[-1] for words in expand(["method=glob(dis*)"], [])}
     assert methods == {"method=distill", "method=distill_paper"}
-    ends = [words[-1] for words in expand(["method.epochs=interval(1,5)"], [])]
-    assert ends == ["method.epochs=1", "method.epochs=5"]
+    ends = [words[-1] for words in expand(["method.optimizer.lr=interval(0.25,0.5)"], [])]
+    assert ends == ["method.optimizer.lr=0.25", "method.optimizer.lr=0.5"]
     with pytest.raises(UserError, match="matches no choice"):
         list(expand(["method=glob(x*)"], []))
 
