@@ -53,7 +53,8 @@ class Stages:
 
     def __init__(self, experiment: Experiment, cache: Cache, data: Data, splits: Splits) -> None:
         self.experiment, self.cache, self.data, self.splits = experiment, cache, data, splits
-        self.task = bind(experiment, data)
+        head, batch = experiment.model.parts().head, experiment.eval_batch
+        self.task = bind(data, experiment.dataset, experiment.precision, head, batch)
         self._built: dict[str, nn.Module] = {}
         self._prints: dict[bytes, str] = {}
         model = experiment.model
