@@ -22,6 +22,9 @@ TINY = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=2")
 NO_TORCH = "import sys; from unlearnbench.cli import dispatch; sys.exit(dispatch(%r) or 'torch' in sys.modules)"
 
 
+HERE = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
 def test_version_and_help(command):
     assert command("--version").stdout.strip() == f"unlearnbench {unlearnbench.__version__}"
     assert "unlearnbench COMMAND" in command("--help").stdout
@@ -39,7 +42,7 @@ def test_list_shows_every_topic(command):
 @pytest.mark.parametrize("words", [["list"], ["run", "--help"], ["--version"]])
 def test_light_commands_import_no_torch(words, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", NO_TORCH % words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", NO_TORCH % words], cwd=tmp_path, capture_output=True, text=True, check=False, env=HERE
     )
     assert done.returncode == 0, done.stderr
 
@@ -49,7 +52,7 @@ def test_finished_run_is_shown_without_torch(command, tmp_path):
     assert command(*words).returncode == 0
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "outputs" / "runs").rglob("*")}
     done = subprocess.run(
-        [sys.executable, "-c", NO_TORCH % words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", NO_TORCH % words], cwd=tmp_path, capture_output=True, text=True, check=False, env=HERE
     )
     assert done.returncode == 0, done.stderr
     assert "done before" in done.stdout and "accuracy forget" in done.stdout
@@ -228,16 +231,24 @@ def test_a_method_for_other_data_is_an_error_alone_and_a_row_in_a_sweep(command,
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_with_their_code_and_no_half_run(tmp_path, sign, code):
     words = [sys.executable, "-m", "unlearnbench", "run", "dataset=synthetic", "model=tiny_cnn", "train.epochs=100000"]
-    process = subprocess.Popen(
-        words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
-    )
-    for line in process.stderr:
-        if line.startswith("original"):
-            break
-    time.sleep(1)
-    process.send_signal(sign)
-    assert process.wait(timeout=60) == code
+    with subprocess.Popen(
+        words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=HERE, preexec_fn=heed_interrupts
+    ) as process:
+        try:
+            for line in process.stderr:
+                if line.startswith("original"):
+                    break
+            time.sleep(1)
+            process.send_signal(sign)
+            assert process.wait(timeout=60) == code
+        finally:
+            process.kill()
     assert not list((tmp_path / "outputs" / "runs").iterdir())
+
+
+def heed_interrupts():
+    """Undo what a shell does to commands in the background: they would ignore an interruption."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_no_color_is_honoured(command):
@@ -258,7 +269,7 @@ def test_torchvision_that_does_not_fit_torch_is_explained_at_once(command, tmp_p
 def test_a_terminal_shows_bars_and_a_file_plain_lines(tmp_path):
     master, slave = pty.openpty()
     words = [sys.executable, "-m", "unlearnbench", "run", *TINY, "train.epochs=30"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm"}
+    environment = {**HERE, "TERM": "xterm"}
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=slave, env=environment) as process:
         os.close(slave)
         shown = b""
