@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import torch
 
 from unlearnbench.data.images import Augment
@@ -10,6 +13,10 @@ from unlearnbench.precision import Precision
 from unlearnbench.training import Optimizer, Recipe
 
 CPU = Precision("cpu", bf16=False)
+TINY = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=2")
+"""A run of a second, on generated images."""
+HERE = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+"""The environment of a command that must import this checkout."""
 RECIPE = Recipe(
     epochs=8,
     batch_size=32,

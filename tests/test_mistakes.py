@@ -1,0 +1,105 @@
+"""What a user can type wrong: exit code 2, a remedy, and nothing left behind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from unlearnbench.cli import main
+from worlds import TINY
+
+MISTAKES = [
+    (["run", "method=distil"], "Did you mean 'distill'"),
+    (["run", "metod=distill"], "Did you mean 'method'"),
+    (["run", "method.epohcs=3"], "Did you mean 'epochs'"),
+    (["run", "+method.epohcs=3"], "Did you mean 'epochs'"),
+    (["run", "+sede=3"], "Did you mean 'seed'"),
+    (["run", "method.optimizer.lr=hot"], "method.optimizer.lr"),
+    (["run", "method.optimizer.name=sdg"], "Did you mean 'sgd'"),
+    (["run", "method.epochs=0"], "method.epochs=0"),
+    (["run", "method.epochs=1.5"], "method.epochs=1.5"),
+    (["run", "seed=-1"], "seed=-1"),
+    (["run", "train.optimizer.momentum=1.5"], "train.optimizer.momentum=1.5"),
+    (["run", "reference.count=0"], "reference.count=0"),
+    (["run", "dataset.limit=3"], "dataset.limit=3"),
+    (["run", "forget.classes=[unicorn]"], "names 'unicorn'"),
+    (["run", "forget.classes=[]"], "nothing would be forgotten"),
+    (["run", "forget.classes=[0,1,2,3]"], "nothing would be retained"),
+    (["run", "forget=random", "forget.fraction=1.0"], "forget.fraction"),
+    (["run", "forget=subclass"], "dataset.labels=superclass"),
+    (["run", "dataset=cifar10", "dataset.root=nowhere"], "dataset.root=FOLDER"),
+    (["run", "model.checkpoint=nowhere.pt"], "does not exist"),
+    (["run", "outputs=/proc/nowhere"], "cannot be written"),
+    (["run", "device=cuda:7"], "device=cpu"),
+    (["run", "device=tpu"], "device"),
+    (["run", "precision=fp8"], "precision"),
+    (["run", "model._target_=os.system"], "is refused"),
+    (["run", "method._target_=torch.load"], "is refused"),
+    (["run", "+hydra.callbacks.x._target_=torch.load"], "is refused"),
+    (["run", "-m", "seed=0,1", "hydra.launcher._target_=os.system"], "is refused"),
+    (["run", "hydra.searchpath=[pkg://os]"], "is refused"),
+    (["run", "seed=${oc.env:HOME}"], "is refused"),
+    (["run", "seed=${ oc.env :HOME}"], "is refused"),
+    (["run", "+hydra.job_logging.handlers.x.class=os.system"], "is refused"),
+    (["run", "-m", "method=distill,finetun"], "Did you mean 'finetune'"),
+    (["run", "-m", "seed=0,one"], "seed"),
+    (["run", "forget.classes=[0"], "quoted"),
+    (["run", "seed=0,1"], "-m for a sweep"),
+    (["run", "dataset=null"], "unlearnbench list"),
+    (["run", "forget.classes=0"], "a list, such as [0]"),
+    (["run", "--frob"], "unlearnbench run --help"),
+    (["run", "--config-dir", "nowhere"], "--config-dir"),
+    (["run", "--plugin", "nowhere.py"], "--plugin"),
+    (["list", "method"], "Did you mean 'methods'"),
+    (["report", "nowhere"], "nowhere"),
+    (["rnu"], "Did you mean 'run'"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_mistakes_exit_2_with_a_remedy_and_leave_nothing(monkeypatch, capsys, tmp_path, words, says):
+    """In this process, since a new one takes seconds to start; the next test shows that the command does the same."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["unlearnbench", *on_tiny_data(words)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "says"), MISTAKES[::13], ids=[" ".join(words) for words, _ in MISTAKES[::13]])
+def test_mistakes_at_the_installed_command(command, tmp_path, words, says):
+    done = command(*on_tiny_data(words))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def on_tiny_data(words):
+    """Put a `run` on the generated data set, unless it names one."""
+    plain = words[0] == "run" and "dataset=" not in " ".join(words)
+    return [*words[:1], *TINY[:2], *words[1:]] if plain else words
+
+
+def test_torchvision_that_does_not_fit_torch_is_explained_at_once(command, tmp_path):
+    broken = tmp_path / "broken" / "torchvision"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    path = f"{tmp_path / 'broken'}:{Path(__file__).parents[1]}"
+    done = command("run", env={"PYTHONPATH": path})
+    assert done.returncode == 2
+    assert "do not fit together" in done.stderr and "pip install" in done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_checkpoint_of_another_shape_ends_before_anything_runs(command, tmp_path):
+    torch.save({"state_dict": {"module.linear.weight": torch.zeros(10, 64)}}, tmp_path / "weights.pt")
+    done = command("run", *TINY, f"model.checkpoint={tmp_path / 'weights.pt'}")
+    assert done.returncode == 2
+    assert "linear.weight: file (10, 64), model (4, 32)" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["weights.pt"]
