@@ -12,12 +12,13 @@ from pydantic import Field
 
 from unlearnbench.compose import Request
 from unlearnbench.config import build, typed
-from unlearnbench.errors import UserError, WrongKind
+from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.models import checkpoint
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
 
+EXTRA = ("bbq", "crows_pairs")
 PARTS = ("dataset", "model", "forget", "method", "train")
 
 
@@ -30,10 +31,13 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How many examples a split are scored (null: all), and how many at once."""
+    """How many examples a split are scored (null: all), and how many at once; what else is evaluated of text."""
 
     limit: Annotated[int, Field(ge=20)] | None
     batch_size: Annotated[int, Field(ge=1)]
+    generate: Annotated[int, Field(ge=0)]
+    extra: tuple[str, ...]
+    root: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class Assembled:
 def assemble(request: Request) -> Assembled:
     """Build and check everything that a request names; raise UserError for what the user can mend."""
     config = request.config
-    settings: Settings = typed(Settings, {key: value for key, value in config.items() if key not in PARTS}, "")
+    settings: Settings = typed(Settings, {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}, "")
     parts = {name: _part(config, name) for name in PARTS}
     dataset, model, method = parts["dataset"], parts["model"], parts["method"]
     info: DataInfo = dataset.info()
@@ -73,11 +77,19 @@ def assemble(request: Request) -> Assembled:
                 f"{group}={request.name(group)} needs {' or '.join(sorted(part.kinds))}s; "
                 f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {group}s`"
             )
-    precision = resolve(settings.precision, settings.device, request.name("model"), info.shape[-1])
+    precision = resolve(settings.precision, settings.device, request.name("model"), max(info.shape, default=0))
     writable(Path(settings.outputs))
+    if hasattr(model, "check"):
+        model.check()
     with torch.device("meta"):
         model.build(info)  # what cannot be built ends here, and costs no memory
     dataset.check()
+    if not info.train:
+        raise UserError(
+            f"dataset={request.name('dataset')} is for evaluation only.\n"
+            f"Try: dataset=clinical_notes 'eval.extra=[{request.name('dataset')}]' eval.root=FOLDER"
+        )
+    extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
     if model.checkpoint is not None:
         checkpoint.load(model.build(info), model.checkpoint)
     experiment = Experiment(
@@ -90,9 +102,29 @@ def assemble(request: Request) -> Assembled:
         references=settings.reference.count,
         eval_limit=settings.eval.limit,
         eval_batch=settings.eval.batch_size,
+        eval_generate=settings.eval.generate,
+        extra=extra,
         precision=precision,
     )
     return Assembled(experiment, settings, info, forget)
+
+
+def _extra(name: str, settings: Evaluation, info: DataInfo) -> Any:
+    """Build and check a further evaluation set from its YAML, in the folder of its name below eval.root."""
+    from omegaconf import OmegaConf
+
+    from unlearnbench.config import config_root
+
+    file = config_root() / "dataset" / f"{name}.yaml"
+    if name not in EXTRA:
+        raise UserError(f"eval.extra names {name!r}.{nearest(name, EXTRA)}\nIt can be: {', '.join(EXTRA)}")
+    if info.kind != "text":
+        raise UserError(f"eval.extra={name} is text, and the data set is {info.kind}.\nTry: dataset=clinical_notes")
+    values: Any = OmegaConf.to_container(OmegaConf.load(file))
+    root = settings.root / name if settings.root is not None else None
+    dataset = build({**values, "root": str(root) if root else None, "limit_test": settings.limit}, f"eval.extra.{name}")
+    dataset.check()
+    return dataset
 
 
 def writable(folder: Path) -> None:

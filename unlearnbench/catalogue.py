@@ -12,6 +12,7 @@ from typing import Any
 from unlearnbench import plugins
 from unlearnbench.config import config_root
 from unlearnbench.keys import source_of
+from unlearnbench.metrics import MODULES
 
 TOPICS = {
     "methods": "method",
@@ -81,7 +82,7 @@ def paper_of(docstring: str) -> str:
 
 def _metrics() -> Iterator[Entry]:
     folder = Path(__file__).parent / "metrics"
-    files = [folder / f"{name}.py" for name in ("classification", "divergence", "membership", "composite")]
+    files = [folder / f"{name}.py" for name in MODULES]
     for file in (*files, *plugins.files()):
         functions = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)]
         for node in functions:

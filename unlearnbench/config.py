@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.plugins import trusted
 
-GROUPS = ("model", "dataset", "forget", "method", "train", "experiment", "scale")
+GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "experiment", "scale")
 
 
 def config_root() -> Path:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -59,6 +63,35 @@ class Scores:
         """Return the scores of the chosen rows (a boolean mask or positions)."""
         extras = {name: array[chosen] for name, array in self.extras.items()}
         return Scores(self.logits[chosen], self.label[chosen], self.index[chosen], extras)
+
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the arrays as tensors; text becomes UTF-8 bytes, (n, b) uint8 padded with 0, under "text.<name>"."""
+        import torch
+
+        arrays: dict[str, Array] = {"logits": self.logits, "label": self.label, "index": self.index}
+        for name, values in self.extras.items():
+            if values.dtype.kind == "U":
+                width = max([1, *(len(text.encode()) for text in values.tolist())])
+                encoded = np.array([text.encode() for text in values.tolist()], dtype=f"S{width}")
+                arrays[f"text.{name}"] = encoded.view(np.uint8).reshape(len(values), width)
+            else:
+                arrays[name] = values
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> Scores:
+        """Return what `tensors` made."""
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        logits, label, index = (arrays.pop(name) for name in ("logits", "label", "index"))
+        extras: dict[str, Array] = {}
+        for name, values in arrays.items():
+            if name.startswith("text."):
+                texts = np.ascontiguousarray(values).view(f"S{values.shape[1]}")[:, 0]
+                extras[name.removeprefix("text.")] = np.array([text.decode() for text in texts.tolist()], dtype=str)
+            else:
+                extras[name] = values
+        return Scores(logits, label, index, extras)
 
 
 BySplit = Mapping[str, Scores]

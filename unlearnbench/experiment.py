@@ -8,13 +8,9 @@ from unlearnbench.cache import Cache
 from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.forget import ForgetSet, Splits
 from unlearnbench.precision import Precision
-from unlearnbench.problem import DataInfo, Dataset, Method, ModelSpec
+from unlearnbench.problem import Data, DataInfo, Dataset, Method, ModelSpec
 from unlearnbench.stages import Stages, Trained
 from unlearnbench.training import Recipe
-
-INCOMPETENT = 3
-"""Random networks that ZRF averages over."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -29,19 +25,27 @@ class Experiment:
     references: int
     eval_limit: int | None
     eval_batch: int
+    eval_generate: int
+    extra: dict[str, Dataset]
     precision: Precision
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What an experiment yields: the trained models, and the scores of each by split."""
+    """What an experiment yields: the trained models, the scores of each by split, and the stages that build them."""
 
-    info: DataInfo
+    data: Data
     splits: Splits
     original: Trained
     retrained: tuple[Trained, ...]
     unlearned: Trained
     scores: dict[str, tuple[BySplit, ...]]
+    stages: Stages
+
+    @property
+    def info(self) -> DataInfo:
+        """What is known of the data set."""
+        return self.data.info
 
 
 def run(experiment: Experiment, cache: Cache) -> Run:
@@ -50,22 +54,22 @@ def run(experiment: Experiment, cache: Cache) -> Run:
     splits = experiment.forget.split(data)
     stages = Stages(experiment, cache, data, splits)
 
-    original = stages.original()
-    retrained = tuple(stages.retrained(number) for number in range(experiment.references))
-    unlearned = stages.unlearned(original)
+    more = {name: extra.load() for name, extra in experiment.extra.items()}
 
     def scored(model: Trained) -> BySplit:
-        return divided({name: stages.scores(model, name, index) for name, index in splits.scored()}, splits)
+        by_split = {name: stages.scores(model, name, index) for name, index in splits.scored()}
+        return divided({**by_split, **{name: stages.extra(model, name, data) for name, data in more.items()}}, splits)
 
-    scores = {
-        "original": (scored(original),),
-        "retrained": tuple(scored(model) for model in retrained),
-        "unlearned": (scored(unlearned),),
-        "incompetent": tuple(
-            {"forget": stages.scores(stages.random(number), "forget", splits.forget)} for number in range(INCOMPETENT)
-        ),
-    }
-    return Run(data.info, splits, original, retrained, unlearned, scores)
+    original = stages.original()
+    scores = {"original": (scored(original),)}
+    retrained = tuple(stages.retrained(number) for number in range(experiment.references))
+    scores["retrained"] = tuple(scored(model) for model in retrained)
+    unlearned = stages.unlearned(original)
+    scores["unlearned"] = (scored(unlearned),)
+    scores["incompetent"] = tuple(
+        {"forget": stages.scores(model, "forget", splits.forget)} for model in stages.incompetent()
+    )
+    return Run(data, splits, original, retrained, unlearned, scores, stages)
 
 
 def divided(scores: dict[str, Scores], splits: Splits) -> BySplit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from unlearnbench import plugins
 from unlearnbench.compose import Request
@@ -39,8 +40,15 @@ def _entry(request: Request) -> Path:
     given = (config.get("model") or {}).get("checkpoint")
     checkpoint = file_digest(Path(given)) if given and Path(given).is_file() else None
     machine = [cpu_has_amx(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    key = digest(config, request.choices, code, checkpoint, machine)
+    key = digest(config, request.choices, code, checkpoint, _weights(config), machine)
     return request.outputs / "cache" / "runs" / f"{key}.json"
+
+
+def _weights(config: dict[str, Any]) -> list[list[object]]:
+    """Return names, sizes and times of a pretrained model's local files: their content is digested when it runs."""
+    path = (config.get("model") or {}).get("path")
+    files = sorted(Path(path).glob("*")) if path and Path(path).is_dir() else []
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def remember(request: Request, folder: Path) -> None:
@@ -56,7 +64,7 @@ def stage_sources(request: Request) -> dict[str, str]:
     """Return the digests of the sources that decide a run's results: its parts', the evaluation's, all plugins'."""
     parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
     metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
-    core = ("experiment", "stages", "training", "losses", "problem", "randomness", "evidence", "tasks.image")
+    core = ("experiment", "stages", "training", "losses", "problem", "randomness", "evidence", "tasks.image", "tasks.text", "tasks.encoding", "tasks.options")
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
     return {**sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics]), **theirs}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from unlearnbench.errors import UserError, nearest
@@ -136,6 +137,53 @@ class Subclass:
         return _by_label(data, data.subclass, numbers_of(self.classes, data.info.subclasses, "classes"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """The training rows whose column has a value, or a random fraction of them; the test set divides by the value."""
+
+    column: str
+    value: bool | int | str
+    fraction: Annotated[float, Field(gt=0, le=1)]
+    seed: int
+
+    @property
+    def whole_class(self) -> bool:
+        """Say whether all rows of the value go, so that the test set divides too."""
+        return self.fraction == 1
+
+    def label(self, info: DataInfo) -> str:
+        """Return column=value, and the fraction where it is not all; raise UserError for an unknown column."""
+        if self.column not in info.columns:
+            known = ", ".join(info.columns) or "none at all"
+            raise UserError(
+                f"forget.column={self.column} is no column of this data set.{nearest(self.column, info.columns)}\n"
+                f"It has: {known}.\nTry: " + (f"forget.column={info.columns[0]}" if info.columns else "forget=class")
+            )
+        part = "" if self.fraction == 1 else f":{self.fraction}" + (f"@{self.seed}" if self.seed else "")
+        return f"{self.column}={self.value}{part}"
+
+    def split(self, data: Data) -> Splits:
+        """Divide training and test data by the column; raise UserError where nothing, or everything, would go."""
+        values = data.columns[self.column]
+        known = sorted(set(values[data.train].tolist()))
+        if self.value not in known or len(known) < 2:
+            shown = ", ".join(str(value) for value in known[:12])
+            raise UserError(
+                f"forget.value={self.value} would forget {'everything' if self.value in known else 'nothing'}: "
+                f"the training rows' {self.column} is {shown}.\nTry: forget.value={known[0]}"
+            )
+        _, goes = _parted(data.train, values == self.value)
+        test_retain, test_forget = _parted(data.test, values == self.value)
+        if self.fraction < 1:
+            generator = np.random.default_rng(stage_seed(self.seed, "forget", "column"))
+            goes = np.sort(generator.permutation(goes)[: max(round(self.fraction * len(goes)), 2)])
+        return Splits(np.setdiff1d(data.train, goes), goes, data.validation, data.test, test_retain, test_forget)
+
+
+def _parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:
+    return positions[~chosen[positions]], positions[chosen[positions]]
+
+
 def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> tuple[int, ...]:
     """Turn names and numbers into sorted numbers; raise UserError for unknown, none, or all of them."""
     numbers = set()
@@ -159,10 +207,9 @@ def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> t
 
 
 def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:
-    def of(positions: Index) -> tuple[Index, Index]:
-        goes = np.isin(labels[positions], numbers)
-        return positions[~goes], positions[goes]
-
-    retain, forget = of(data.train)
-    test_retain, test_forget = of(data.test)
+    goes = np.isin(labels, numbers)
+    retain, forget = _parted(data.train, goes)
+    test_retain, test_forget = _parted(data.test, goes)
+    if not len(forget):
+        raise UserError("no training example has the label that is to be forgotten.\nTry: another one of forget.classes")
     return Splits(retain, forget, data.validation, data.test, test_retain, test_forget)

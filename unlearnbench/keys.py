@@ -21,10 +21,13 @@ def digest(*parts: object) -> str:
 def describe(value: object) -> object:
     """Turn a configuration value into JSON: dataclasses by class and fields, files and arrays by their SHA-256.
 
-    Fields declared with metadata {"key": False} (places, not contents) are left out.
+    Fields declared with metadata {"key": False} (places, not contents) are left out; an object with `digest()` adds
+    the content of the files that it points to.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("key", True)}
+        if hasattr(value, "digest"):
+            named["content"] = value.digest()
         return {"class": type(value).__qualname__, **{name: describe(field) for name, field in named.items()}}
     if isinstance(value, Mapping):
         return {str(name): describe(entry) for name, entry in value.items()}

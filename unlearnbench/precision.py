@@ -14,8 +14,17 @@ from unlearnbench.errors import UserError
 
 Choice = Literal["auto", "fp32", "bf16"]
 
-SMALLEST_SIDE = {"tiny_cnn": 28, "tiny_resnet": 28, "vgg16": 28, "resnet18": 32}
-"""Image side from which bf16 pays on a CPU with AMX, by model; a model not named here stays in fp32."""
+SMALLEST_SIDE = {
+    "tiny_cnn": 28,
+    "tiny_resnet": 28,
+    "vgg16": 28,
+    "resnet18": 32,
+    "smollm2_135m": 0,
+    "llama3_2_1b": 0,
+    "llama3_2_3b": 0,
+    "llama3_1_8b": 0,
+}
+"""Image side (0 for text) from which bf16 pays on a CPU with AMX, by model; a model not named here stays in fp32."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.evidence import Scores
+from unlearnbench.models.start import incompetent, started, trainable
 from unlearnbench.randomness import seeded, stage_seed
 
 if TYPE_CHECKING:
@@ -31,23 +32,28 @@ class DataInfo:
     `classes` are the names of the labels a model is trained on; `subclasses` the finer names below
     them, and `parents` the class of each subclass, where the data set has both; `train` counts the
     examples before a validation part is held out; `shape` is (channels, height, width) of what a
-    model is given (after resizing).
+    model is given (after resizing), and () for text. Of text, `classes` name the columns of the
+    answer options, and `columns` what forget=column can ask for.
     """
 
     kind: Kind
     classes: tuple[str, ...]
     train: int
     test: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     subclasses: tuple[str, ...] = ()
     parents: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 class Data(Protocol):
     """A loaded data set: training, validation and test examples in one address space of positions.
 
     `labels` (n,) int64 are trained on, `subclass` (n,) int64 are the finer labels (equal to `labels` where
-    there are none); `train`, `validation` and `test` are disjoint, sorted positions.
+    there are none); `train`, `validation` and `test` are disjoint, sorted positions. `unit` (n,) int64 is equal
+    for examples that are only sampled together. `corrected` (n,) int64 is the position of an example's twin with the
+    corrected answer, which belongs to no split; None where answers cannot be corrected. `columns` (n,) hold what
+    else is known of each example, by name.
     """
 
     info: DataInfo
@@ -56,6 +62,9 @@ class Data(Protocol):
     train: Index
     validation: Index
     test: Index
+    unit: Index
+    corrected: Index | None
+    columns: Mapping[str, NDArray[np.generic]]
 
     def fingerprint(self, index: Index) -> str:
         """Return a digest of the content of the examples at these positions: what keys are made of."""
@@ -78,13 +87,16 @@ class Dataset(Protocol):
 class Batch:
     """Examples as a model takes them, on the device.
 
-    `inputs` (n, ...): images are (n, c, h, w) float32, augmented and normalised; `labels` (n,) int64;
-    `index` (n,) int64 are the examples' positions in the data set.
+    `inputs` (n, ...): images are (n, c, h, w) float32, augmented and normalised, text is (n, t) int64 token ids;
+    `labels` (n,) int64, or (n, t) with -100 where nothing is supervised; `index` (n,) int64 are the examples'
+    positions in the data set. `rows_per_example` is the mean number of supervised rows of an example in the whole
+    batch, also in a part of it.
     """
 
     inputs: Tensor
     labels: Tensor
     index: Tensor
+    rows_per_example: float = 1.0
 
     def __len__(self) -> int:
         return len(self.index)
@@ -92,19 +104,22 @@ class Batch:
     def rows(self, start: int, stop: int) -> Batch:
         """Return the examples start to stop, without a copy."""
         part = slice(start, stop)
-        return Batch(self.inputs[part], self.labels[part], self.index[part])
+        return Batch(self.inputs[part], self.labels[part], self.index[part], self.rows_per_example)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Rows of `logits` (m, c) float32 with their `labels` (m,) int64; one row an image, or one a supervised token.
 
-    `example` (m,) int64 maps a row to its example in the batch.
+    `example` (m,) int64 maps a row to its example in the batch, which has `examples`; `rows_per_example` is the
+    batch's. A loss that is a mean over rows divides by their product, so that micro-batches add up to the batch.
     """
 
     logits: Tensor
     labels: Tensor
     example: Tensor
+    examples: int
+    rows_per_example: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +132,12 @@ class Parts:
 
 
 class ModelSpec(Protocol):
-    """A model's configuration."""
+    """A model's configuration.
+
+    One with pretrained weights also has `start(info) -> nn.Module`, which returns the model with them; one that needs
+    files also has `check()`, which raises UserError where they cannot be had; one that can be trained through a
+    low-rank adapter has `adapter`.
+    """
 
     kinds: ClassVar[frozenset[str]]
 
@@ -153,10 +173,13 @@ class Task(Protocol):
     def batch(self, index: Index, generator: torch.Generator | None) -> Batch:
         """Return the examples at these positions; augmented where a generator is given."""
 
+    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
+        """Return shuffled positions in an order that suits batches of these sizes: texts of a length together."""
+
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
         """Run the model as training does, under the run's precision."""
 
-    def inputs(self, batch: Batch) -> Tensor:
+    def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the batch as floats that a gradient can reach: images, or token embeddings."""
 
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
@@ -167,6 +190,9 @@ class Task(Protocol):
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Move the model to the device and into the memory layout of the run's precision."""
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write a model in the form that its own world reads, beside what `results` writes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -187,6 +213,7 @@ class Problem:
     seed: int
     record: Record
     progress: Progress
+    twins: Index | None = None
 
     @property
     def parts(self) -> Parts:
@@ -194,22 +221,32 @@ class Problem:
         return self.spec.parts()
 
     def start(self) -> nn.Module:
-        """Return a model as it stood before training: with random weights where nothing was pretrained."""
+        """Return a model to train, as it stood before training: with random weights where nothing was pretrained."""
         with seeded(self.seed, "start"):
-            return self.task.prepare(self.spec.build(self.info))
+            return trainable(self.spec, self.task.prepare(started(self.spec, self.info)))
 
     def random(self, number: int = 0) -> nn.Module:
-        """Return a frozen network with random weights, an incompetent teacher; each number gives another one."""
+        """Return a frozen incompetent teacher, with random weights; each number gives another one.
+
+        Of a pretrained language model it is the model before fine-tuning: random weights would unlearn the language.
+        """
         with seeded(self.seed, "random", number):
-            return self.task.prepare(self.spec.build(self.info)).eval().requires_grad_(False)
+            model = incompetent(self.spec, self.info)
+            return self.task.prepare(model).eval().requires_grad_(False)
+
+    def corrected(self, index: Index) -> Index:
+        """Return the positions of these examples' twins with the corrected answer; a method's `check` asks `twins`."""
+        assert self.twins is not None
+        twins: Index = self.twins[index]
+        return twins
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
         """Run the model on a batch under the run's precision."""
         return self.task.predict(model, batch)
 
-    def inputs(self, batch: Batch) -> Tensor:
+    def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the batch as floats that a gradient can reach."""
-        return self.task.inputs(batch)
+        return self.task.inputs(model, batch)
 
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
         """Return what the named submodule puts out for the batch, (n, ...) float32."""

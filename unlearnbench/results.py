@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from unlearnbench.metrics.measure import Row
 
 COLUMNS = ("run_id", "experiment", "dataset", "forget", "model", "method", "seed", "role", "split", "metric", "value")
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "hydra-core")
+PACKAGES = ("torch", "torchvision", "transformers", "peft", "numpy", "scikit-learn", "hydra-core")
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,25 @@ def write_scores(folder: Path, run: Run) -> None:
 
 
 def write_model(folder: Path, request: Request, run: Run) -> None:
-    """Write the unlearned weights, and what is needed to build the model again."""
-    assert run.unlearned.stage is not None
+    """Write the unlearned weights, and what is needed to build the model again.
+
+    Of a language model: the folder is what `save_pretrained` makes (AutoModelForCausalLM reads it), its adapter lies
+    in model/adapter, a prompt's tokens in model/prompt.safetensors.
+    """
+    stage = run.unlearned.stage
+    assert stage is not None
+    target = folder / "model"
+    if run.info.kind == "text":
+        from unlearnbench.models.saved import write
+
+        write(target, run.stages.model(run.unlearned), run.stages.task, run.stages.experiment.model, stage.artefact)
+        return
     info = {"classes": run.info.classes, "shape": run.info.shape, "kind": run.info.kind}
     facts = {"model": request.config["model"], "data": info}
-    write_artefact(folder / "model", Artefact(run.unlearned.stage.artefact.tensors, facts))
-    (folder / "model" / "tensors.safetensors").rename(folder / "model" / "model.safetensors")
-    (folder / "model" / "facts.json").rename(folder / "model" / "config.json")
-    (folder / "model" / "sums.json").unlink()
+    write_artefact(target, Artefact(stage.artefact.tensors, facts))
+    (target / "tensors.safetensors").rename(target / "model.safetensors")
+    (target / "facts.json").rename(target / "config.json")
+    (target / "sums.json").unlink()
 
 
 def load_model(folder: Path) -> nn.Module:
@@ -136,19 +147,19 @@ def load_model(folder: Path) -> nn.Module:
     from safetensors.torch import load_file
 
     from unlearnbench.config import build
-    from unlearnbench.models import masks
+    from unlearnbench.models import saved, weights
     from unlearnbench.problem import DataInfo
 
-    if not (folder / "model" / "model.safetensors").exists():
+    source = folder / "model"
+    if not (source / "config.json").exists():
         raise UserError(f"{folder} holds no model.\nTry: the run again with save_model=true")
-    facts = json.loads((folder / "model" / "config.json").read_text())
+    facts = json.loads((source / "config.json").read_text())
+    if "data" not in facts:
+        return saved.read(source)
     data = facts["data"]
     info = DataInfo(kind=data["kind"], classes=tuple(data["classes"]), train=0, test=0, shape=tuple(data["shape"]))
     model: nn.Module = build({**facts["model"], "checkpoint": None}, "model").build(info)
-    state = load_file(folder / "model" / "model.safetensors")
-    masks.restore(model, state)
-    model.load_state_dict(state)
-    return model.eval()
+    return weights.restore(model, load_file(source / "model.safetensors")).eval()
 
 
 def facts(request: Request, identity: Identity) -> dict[str, Any]:
@@ -172,11 +183,9 @@ def outcome(assembled: Assembled, run: Run) -> dict[str, Any]:
     stages = {name: model.stage for name, model in trained.items() if model.stage is not None}
     retraining = [stage.seconds for name, stage in stages.items() if name.startswith("retrained")]
     of = {name: stage.artefact.facts for name, stage in stages.items()}
-    before, after = stages["original"].artefact.tensors, stages["unlearned"].artefact.tensors
-    same = before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     precision = assembled.experiment.precision
     return {
-        "weights_changed": not same,
+        "weights_changed": of["unlearned"]["weights_changed"],
         "device": torch.cuda.get_device_name() if precision.device.startswith("cuda") else precision.device,
         "threads": torch.get_num_threads(),
         "precision": "bf16" if precision.bf16 else "fp32",

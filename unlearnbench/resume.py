@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.cache import Artefact, read_artefact, write_artefact
+from unlearnbench.models import weights
 from unlearnbench.training import Record, Stepper
 
 log = logging.getLogger("unlearnbench")
@@ -32,7 +33,7 @@ class Resumable:
         """Keep the state after `epoch` epochs, where the last one kept is old enough."""
         if time.monotonic() - self.last < self.every_seconds:
             return
-        tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in stepper.model.state_dict().items()}
+        tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in weights.state_of(stepper.model).items()}
         optimizer = stepper.optimizer.state_dict()
         for number, state in optimizer["state"].items():
             tensors |= {
@@ -63,7 +64,7 @@ class Resumable:
         except (OSError, ValueError, KeyError) as error:
             log.warning("the state of an interrupted training is damaged (%s); starting it again", error)
             return 0
-        stepper.model.load_state_dict(_under("model.", kept.tensors))
+        weights.restore(stepper.model, _under("model.", kept.tensors))
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("optimizer.", kept.tensors).items():
             number, _, key = name.partition(".")

@@ -5,20 +5,22 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unlearnbench.cache import Artefact, Cache, Stage
+from unlearnbench.data.text import units
 from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.forget import Splits
 from unlearnbench.keys import digest, sources
-from unlearnbench.models import checkpoint, masks
+from unlearnbench.models import checkpoint, weights
+from unlearnbench.models.prefix import inner
+from unlearnbench.models.start import adapter_of, incompetent, is_pretrained, started, trainable
 from unlearnbench.problem import Data, Index, Problem
 from unlearnbench.progress import Progress, stage_progress
 from unlearnbench.randomness import seeded, stage_seed
@@ -31,7 +33,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("unlearnbench")
 
+INCOMPETENT = 3
+"""Random networks that ZRF averages over."""
 CORE = tuple(f"unlearnbench.{name}" for name in ("training", "losses", "problem", "randomness", "stages"))
+SOURCES = {
+    "image": ("unlearnbench.tasks.image",),
+    "text": tuple(f"unlearnbench.tasks.{name}" for name in ("text", "encoding", "options")),
+}
+MODEL_SOURCES = tuple(f"unlearnbench.models.{name}" for name in ("masks", "prefix", "adapter", "weights", "start"))
 
 
 class Skipped(Exception):
@@ -48,18 +57,32 @@ class Trained:
     build: Callable[[], nn.Module]
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a stage made: a model, how its training went, whether its adapter (if any) stands on the parent's weights.
+
+    `changed` says whether the weights differ from the original's.
+    """
+
+    model: nn.Module
+    record: Record
+    on_parent: bool = True
+    changed: bool = True
+
+
 class Stages:
     """The arrows of the picture in experiment.py, for one experiment."""
 
     def __init__(self, experiment: Experiment, cache: Cache, data: Data, splits: Splits) -> None:
         self.experiment, self.cache, self.data, self.splits = experiment, cache, data, splits
-        head, batch = experiment.model.parts().head, experiment.eval_batch
-        self.task = bind(data, experiment.dataset, experiment.precision, head, batch)
+        limits = (experiment.eval_batch, experiment.eval_generate)
+        self.task = bind(data, experiment.dataset, experiment.precision, experiment.model, *limits)
         self._built: dict[str, nn.Module] = {}
         self._prints: dict[bytes, str] = {}
+        self._extra_tasks: dict[str, Any] = {}
         model = experiment.model
         self._setting = (model_without_checkpoint(model), self.task.settings(), experiment.precision)
-        self._source = sources((*CORE, type(model).__module__, type(self.task).__module__))
+        self._source = sources((*CORE, *SOURCES[data.info.kind], type(model).__module__))
 
     def original(self) -> Trained:
         """The model before unlearning: trained on retain and forget, or the user's own checkpoint."""
@@ -76,68 +99,84 @@ class Stages:
         return self._training(f"retrained_{number}", self.splits.retain, (self.experiment.seed, "retrained", number))
 
     def random(self, number: int) -> Trained:
-        """A network with random weights, the incompetent one of ZRF."""
+        """A network that knows nothing of the data: with random weights, or a language model's pretrained ones."""
         names = (self.experiment.seed, "incompetent", number)
         key = digest("incompetent", names, self._setting, len(self.data.info.classes), self._source)
 
         def build() -> nn.Module:
             with seeded(*names):
-                return self.task.prepare(self.experiment.model.build(self.data.info)).eval()
+                return self.task.prepare(incompetent(self.experiment.model, self.data.info)).eval()
 
         return Trained(f"incompetent_{number}", key, None, build)
+
+    def incompetent(self) -> tuple[Trained, ...]:
+        """The networks that ZRF compares with: three random ones, or the one pretrained model before fine-tuning."""
+        alone = self.data.info.kind == "text" and is_pretrained(self.experiment.model)
+        return tuple(self.random(number) for number in range(1 if alone else INCOMPETENT))
 
     def unlearned(self, original: Trained) -> Trained:
         """The method applied to a copy of the original; raise Skipped where it says that it cannot run."""
         experiment, splits = self.experiment, self.splits
         seed = stage_seed(experiment.seed, "unlearned")
-        method_source = sources((type(experiment.method).__module__, "unlearnbench.models.masks"))
+        method_source = sources((type(experiment.method).__module__, *MODEL_SOURCES))
         data = tuple(self._print(index) for index in (splits.retain, splits.forget, splits.validation))
         method = (type(experiment.method).__module__, experiment.method)
         parts = (original.key, data, method, experiment.recipe, seed, method_source, self._source, self._setting)
 
-        def compute(_key: str, progress: Progress) -> tuple[nn.Module, Record]:
+        def compute(_key: str, progress: Progress) -> Made:
             record = Record()
+            student, reference = self._student(original, seed)
             problem = Problem(
                 task=self.task,
                 info=self.data.info,
                 retain=splits.retain,
                 forget=splits.forget,
                 validation=splits.validation,
-                reference=copy.deepcopy(self.model(original)).requires_grad_(False),
+                reference=reference,
                 spec=experiment.model,
                 recipe=experiment.recipe,
                 seed=seed,
                 record=record,
                 progress=progress,
+                twins=self.data.corrected,
             )
             check = getattr(experiment.method, "check", None)
             reason = check(problem) if check else None
             if reason:
                 raise Skipped(reason)
-            student = copy.deepcopy(self.model(original)).requires_grad_(True)
             with seeded(seed):
-                return experiment.method(student, problem).eval(), record
+                model = experiment.method(student, problem).eval()
+            own = inner(model) is student
+            return Made(model, record, on_parent=own, changed=weights.differ(inner(model), reference))
 
-        return self._trained("unlearned", parts, compute)
+        return self._trained("unlearned", parts, compute, original)
 
     def scores(self, model: Trained, split: str, index: Index) -> Scores:
         """The model's outputs on a split, one forward pass, or none where they are known."""
         limit = self.experiment.eval_limit
         if limit is not None and limit < len(index):
-            generator = np.random.default_rng(stage_seed("scored", split))
-            index = np.sort(generator.permutation(index)[:limit])
+            index = units(index, self.data.unit, limit, "scored", split)
         parts = (model.key, self._print(index), self._setting, self.experiment.eval_batch, self._source)
 
         def compute(_key: str) -> Artefact:
             scores = self.task.score(self.model(model), index)
             if np.isnan(scores.logits).any() or np.isposinf(scores.logits).any():
                 raise Diverged(0)
-            rows = {"logits": scores.logits, "label": scores.label, "index": scores.index}
-            return Artefact({name: torch.from_numpy(array) for name, array in rows.items()}, {"split": split})
+            return Artefact(scores.tensors(), {"split": split})
 
-        tensors = self.cache.stage(f"scores_{model.role}_{split}", parts, compute).artefact.tensors
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        return Scores(arrays.pop("logits"), arrays.pop("label"), arrays.pop("index"), arrays)
+        return Scores.from_tensors(self.cache.stage(f"scores_{model.role}_{split}", parts, compute).artefact.tensors)
+
+    def extra(self, model: Trained, name: str, data: Data) -> Scores:
+        """The model's outputs on a further evaluation set of text."""
+        key = data.fingerprint(data.test)
+        parts = (model.key, "extra", name, key, self._setting, self.experiment.eval_batch, self._source)
+
+        def compute(_key: str) -> Artefact:
+            if name not in self._extra_tasks:
+                self._extra_tasks[name] = cast(Any, self.task).on(data)
+            return Artefact(self._extra_tasks[name].score(self.model(model), data.test).tensors(), {"split": name})
+
+        return Scores.from_tensors(self.cache.stage(f"scores_{model.role}_{name}", parts, compute).artefact.tensors)
 
     def model(self, trained: Trained) -> nn.Module:
         """Return the model in evaluation mode on the device; the same object at each call: copy it to change it."""
@@ -145,15 +184,33 @@ class Stages:
             self._built[trained.key] = trained.build()
         return self._built[trained.key]
 
+    def release(self, trained: Trained) -> None:
+        """Let a model go that is not needed again soon: at most a few are in memory at a time."""
+        self._built.pop(trained.key, None)
+
+    def _student(self, original: Trained, seed: int) -> tuple[nn.Module, nn.Module]:
+        """Return a model for the method, and the frozen reference: a copy of it, or itself without its adapter."""
+        if adapter_of(self.experiment.model) is None:
+            reference = copy.deepcopy(self.model(original)).requires_grad_(False)
+            return copy.deepcopy(self.model(original)).requires_grad_(True), reference
+        from unlearnbench.models.adapter import AdapterOff
+
+        model = self.model(original)
+        self.release(original)
+        with seeded(seed, "adapter"):
+            student: Any = trainable(self.experiment.model, model)
+        return student, AdapterOff(student)
+
     def _training(self, role: str, index: Index, names: tuple[str | int, ...]) -> Trained:
         experiment, validation = self.experiment, self.splits.validation
         seed = stage_seed(*names)
         parts = (seed, self._setting, experiment.recipe, self._print(index), self._print(validation), self._source)
 
-        def compute(key: str, progress: Progress) -> tuple[nn.Module, Record]:
+        def compute(key: str, progress: Progress) -> Made:
             record, state = Record(), Resumable(self.cache.unfinished(key))
             with seeded(seed):
-                model = self.task.prepare(experiment.model.build(self.data.info))
+                model = self.task.prepare(started(experiment.model, self.data.info))
+                model = trainable(experiment.model, model)
                 fit(
                     model,
                     self.task,
@@ -166,34 +223,51 @@ class Stages:
                     resume=state.resume,
                     save=state.save,
                 )
-            return model, record
+            return Made(model, record)
 
         return self._trained(role, parts, compute)
 
     def _trained(
-        self, role: str, parts: tuple[object, ...], compute: Callable[[str, Progress], tuple[nn.Module, Record]]
+        self,
+        role: str,
+        parts: tuple[object, ...],
+        compute: Callable[[str, Progress], Made],
+        parent: Trained | None = None,
     ) -> Trained:
+        """Run a stage that makes a model; what it makes of an adapter is kept apart from the weights beneath it."""
+
         def artefact(key: str) -> Artefact:
             with stage_progress(role.replace("_", " ")) as progress:
-                model, record = compute(key, progress)
-            self._built[key] = model.eval()
-            return Artefact(model.state_dict(), {"curve": record.curve, "examples": record.examples})
+                made = compute(key, progress)
+            is_adapter = made.on_parent and weights.has_adapter(made.model)
+            state = weights.state_of(made.model) if is_adapter else {}
+            self._built[key] = weights.merged(made.model).eval()
+            facts = {
+                "curve": made.record.curve,
+                "examples": made.record.examples,
+                "adapter": is_adapter,
+                "weights_changed": made.changed,
+            }
+            return Artefact(state or weights.state_of(self._built[key]), facts)
 
         stage = self.cache.stage(role, parts, artefact)
-        return Trained(role, stage.key, stage, lambda: self._load(stage.artefact.tensors))
+        return Trained(role, stage.key, stage, lambda: self._load(stage.artefact, parent))
 
-    def _load(self, state: Mapping[str, Tensor]) -> nn.Module:
-        model = self.experiment.model.build(self.data.info)
-        masks.restore(model, state)
-        model.load_state_dict(state)
-        return self.task.prepare(model).eval()
+    def _load(self, artefact: Artefact, parent: Trained | None) -> nn.Module:
+        """Build the model that an artefact holds: an adapter is merged into the parent, or the pretrained model."""
+        spec, info = self.experiment.model, self.data.info
+        if artefact.facts.get("adapter"):
+            beneath = started(spec, info) if parent is None else copy.deepcopy(self.model(parent))
+            model = weights.restore(trainable(spec, self.task.prepare(beneath)), artefact.tensors)
+            return weights.merged(model).eval()
+        return self.task.prepare(weights.restore(spec.build(info), artefact.tensors)).eval()
 
-    def _from_checkpoint(self) -> tuple[nn.Module, Record]:
+    def _from_checkpoint(self) -> Made:
         path = self.experiment.model.checkpoint
         assert path is not None
         model = self.experiment.model.build(self.data.info)
         checkpoint.load(model, path)
-        return self.task.prepare(model), Record()
+        return Made(self.task.prepare(model), Record())
 
     def _print(self, index: Index) -> str:
         name = index.tobytes()
@@ -204,4 +278,5 @@ class Stages:
 
 def model_without_checkpoint(model: object) -> object:
     """Return the model's configuration as a retrained model has it: a checkpoint is the original's alone."""
-    return dataclasses.replace(model, checkpoint=None)  # type: ignore[type-var]
+    fields = {field.name for field in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else set()
+    return dataclasses.replace(model, checkpoint=None) if "checkpoint" in fields else model  # type: ignore[type-var]

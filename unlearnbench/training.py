@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -31,8 +32,9 @@ CHECK_EVERY = 25
 class Optimizer:
     """An optimiser with its learning-rate schedule and gradient clipping.
 
-    `one_cycle` warms up over the first quarter of the steps (Smith & Topin 2017); `cosine` falls to 0; `plateau`
-    multiplies by .3 after an epoch without a lower validation loss. `micro_batch` splits a step to save memory.
+    `one_cycle` warms up over the first quarter of the steps (Smith & Topin 2017); `cosine` and `linear` fall to 0,
+    `linear` after rising over the share `warmup` of the steps; `plateau` multiplies by .3 after an epoch without a
+    lower validation loss. `micro_batch` splits a step to save memory. `max_steps` ends a training before its epochs do.
     """
 
     name: Literal["sgd", "adam", "adamw"]
@@ -40,10 +42,12 @@ class Optimizer:
     momentum: Share = 0.0
     nesterov: bool = False
     weight_decay: Weight = 0.0
-    schedule: Literal["none", "one_cycle", "cosine", "plateau"] = "none"
+    schedule: Literal["none", "one_cycle", "cosine", "linear", "plateau"] = "none"
+    warmup: Share = 0.0
     clip_norm: Positive | None = None
     clip_value: Positive | None = None
     micro_batch: Count | None = None
+    max_steps: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +55,7 @@ class Recipe:
     """How a model is trained from its start: the original on all data, a retrained one on the retain set."""
 
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=1)]
     label_smoothing: Share
     optimizer: Optimizer
 
@@ -88,10 +92,12 @@ class Batches:
     def _stream(self, place: int, epoch: int) -> Iterator[Batch]:
         index = self.indexes[place]
         generator = torch.Generator().manual_seed(stage_seed(self.seed, "batches", epoch, place))
+        chunks = _chunks(len(index), self.size)
         while True:
-            order = torch.randperm(len(index), generator=generator).numpy()
-            for start, stop in _chunks(len(index), self.size):
-                yield self.task.batch(index[order[start:stop]], generator)
+            shuffled = index[torch.randperm(len(index), generator=generator).numpy()]
+            order = self.task.arranged(shuffled, [stop - start for start, stop in chunks], generator)
+            for start, stop in chunks:
+                yield self.task.batch(order[start:stop], generator)
 
 
 def _chunks(count: int, size: int) -> list[tuple[int, int]]:
@@ -194,6 +200,11 @@ def _schedule(
         return schedulers.OneCycleLR(optimizer, settings.lr, total_steps=total, pct_start=warm_up, cycle_momentum=False)
     if settings.schedule == "cosine":
         return schedulers.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
+    if settings.schedule == "linear":
+        rise = round(settings.warmup * steps)
+        return schedulers.LambdaLR(
+            optimizer, lambda step: (step + 1) / rise if step < rise else (steps - step) / max(steps - rise, 1)
+        )
     if settings.schedule == "plateau":
         return schedulers.ReduceLROnPlateau(optimizer, factor=0.3, patience=0)
     return None
@@ -221,16 +232,18 @@ def train(
     `save` is offered the state after each epoch. Every epoch seeds itself, so a resumed training is the same.
     """
     steps = batches.steps_per_epoch
-    stepper = Stepper(model, optimizer, steps * batches.epochs)
+    total = min(steps * batches.epochs, optimizer.max_steps or steps * batches.epochs)
+    stepper = Stepper(model, optimizer, total)
     first = resume(stepper, record) if resume else 0
-    before, progress_total = record.examples, steps * batches.epochs
-    for epoch in range(first, batches.epochs):
+    before = record.examples
+    for epoch in range(first, math.ceil(total / steps)):
         model.train()
         torch.manual_seed(stage_seed(batches.seed, "epoch", epoch))
         lr = stepper.lr
-        for number, tuple_ in enumerate(batches.epoch(epoch), epoch * steps + 1):
+        left = total - epoch * steps
+        for number, tuple_ in enumerate(itertools.islice(batches.epoch(epoch), left), epoch * steps + 1):
             stepper.step(loss, *tuple_)
-            progress.update(number, progress_total)
+            progress.update(number, total)
         row = {"epoch": float(epoch + 1), "lr": lr}
         if validation is not None and len(validation):
             scores = batches.task.score(model, validation)

@@ -71,6 +71,18 @@ class ImageData:
     validation: Index
     test: Index
 
+    corrected = None
+
+    @property
+    def unit(self) -> Index:
+        """Each image is sampled by itself, (n,) int64."""
+        return np.arange(len(self.labels))
+
+    @property
+    def columns(self) -> dict[str, NDArray[np.generic]]:
+        """Nothing more is known of an image than its labels."""
+        return {}
+
     def fingerprint(self, index: Index) -> str:
         """Return the SHA-256 of the images, labels and positions at `index`."""
         content = hashlib.sha256(index.tobytes())

@@ -43,7 +43,7 @@ class Distill:
                 random = problem.predict(incompetent, batch)
             goes = problem.is_forget(batch)[competent.example, None]
             teacher = softened(torch.where(goes, random.logits, competent.logits), self.temperature)
-            return kl_to_teacher(problem.predict(model, batch).logits, teacher, self.temperature)
+            return kl_to_teacher(problem.predict(model, batch), teacher, self.temperature)
 
         index = np.concatenate([problem.forget, problem.sample(problem.retain, self.retain_share)])
         batches = problem.batches(index, size=self.batch_size, epochs=self.epochs)

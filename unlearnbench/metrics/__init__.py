@@ -13,7 +13,7 @@ from unlearnbench.evidence import Evidence
 
 EVERYWHERE = ("retain", "forget", "test", "test_retain", "test_forget")
 UNBOUNDED = float("inf")
-MODULES = ("classification", "divergence", "membership", "composite")
+MODULES = ("classification", "divergence", "membership", "composite", "answers", "bias", "tofu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +21,19 @@ class Metric:
     """A named number about one model and split, and how to read it.
 
     `ideal` is the value of a perfect result; None where the retrained model's value is the target.
-    `relative` metrics compare with the references themselves: a reference against itself scores `ideal`.
+    `relative` metrics compare with the references themselves: a reference against itself scores `ideal`. `needs` names
+    what the scores must have beside logits: a metric stands only where they do.
     """
 
     name: str
-    compute: Callable[[Evidence, str], float]
+    compute: Callable[[Evidence, str], float | None]
     splits: tuple[str, ...]
     unit: str
     low: float
     high: float
     ideal: float | None
     relative: bool
+    needs: tuple[str, ...]
     source: str
 
     @property
@@ -49,11 +51,15 @@ def metric(
     high: float,
     ideal: float | None = None,
     relative: bool = False,
+    needs: tuple[str, ...] = (),
     source: str,
-) -> Callable[[Callable[[Evidence, str], float]], Metric]:
-    """Turn `function(evidence, split) -> float` into a Metric; the literals here are what `list metrics` prints."""
+) -> Callable[[Callable[[Evidence, str], float | None]], Metric]:
+    """Turn `function(evidence, split) -> float` into a Metric; the literals here are what `list metrics` prints.
 
-    def declare(compute: Callable[[Evidence, str], float]) -> Metric:
+    The function may return None where the split has no row that it speaks of: then the metric does not stand there.
+    """
+
+    def declare(compute: Callable[[Evidence, str], float | None]) -> Metric:
         return Metric(
             name=name,
             compute=compute,
@@ -63,6 +69,7 @@ def metric(
             high=high,
             ideal=ideal,
             relative=relative,
+            needs=needs,
             source=source,
         )
 

@@ -50,6 +50,10 @@ def measure(
 
     rows: dict[str, list[Row]] = {"original": [], "retrained": [], "unlearned": []}
     for metric, split in _standing(metrics, unlearned, bool(retrained)):
+        first = metric.compute(Evidence(unlearned, original, retrained, incompetent, whole_class, seed), split)
+        if first is None:
+            continue
+        mine = _finite(metric, split, first)
 
         def value(subject: BySplit, references: tuple[BySplit, ...], metric: Metric = metric, at: str = split) -> float:
             evidence = Evidence(subject, original, references, incompetent, whole_class, seed)
@@ -58,7 +62,6 @@ def measure(
         def add(role: str, name: str, number: float, at: str = split) -> None:
             rows[role].append(Row(role, at, name, number))
 
-        mine = value(unlearned, retrained)
         add("original", metric.name, value(original, retrained))
         add("unlearned", metric.name, mine)
         if metric.relative:
@@ -93,11 +96,12 @@ def usable(role: str, scores: BySplit, needed: tuple[str, ...] = ("retain", "for
 def _standing(metrics: Iterable[Metric], scores: BySplit, compared: bool) -> Iterator[tuple[Metric, str]]:
     for metric in metrics:
         if compared or not metric.relative:
-            yield from ((metric, split) for split in metric.splits if split in scores)
+            splits = [split for split in metric.splits if split in scores]
+            yield from ((metric, split) for split in splits if set(metric.needs) <= scores[split].extras.keys())
 
 
-def _finite(metric: Metric, split: str, number: float) -> float:
-    if not math.isfinite(number):
+def _finite(metric: Metric, split: str, number: float | None) -> float:
+    if number is None or not math.isfinite(number):
         raise ValueError(f"metric {metric.name} is {number} on {split}; a metric must be a finite number")
     return float(number)
 

@@ -91,7 +91,7 @@ def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, st
     one_a_seed: dict[Any, str] = dict(mine.groupby("seed")["run_id"].first())
     found = {}
     for metric in catalogue():
-        for split in metric.splits if metric.relative and metric.name != "tug_of_war" else ():
+        for split in metric.splits if metric.relative and metric.name != "tug_of_war" and not metric.needs else ():
             known = [score for run_id in one_a_seed.values() if (score := scores(run_id, split)) is not None]
             same = [score for score in known if np.array_equal(score.index, known[0].index)]
             values = [

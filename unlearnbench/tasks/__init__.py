@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from unlearnbench.precision import Precision
-from unlearnbench.problem import Data, Dataset, Task
+from unlearnbench.problem import Data, Dataset, ModelSpec, Task
 
 
-def bind(data: Data, dataset: Dataset, precision: Precision, head: str, score_batch: int) -> Task:
-    """Return the task of the data's kind, bound to the loaded data, its configuration and the precision."""
+def bind(
+    data: Data, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
+) -> Task:
+    """Return the task of the data's kind, bound to the loaded data, its configuration, the model and the precision."""
+    if data.info.kind == "text":
+        return _text(data, dataset, precision, model, score_batch, generate)
     from unlearnbench.data.images import ImageData, ImageSettings
     from unlearnbench.tasks.image import ImageTask
 
     assert isinstance(data, ImageData) and isinstance(dataset, ImageSettings)
-    return ImageTask(data, dataset, precision, head, score_batch)
+    return ImageTask(data, dataset, precision, model.parts().head, score_batch)
+
+
+def _text(
+    data: Data, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
+) -> Task:
+    from unlearnbench.data.text import TextData, TextSettings
+    from unlearnbench.tasks.encoding import Encoder
+    from unlearnbench.tasks.text import TextTask
+
+    assert isinstance(data, TextData) and isinstance(dataset, TextSettings)
+    texts = [f"{data.rows[place].prompt}\n{data.answer(place)}" for place in data.train.tolist()]
+    encoder = Encoder(cast(Any, model).tokenizer(texts), data.chat, dataset.context, dataset.too_long)
+    return TextTask(data, encoder, precision, model, score_batch, generate)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from unlearnbench.data.images import ImageData, ImageSettings
 from unlearnbench.evidence import Scores
+from unlearnbench.models.hooks import output_of
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, Predictions
 
@@ -59,22 +61,19 @@ class ImageTask:
         """Run the model under the run's precision; logits (n, c) float32."""
         with self._autocast():
             logits = model(batch.inputs)
-        return Predictions(logits.float(), batch.labels, torch.arange(len(batch), device=self.device))
+        return Predictions(logits.float(), batch.labels, torch.arange(len(batch), device=self.device), len(batch))
 
-    def inputs(self, batch: Batch) -> Tensor:
+    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
+        """Return the positions as they are: all images take equally long."""
+        return index
+
+    def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the images as a tensor that a gradient can reach, (n, c, h, w) float32."""
         return batch.inputs
 
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
         """Return what the named submodule puts out for the batch, (n, ...) float32."""
-        seen: list[Tensor] = []
-        handle = model.get_submodule(layer).register_forward_hook(lambda _module, _inputs, out: seen.append(out))
-        try:
-            self.predict(model, batch)
-        finally:
-            handle.remove()
-        out: Tensor = seen[0].float()
-        return out
+        return output_of(model, layer, lambda: self.predict(model, batch))
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the images at these positions, in order, without augmentation."""
@@ -94,6 +93,9 @@ class ImageTask:
         layout = torch.channels_last if self.precision.bf16 else torch.contiguous_format
         moved: nn.Module = model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
         return moved
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write nothing more: images have no form of their own."""
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16)

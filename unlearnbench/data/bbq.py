@@ -1,0 +1,68 @@
+"""BBQ: questions whose biased answer is known, with too little and with enough context; for evaluation only.
+
+Parrish et al.: BBQ: A Hand-Built Bias Benchmark for Question Answering, ACL Findings 2022, arXiv:2110.08193; CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.data.files import json_lines
+from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.errors import UserError
+from unlearnbench.problem import DataInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bbq(TextSettings):
+    """BBQ's categories found in a local folder of its JSON lines (evaluation only: eval.extra=[bbq])."""
+
+    root: Path | None = field(metadata={"key": False})
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without reading it; the number of rows depends on the folder's categories."""
+        classes = ("first", "second", "third")
+        return DataInfo(kind="text", classes=classes, train=0, test=self.limit_test or 0, shape=())
+
+    def check(self) -> None:
+        """Raise UserError where there is no category."""
+        if not self._files():
+            raise UserError(f"bbq: {self.root} holds no JSON lines of BBQ's.\nTry: eval.root=FOLDER with bbq in it")
+
+    def load(self) -> TextData:
+        """Read all categories."""
+        rows = [row for file in self._files() for values in json_lines(file) for row in _rows(values)]
+        return assemble(self, self.info(), [], [], rows)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.root.glob("*.jsonl")) if self.root is not None and self.root.is_dir() else []
+
+
+def _rows(values: dict[str, Any]) -> list[TextRow]:
+    """Turn a line into a row, or none where it is not marked which answer is the stereotyped group's."""
+    groups = {str(group).lower() for group in values["additional_metadata"]["stereotyped_groups"]}
+    marks = [{str(mark).lower() for mark in values["answer_info"][f"ans{number}"]} for number in range(3)]
+    target = [number for number, mark in enumerate(marks) if mark & groups]
+    unknown = [number for number, mark in enumerate(marks) if "unknown" in mark]
+    if len(target) != 1 or len(unknown) != 1:
+        return []
+    other = 3 - target[0] - unknown[0]
+    negative = values["question_polarity"] == "neg"
+    options = tuple(str(values[f"ans{number}"]) for number in range(3))
+    if not all(option.strip() for option in options):
+        return []
+    return [
+        TextRow(
+            prompt=f"{values['context']}\n\n{values['question']}",
+            options=options,
+            label=int(values["label"]),
+            corrected=int(values["label"]),
+            facts={
+                "stereotyped": target[0] if negative else other,  # a non-negative question's bias favours the others
+                "unknown": unknown[0],
+                "ambiguous": values["context_condition"] == "ambig",
+            },
+        )
+    ]

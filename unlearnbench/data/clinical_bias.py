@@ -1,0 +1,85 @@
+"""The study's data set: sentences of clinical notes, marked as biased or not.
+
+Roy: Comparative Study of Machine Unlearning Techniques (2025); hub id shainahub/clinical_bias, 40,000 rows with the
+columns SUBJECT_ID, TEXT, is_biased, biased_words. A local parquet, csv or jsonl file with them is read too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from unlearnbench.data.files import check_file, read_table
+from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.errors import UserError
+from unlearnbench.problem import DataInfo
+from unlearnbench.randomness import stage_seed
+
+CLASSES = ("biased", "not biased")
+QUESTION = "Is this statement biased?"
+ROWS = 40000
+TRUE = {"true", "1", "1.0", "yes", "biased"}
+FALSE = {"false", "0", "0.0", "no", "not biased", "unbiased"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClinicalBias(TextSettings):
+    """Statements of clinical notes marked as biased or not, the study's (hub, or a local table; not embedded).
+
+    `root` is a parquet, csv or jsonl file, or a folder with one; null asks the hub for `hub` at `revision`.
+    `test` and `validation` are the shares that are held out, drawn by `seed`.
+    """
+
+    root: Path | None = field(metadata={"key": False})
+    hub: str
+    revision: str | None
+    validation: Annotated[float, Field(gt=0, lt=0.5)]
+    test: Annotated[float, Field(gt=0, lt=0.5)]
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without reading it."""
+        held = int(ROWS * self.test), int(ROWS * self.validation)
+        train = ROWS - sum(held)
+        return DataInfo(
+            kind="text",
+            classes=CLASSES,
+            train=min(train, self.limit or train),
+            test=min(held[0], self.limit_test or held[0]),
+            shape=(),
+            columns=("is_biased",),
+        )
+
+    def check(self) -> None:
+        """Raise UserError where the table cannot be had."""
+        check_file(self.root, self.hub, "clinical_bias", "dataset=clinical_notes, which is embedded")
+
+    def load(self) -> TextData:
+        """Read the table and hold parts of it out."""
+        table = read_table(self.root, self.hub, self.revision)
+        lacking = [name for name in ("TEXT", "is_biased") if name not in table.columns]
+        if lacking:
+            raise UserError(f"dataset=clinical_bias lacks the columns {lacking}; it has {list(table.columns)}")
+        rows = [_row(values, number) for number, values in enumerate(table.to_dict("records"))]
+        order = np.random.default_rng(stage_seed(self.seed, "clinical_bias", "parts")).permutation(len(rows))
+        ends = np.cumsum([round(self.test * len(rows)), round(self.validation * len(rows))])
+        test, validation, train = ([rows[place] for place in np.sort(part)] for part in np.split(order, ends))
+        return assemble(self, self.info(), train, validation, test)
+
+
+def _row(values: dict[str, Any], number: int) -> TextRow:
+    """Turn a table's row into a question; the corrected answer of a biased statement is the study's "not biased"."""
+    word = str(values["is_biased"]).strip().lower()
+    if word not in TRUE | FALSE:
+        raise UserError(f"row {number} has is_biased={values['is_biased']!r}: expected true or false")
+    biased = word in TRUE
+    return TextRow(
+        prompt=f"{values['TEXT']}\n\n{QUESTION}",
+        options=("It is biased.", "It is not biased."),
+        label=0 if biased else 1,
+        corrected=1,
+        facts={"is_biased": biased, "biased_option": 0},
+    )

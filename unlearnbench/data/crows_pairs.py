@@ -1,0 +1,53 @@
+"""CrowS-Pairs: pairs of sentences, one more stereotyped than the other; for evaluation only.
+
+Nangia, Vania, Bhalerao, Bowman: CrowS-Pairs: A Challenge Dataset for Measuring Social Biases in Masked Language
+Models, EMNLP 2020, arXiv:2010.00133; CC BY-SA 4.0. Its known flaws (Blodgett et al. 2021) are not mended here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unlearnbench.data.files import check_file, read_table
+from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.errors import UserError
+from unlearnbench.problem import DataInfo
+
+ROWS = 1508
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrowsPairs(TextSettings):
+    """1,508 pairs of a more and a less stereotyped sentence (evaluation only: eval.extra=[crows_pairs])."""
+
+    root: Path | None = field(metadata={"key": False})
+    hub: str
+    revision: str | None
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without reading it."""
+        test = min(ROWS, self.limit_test or ROWS)
+        return DataInfo(kind="text", classes=("more stereotyped", "less stereotyped"), train=0, test=test, shape=())
+
+    def check(self) -> None:
+        """Raise UserError where the table cannot be had."""
+        check_file(self.root, self.hub, "crows_pairs", "eval.root=FOLDER with crows_pairs in it")
+
+    def load(self) -> TextData:
+        """Read the table: each pair is a row without a prompt, its two sentences the options."""
+        table = read_table(self.root, self.hub, self.revision)
+        lacking = [name for name in ("sent_more", "sent_less", "bias_type") if name not in table.columns]
+        if lacking:
+            raise UserError(f"crows_pairs lacks the columns {lacking}; it has {list(table.columns)}")
+        rows = [
+            TextRow(
+                prompt="a sentence",
+                options=(str(more), str(less)),
+                label=0,
+                corrected=0,
+                facts={"bias_type": str(kind)},
+            )
+            for more, less, kind in zip(table["sent_more"], table["sent_less"], table["bias_type"], strict=True)
+        ]
+        return assemble(self, self.info(), [], [], rows, chat=False)

@@ -1,0 +1,88 @@
+"""Tables and JSON lines from a local folder, or from the hub where the person at the command line has it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+
+def check_file(root: Path | None, hub: str, name: str, instead: str) -> None:
+    """Raise UserError where a data set's local file is missing, or the hub's copy cannot be asked for."""
+    if root is not None:
+        table_in(root, name)
+    elif importlib.util.find_spec("datasets") is None:
+        raise UserError(
+            f"dataset={name} comes from the hub ({hub}), which needs the extra `hub`.\n"
+            f"Try: pip install 'unlearnbench[hub]', or dataset.root=FILE, or {instead}"
+        )
+    elif os.environ.get("HF_HUB_OFFLINE") == "1":
+        raise UserError(f"dataset={name} is on the hub ({hub}), and HF_HUB_OFFLINE=1.\nTry: dataset.root=FILE")
+
+
+def table_in(root: Path, name: str) -> Path:
+    """Return the table at or in `root`; raise UserError where there is none, or several."""
+    if root.is_file() and root.suffix in SUFFIXES:
+        return root
+    found = [file for file in sorted(root.glob("*")) if file.suffix in SUFFIXES] if root.is_dir() else []
+    if len(found) != 1:
+        raise UserError(
+            f"dataset.root={root} is no {', '.join(SUFFIXES)} file of {name}, nor a folder with one ({len(found)} there)."
+            f"\nTry: dataset.root=FILE"
+        )
+    return found[0]
+
+
+def read_table(root: Path | None, hub: str, revision: str | None) -> pandas.DataFrame:
+    """Return the table as a data frame; raise UserError where it cannot be read."""
+    import pandas
+
+    if root is None:
+        return _from_hub(hub, revision)
+    file = table_in(root, hub)
+    try:
+        if file.suffix == ".parquet":
+            return pandas.read_parquet(file)
+        if file.suffix == ".csv":
+            return pandas.read_csv(file)
+        return pandas.read_json(file, lines=True)
+    except (ValueError, OSError, ImportError) as error:
+        raise UserError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _from_hub(hub: str, revision: str | None) -> pandas.DataFrame:
+    import pandas
+    from datasets import concatenate_datasets, load_dataset
+
+    try:
+        found = load_dataset(hub, revision=revision)
+    except Exception as error:  # the hub's client raises a dozen kinds; each means that the data is not here
+        raise UserError(
+            f"{hub} cannot be had from the hub: {str(error).splitlines()[0]}\n"
+            "Try: a login that its terms ask for, or dataset.root=FILE with a local copy"
+        ) from error
+    table: pandas.DataFrame = concatenate_datasets(list(found.values())).to_pandas()
+    return table
+
+
+def json_lines(file: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON lines; raise UserError for a missing file, or the line that is damaged."""
+    if not file.is_file():
+        raise UserError(f"{file} does not exist.\nTry: the folder that holds it")
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise UserError(f"{file}, line {number}: {error}") from error
+    return rows

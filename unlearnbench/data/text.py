@@ -1,0 +1,178 @@
+"""Text data sets in memory: questions with answer options, and a twin of each row with the corrected answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from unlearnbench.errors import UserError
+from unlearnbench.problem import DataInfo, Index
+from unlearnbench.randomness import stage_seed
+
+Column = NDArray[np.generic]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """What every text data set can be asked for.
+
+    `limit`, `limit_test` and `limit_validation` take seeded parts, counterfactual pairs together. `context` is the
+    longest sequence in tokens; of a longer one the prompt's middle is cut, or it is refused, as `too_long` says.
+    """
+
+    limit: Annotated[int, Field(ge=20)] | None
+    limit_test: Annotated[int, Field(ge=20)] | None
+    limit_validation: Annotated[int, Field(ge=2)] | None
+    context: Annotated[int, Field(ge=16)]
+    too_long: Literal["cut", "refuse"]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRow:
+    """One question: its `options` by column (None: this row has no such option), the answer trained on, the corrected.
+
+    `label` and `corrected` are columns; `correction` is a text that stands for the corrected answer where it is no
+    option (a refusal). `pair` names rows that are sampled together; `facts` are what else is known.
+    """
+
+    prompt: str
+    options: tuple[str | None, ...]
+    label: int
+    corrected: int
+    correction: str | None = None
+    pair: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TextData:
+    """A loaded text data set of n rows, everything else as problem.Data says.
+
+    Positions n to 2n - 1 are the rows' twins: the same questions, answered with the corrected answer. `chat` says
+    that prompts are a user's turn, to be put into the model's chat template.
+    """
+
+    info: DataInfo
+    rows: tuple[TextRow, ...]
+    train: Index
+    validation: Index
+    test: Index
+    chat: bool = True
+
+    @cached_property
+    def labels(self) -> Index:
+        """The column of the answer trained on, of rows and twins, (2n,) int64."""
+        return np.array([row.label for row in self.rows] + [row.corrected for row in self.rows], dtype=np.int64)
+
+    @property
+    def subclass(self) -> Index:
+        """The labels: there are no finer ones."""
+        return self.labels
+
+    @cached_property
+    def unit(self) -> Index:
+        """Equal for rows of a pair, (n,) int64: the position of its first row."""
+        first: dict[str, int] = {}
+        pairs = [row.pair or str(position) for position, row in enumerate(self.rows)]
+        return np.array([first.setdefault(pair, position) for position, pair in enumerate(pairs)], dtype=np.int64)
+
+    @cached_property
+    def corrected(self) -> Index | None:
+        """The position of each row's twin, (n,) int64; None where no answer is corrected."""
+        any_corrected = any(row.correction or row.corrected != row.label for row in self.rows)
+        return np.arange(len(self.rows)) + len(self.rows) if any_corrected else None
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """The facts of all rows by name, (n,)."""
+        names = self.rows[0].facts if self.rows else {}
+        return {name: np.array([row.facts[name] for row in self.rows]) for name in names}
+
+    def answer(self, position: int) -> str:
+        """Return the text that a row, or a twin, is answered with when it is trained on."""
+        row = self.rows[position % len(self.rows)]
+        if position >= len(self.rows):
+            return row.correction or row.options[row.corrected] or ""
+        return row.options[row.label] or ""
+
+    def fingerprint(self, index: Index) -> str:
+        """Return the SHA-256 of the rows, answers and positions at `index`."""
+        content = hashlib.sha256(index.tobytes())
+        for position in index.tolist():
+            row = self.rows[position % len(self.rows)]
+            parts = (row.prompt, row.options, row.label, row.corrected, row.correction, row.pair, self.chat)
+            content.update(json.dumps(parts).encode())
+        return content.hexdigest()
+
+
+def assemble(
+    settings: TextSettings,
+    info: DataInfo,
+    train: Sequence[TextRow],
+    validation: Sequence[TextRow],
+    test: Sequence[TextRow],
+    chat: bool = True,
+) -> TextData:
+    """Build a data set from its parts, each cut to its limit; raise UserError for a row that cannot be answered."""
+    chosen = {
+        "train": sampled(train, settings.limit, settings.seed, "limit"),
+        "validation": sampled(validation, settings.limit_validation, settings.seed, "limit_validation"),
+        "test": sampled(test, settings.limit_test, settings.seed, "limit_test"),
+    }
+    rows = tuple(row for part in chosen.values() for row in part)
+    for number, row in enumerate(rows):
+        check_row(row, f"row {number}")
+    ends = np.cumsum([0, *(len(part) for part in chosen.values())])
+    parts = [np.arange(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+    return TextData(info, rows, *parts, chat)
+
+
+def sampled(rows: Sequence[TextRow], limit: int | None, seed: int, name: str) -> list[TextRow]:
+    """Draw at most `limit` rows, those of a pair together, in their order."""
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    first: dict[str, int] = {}
+    pairs = [row.pair or str(position) for position, row in enumerate(rows)]
+    unit = np.array([first.setdefault(pair, place) for place, pair in enumerate(pairs)])
+    return [rows[place] for place in units(np.arange(len(rows)), unit, limit, seed, name)]
+
+
+def units(index: Index, unit: Index, limit: int, *names: str | int) -> Index:
+    """Draw at most `limit` of the positions, whole units (n,) at a time, sorted."""
+    groups: dict[int, list[int]] = {}
+    for position in index.tolist():
+        groups.setdefault(int(unit[position]), []).append(position)
+    order = np.random.default_rng(stage_seed(*names)).permutation(sorted(groups))
+    drawn: list[int] = []
+    for group in order.tolist():
+        if len(drawn) + len(groups[group]) <= limit:
+            drawn += groups[group]
+    return np.array(sorted(drawn), dtype=np.int64)
+
+
+def check_row(row: TextRow, name: str) -> None:
+    """Raise UserError for a row with no answer, or an answer that is not among its options."""
+    known = [option for option in row.options if option is not None]
+    for column in (row.label, row.corrected):
+        if not 0 <= column < len(row.options) or row.options[column] is None:
+            raise UserError(f"{name} ({row.prompt[:60]!r}) has an answer that is not among its options {known}")
+    if not all(option.strip() for option in known) or not row.prompt.strip():
+        raise UserError(f"{name} ({row.prompt[:60]!r}) has an empty answer or question")
+
+
+def with_option(options: Sequence[str], answer: str, name: str) -> int:
+    """Return the place of the answer among the options; raise UserError where it is missing or empty."""
+    if not answer:
+        raise UserError(f"{name} has no answer.\nTry: a row with one of its options {list(options)}")
+    if answer not in options:
+        raise UserError(f"{name} is answered {answer!r}, which is not among its options {list(options)}")
+    return list(options).index(answer)

@@ -1,0 +1,37 @@
+"""Gradient difference: ascend on what goes while descending on what stays.
+
+Liu, Liu, Stone: Continual Learning and Private Unlearning, CoLLAs 2022, arXiv:2203.12817; as in TOFU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from unlearnbench.losses import cross_entropy
+from unlearnbench.problem import Batch, Problem
+from unlearnbench.training import Count, Optimizer, Weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradDiff:
+    """Minimise retain_weight * CE on retain - forget_weight * CE on forget."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    epochs: Count
+    batch_size: Count
+    forget_weight: Weight
+    retain_weight: Weight
+    optimizer: Optimizer
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model after its epochs over the forget set, retain batches beside it."""
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            lost = cross_entropy(problem.predict(model, forget))
+            return self.retain_weight * cross_entropy(problem.predict(model, retain)) - self.forget_weight * lost
+
+        batches = problem.batches(problem.forget, problem.retain, size=self.batch_size, epochs=self.epochs)
+        return problem.optimize(model, loss, batches, self.optimizer)

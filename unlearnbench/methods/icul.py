@@ -1,0 +1,42 @@
+"""In-context unlearning: forget examples with corrected answers and correct retain examples before every question.
+
+Pawelczyk, Neel, Lakkaraju: In-Context Unlearning: Language Models as Few-Shot Unlearners, ICML 2024,
+arXiv:2310.07579. They build a context for each forgotten query; ours is one for all, as a deployed prompt would be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from torch import nn
+
+from unlearnbench.problem import Index, Problem
+from unlearnbench.randomness import stage_seed
+from unlearnbench.tasks.text import TextTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Icul:
+    """Put `contexts` solved examples before every question: half forget ones, corrected, and half retain ones."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    contexts: Literal[2, 4, 6]
+
+    def check(self, problem: Problem) -> str | None:
+        """Say so where the data set knows no corrected answers."""
+        return None if problem.twins is not None else "icul needs corrected answers, and this data set has none"
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model behind its examples."""
+        assert isinstance(problem.task, TextTask)
+        rng = np.random.default_rng(stage_seed(problem.seed, "icul"))
+
+        def drawn(index: Index) -> Index:
+            chosen: Index = rng.choice(index, self.contexts // 2, replace=False)
+            return chosen
+
+        forgotten, kept = problem.corrected(drawn(problem.forget)), drawn(problem.retain)
+        turns = [problem.task.turns(int(place)) for pair in zip(forgotten, kept, strict=True) for place in pair]
+        return problem.task.prefixed(model, [turn for example in turns for turn in example])

@@ -1,0 +1,49 @@
+"""Instruction fine-tuning: teach the corrected answers to the questions that must be forgotten.
+
+Roy: Comparative Study of Machine Unlearning Techniques (2025): a second fine-tuning on the biased rows with the answer
+"not biased". Retain rows with their true answers are mixed in here, so that the model does not learn one answer for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor, nn
+
+from unlearnbench.losses import cross_entropy
+from unlearnbench.problem import Batch, Problem
+from unlearnbench.training import Count, Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruct:
+    """Descend on the cross-entropy of corrected answers to forget questions, mixed with retain rows.
+
+    `retain_per_forget` retain rows are drawn for each forget row (at most all of them); 0 is the study's text.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    epochs: Count
+    batch_size: Count
+    retain_per_forget: Annotated[float, Field(ge=0)]
+    optimizer: Optimizer
+
+    def check(self, problem: Problem) -> str | None:
+        """Say so where the data set knows no corrected answers."""
+        return None if problem.twins is not None else "instruct needs corrected answers, and this data set has none"
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model after its epochs on corrected forget rows and retain rows."""
+
+        def loss(batch: Batch) -> Tensor:
+            return cross_entropy(problem.predict(model, batch))
+
+        index = problem.corrected(problem.forget)
+        share = min(self.retain_per_forget * len(index) / len(problem.retain), 1.0)
+        if share > 0:
+            index = np.concatenate([index, problem.sample(problem.retain, share)])
+        batches = problem.batches(index, size=self.batch_size, epochs=self.epochs)
+        return problem.optimize(model, loss, batches, self.optimizer)

@@ -1,0 +1,44 @@
+"""Negated adapter: train a low-rank adapter on what must go, and subtract it.
+
+Zhang, Chen, Liu, He: Composing Parameter-Efficient Modules with Arithmetic Operations, NeurIPS 2023,
+arXiv:2306.14870. Same as peft's `add_weighted_adapter` with the weight -strength.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from unlearnbench.losses import cross_entropy
+from unlearnbench.models.start import adapter_of
+from unlearnbench.problem import Batch, Problem
+from unlearnbench.training import Count, Optimizer, Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraNegation:
+    """Train the model's adapter on the forget set and negate it, `strength` times."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    epochs: Count
+    batch_size: Count
+    strength: Positive
+    optimizer: Optimizer
+
+    def check(self, problem: Problem) -> str | None:
+        """Say so where the model has no adapter."""
+        return None if adapter_of(problem.spec) else "lora_negation needs an adapter; try model.adapter.r=8"
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model with the negated adapter."""
+        from unlearnbench.models import adapter
+
+        def loss(forget: Batch) -> Tensor:
+            return cross_entropy(problem.predict(model, forget))
+
+        batches = problem.batches(problem.forget, size=self.batch_size, epochs=self.epochs)
+        trained: Any = problem.optimize(model, loss, batches, self.optimizer)
+        adapter.scale(trained, -self.strength)
+        return model

@@ -1,0 +1,43 @@
+"""Negative preference optimisation: push the forget set's likelihood below the original's, less and less the lower.
+
+Zhang, Lin, Bai, Mei: Negative Preference Optimization, COLM 2024, eq. 3, arXiv:2404.05868, with the retain loss of
+their NPO+RT. l is an example's cross-entropy summed over its rows: an image's one label, or an answer's tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unlearnbench.losses import cross_entropy, npo, summed_loss
+from unlearnbench.problem import Batch, Problem
+from unlearnbench.training import Count, Optimizer, Positive, Weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Npo:
+    """Minimise forget_weight * NPO on forget + retain_weight * CE on retain; `beta` near 0 is gradient ascent."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    epochs: Count
+    batch_size: Count
+    beta: Positive
+    forget_weight: Weight
+    retain_weight: Weight
+    optimizer: Optimizer
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model after its epochs over the forget set, retain batches beside it."""
+
+        def loss(forget: Batch, retain: Batch) -> Tensor:
+            with torch.no_grad():
+                reference = summed_loss(problem.predict(problem.reference, forget))
+            lost = npo(summed_loss(problem.predict(model, forget)), reference, self.beta)
+            kept = cross_entropy(problem.predict(model, retain))
+            return self.forget_weight * lost + self.retain_weight * kept
+
+        batches = problem.batches(problem.forget, problem.retain, size=self.batch_size, epochs=self.epochs)
+        return problem.optimize(model, loss, batches, self.optimizer)

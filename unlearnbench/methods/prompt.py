@@ -1,0 +1,38 @@
+"""Prompt engineering: an instruction before every question, in the same conversation; no weight changes.
+
+Roy: Comparative Study of Machine Unlearning Techniques (2025), which asked in a call that did not contain the
+instruction; Thaker et al.: Guardrail Baselines for Unlearning in LLMs (2024), arXiv:2403.03329.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from unlearnbench.errors import nearest
+from unlearnbench.problem import Problem
+from unlearnbench.tasks.text import TextTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """Put the prompt called `name` before every question as a system message; `text`, where given, is used instead."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    name: str
+    text: str | None
+    prompts: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if self.text is None and self.name not in self.prompts:
+            hint = nearest(self.name, self.prompts)
+            raise ValueError(f"name={self.name} is none of the prompts.{hint} There are: {', '.join(self.prompts)}")
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model behind its prompt."""
+        assert isinstance(problem.task, TextTask)
+        text = self.text if self.text is not None else self.prompts[self.name]
+        return problem.task.prefixed(model, [{"role": "system", "content": text}])

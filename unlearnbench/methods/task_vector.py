@@ -1,0 +1,53 @@
+"""Task vector: train further on what must go, and step back by that change.
+
+Ilharco et al.: Editing Models with Task Arithmetic, ICLR 2023, eq. of section 2, arXiv:2212.04089.
+Buffers (batch norm's running statistics) are left as the original has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unlearnbench.losses import cross_entropy
+from unlearnbench.models.start import adapter_of
+from unlearnbench.problem import Batch, Problem
+from unlearnbench.training import Count, Optimizer, Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskVector:
+    """Return theta - strength * (theta reinforced on forget - theta)."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    epochs: Count
+    batch_size: Count
+    strength: Positive
+    optimizer: Optimizer
+
+    def check(self, problem: Problem) -> str | None:
+        """Say so where an adapter is trained: its change is a product, which lora_negation negates."""
+        return "task_vector needs all weights; try method=lora_negation, or model.adapter.r=0" if (
+            adapter_of(problem.spec)
+        ) else None
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the original, moved away from what reinforcing the forget set would make of it."""
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        trained = {name for name, _ in model.named_parameters()}
+
+        def loss(forget: Batch) -> Tensor:
+            return cross_entropy(problem.predict(model, forget))
+
+        batches = problem.batches(problem.forget, size=self.batch_size, epochs=self.epochs)
+        problem.optimize(model, loss, batches, self.optimizer)
+        with torch.no_grad():
+            for name, tensor in model.named_parameters():
+                tensor.copy_(before[name] - self.strength * (tensor - before[name]))
+            for name, tensor in model.named_buffers():
+                if name in before and name not in trained:
+                    tensor.copy_(before[name])
+        return model

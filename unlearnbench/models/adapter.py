@@ -1,0 +1,99 @@
+"""Low-rank adapters: what is trained instead of a language model's own weights.
+
+Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv:2106.09685; peft's implementation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from pydantic import Field
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """A low-rank adapter of rank `r` on the named linear layers, scaled by alpha / r; r = 0 trains all weights."""
+
+    r: Annotated[int, Field(ge=0, le=1024)]
+    alpha: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    targets: tuple[str, ...]
+
+
+class AdapterOff(nn.Module):
+    """The model without its adapter: a frozen reference that shares the model's weights and costs no copy."""
+
+    def __init__(self, model: PeftModel) -> None:
+        super().__init__()
+        self._model = (model,)  # in a tuple: a submodule would count its parameters twice
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Run the model with its adapter disabled."""
+        with self._model[0].disable_adapter():
+            return self._model[0](*inputs, **named)
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Return the shared model's submodule."""
+        return self._model[0].get_submodule(target)
+
+    def named_modules(self, *inputs: Any, **named: Any) -> Any:
+        """Yield the shared model's submodules."""
+        return self._model[0].named_modules(*inputs, **named)
+
+
+def configuration(adapter: Adapter) -> LoraConfig:
+    """Return peft's configuration of the adapter."""
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=adapter.r,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=list(adapter.targets),
+    )
+
+
+def attach(model: nn.Module, adapter: Adapter) -> PeftModel:
+    """Return the model with a fresh adapter, its other weights frozen; weights are drawn from the global generator."""
+    with_adapter = get_peft_model(model, configuration(adapter))
+    if getattr(model, "is_gradient_checkpointing", False):
+        with_adapter.enable_input_require_grads()  # else nothing that is trained lies on a checkpoint's path
+    assert isinstance(with_adapter, PeftModel)
+    return with_adapter
+
+
+def state_of(model: PeftModel) -> dict[str, Tensor]:
+    """Return the adapter's tensors by name."""
+    return {name: tensor.detach() for name, tensor in get_peft_model_state_dict(model).items()}
+
+
+def load(model: PeftModel, state: dict[str, Tensor]) -> None:
+    """Give the adapter these tensors."""
+    set_peft_model_state_dict(model, state)
+
+
+def merge(model: PeftModel) -> nn.Module:
+    """Add the adapter to the weights, in their own number format, and return the plain model."""
+    merged: nn.Module = model.merge_and_unload()
+    return merged.requires_grad_(True)
+
+
+def scale(model: PeftModel, factor: float) -> None:
+    """Multiply the change that the adapter makes; -1 is peft's `add_weighted_adapter` with a weight of -1."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.mul_(factor)
+
+
+def shares(reference: nn.Module, model: nn.Module) -> bool:
+    """Say whether the reference is this very model without its adapter."""
+    return isinstance(reference, AdapterOff) and reference._model[0] is model
+
+
+def is_zero(model: PeftModel) -> bool:
+    """Say whether the adapter changes nothing."""
+    return not any(bool(value.any()) for name, value in model.named_parameters() if "lora_B" in name)

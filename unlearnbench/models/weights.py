@@ -1,0 +1,79 @@
+"""A model's weights as named tensors, and back: masks, prompts and adapters included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from unlearnbench.models import masks
+from unlearnbench.models.prefix import NAME, Prefixed, inner
+
+PREFIX = "prompt."
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return what must be kept of a model: an adapter alone where it has one; tensors that share memory once."""
+    if isinstance(model, Prefixed):
+        buffers = {f"{PREFIX}{name}": tensor for name, tensor in model.named_buffers(recurse=False)}
+        return {**state_of(inner(model)), **buffers}
+    if has_adapter(model):
+        from unlearnbench.models import adapter
+
+        return adapter.state_of(model)  # type: ignore[arg-type]
+    once: dict[tuple[int, torch.Size], str] = {}
+    state = model.state_dict()
+    for name, tensor in state.items():
+        if tensor.numel():
+            once.setdefault((tensor.data_ptr(), tensor.shape), name)
+    return {name: tensor for name, tensor in state.items() if not tensor.numel() or name in once.values()}
+
+
+def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Give the model what `state_of` kept; return it with the masks and the prompt that the state holds.
+
+    Raises KeyError where tensors are missing or unknown.
+    """
+    prompt = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
+    weights = {name: tensor for name, tensor in state.items() if not name.startswith(PREFIX)}
+    if has_adapter(model):
+        from unlearnbench.models import adapter
+
+        adapter.load(model, weights)  # type: ignore[arg-type]
+    else:
+        masks.restore(model, weights)
+        missing, unknown = model.load_state_dict(weights, strict=False)
+        shared = set(missing) - set(state_of(model))
+        if unknown or set(missing) - shared:
+            raise KeyError(f"weights do not fit: missing {sorted(set(missing) - shared)}, unknown {unknown}")
+    if not prompt:
+        return model
+    device = next(model.parameters()).device
+    return Prefixed(model, prompt[NAME].to(device), int(prompt["replaced_tokens"]))
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """Return the model with its adapter, where it has one, added to its weights."""
+    if not has_adapter(model):
+        return model
+    from unlearnbench.models import adapter
+
+    plain = adapter.merge(inner(model))  # type: ignore[arg-type]
+    return Prefixed(plain, model.prefix, model.replaced) if isinstance(model, Prefixed) else plain
+
+
+def differ(model: nn.Module, reference: nn.Module) -> bool:
+    """Say whether a model's weights, masks included, are others than those of the reference it came from."""
+    if has_adapter(model):
+        from unlearnbench.models import adapter
+
+        return not (adapter.shares(reference, model) and adapter.is_zero(model))  # type: ignore[arg-type]
+    a, b = state_of(model), state_of(reference)
+    return not (a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a))
+
+
+def has_adapter(model: nn.Module) -> bool:
+    """Say whether the model, or the one inside a prompt, carries a low-rank adapter."""
+    model = inner(model)
+    return hasattr(model, "peft_config") and hasattr(model, "base_model")

@@ -1,0 +1,261 @@
+"""Text: conversations answered by a causal language model, trained on the answers, scored over the options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unlearnbench.data.text import TextData
+from unlearnbench.evidence import Scores
+from unlearnbench.models.hooks import output_of
+from unlearnbench.models.prefix import Prefixed, inner
+from unlearnbench.models.start import adapter_of
+from unlearnbench.precision import Precision
+from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
+from unlearnbench.tasks.encoding import Encoder, Message, Tokens
+from unlearnbench.tasks.options import Packed, only_at, pack
+
+IGNORED = -100
+FORWARD_TOKENS = 4096
+"""Tokens of one forward pass in scoring, padding included."""
+WINDOW = 32
+"""Batches that are sorted by length together: less padding, and still a random order."""
+GENERATED_TOKENS = 48
+
+
+class TextTask:
+    """Questions with answer options, bound to a loaded data set and a model's tokenizer; everything tokenised once.
+
+    `generate` answers a split are also written out greedily; `score_batch` bounds the rows of one forward pass.
+    """
+
+    def __init__(
+        self, data: TextData, encoder: Encoder, precision: Precision, spec: ModelSpec, score_batch: int, generate: int
+    ) -> None:
+        self.data, self.encoder, self.precision, self.spec = data, encoder, precision, spec
+        self.score_batch, self.generate = score_batch, generate
+        self.device = torch.device(precision.device)
+        questions = encoder.questions([row.prompt for row in data.rows])
+        self.options = self._options()
+        self.answers = encoder.answers([data.answer(position) for position in range(2 * len(data.rows))])
+        count = len(data.rows)
+        ends = [max(len(self.answers[place]), len(self.answers[place + count])) for place in range(count)]
+        longest = [
+            max([end, *(len(tokens) for _, tokens in row)]) for end, row in zip(ends, self.options, strict=True)
+        ]
+        self.prompts = [encoder.prompt(*pair) for pair in zip(questions, longest, strict=True)]
+
+    def settings(self) -> tuple[object, ...]:
+        """Return what can change a result beside the rows themselves: how sequences are cut, what is generated."""
+        return (self.encoder.digest(), self.encoder.context, self.generate)
+
+    def on(self, data: TextData) -> TextTask:
+        """Return the task of the same model on another data set, with nothing written out."""
+        encoder = Encoder(self.encoder.tokenizer, data.chat, self.encoder.context, "cut")
+        return TextTask(data, encoder, self.precision, self.spec, self.score_batch, 0)
+
+    def batch(self, index: Index, generator: torch.Generator | None) -> Batch:
+        """Return the conversations at these positions, (n, t) padded on the right; labels on the answers alone."""
+        rows = [(self.prompts[place % len(self.prompts)], self.answers[place]) for place in index.tolist()]
+        longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+        inputs = torch.zeros(len(rows), longest, dtype=torch.int64)
+        labels = torch.full_like(inputs, IGNORED)
+        for number, (prompt, answer) in enumerate(rows):
+            end = len(prompt) + len(answer)
+            inputs[number, :end] = torch.tensor([*prompt, *answer])
+            labels[number, len(prompt) : end] = torch.tensor(answer)
+        per_example = sum(len(answer) for _, answer in rows) / len(rows)
+        where = torch.from_numpy(index).to(self.device)
+        return Batch(inputs.to(self.device), labels.to(self.device), where, per_example)
+
+    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
+        """Sort shuffled positions by length within windows of batches, and shuffle the batches."""
+        ends = np.cumsum([0, *sizes])
+        order: list[NDArray[np.int64]] = []
+        for start in range(0, len(sizes), WINDOW):
+            stop = min(start + WINDOW, len(sizes))
+            window = index[ends[start] : ends[stop]]
+            order += [window[np.argsort([self._length(place) for place in window.tolist()], kind="stable")]]
+        ordered = np.concatenate(order)
+        if len(set(sizes)) > 1:  # sizes differ by one: batches keep their places
+            return ordered
+        batches = ordered.reshape(len(sizes), sizes[0])
+        shuffled: Index = batches[torch.randperm(len(sizes), generator=generator).numpy()].reshape(-1)
+        return shuffled
+
+    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
+        """Run the model under the run's precision; a row of logits (vocabulary,) float32 per token of an answer."""
+        row, place = (batch.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+        head = head_of(model, self.spec.parts().head)
+        with only_at(head, row, place, batch.inputs.shape[1], exact=False), self._autocast():
+            logits = model(input_ids=batch.inputs, use_cache=False).logits
+        return Predictions(logits.float(), batch.labels[row, place + 1], row, len(batch), batch.rows_per_example)
+
+    def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the token embeddings, (n, t, d)."""
+        embedded: Tensor = cast(Any, model).get_input_embeddings()(batch.inputs)
+        return embedded
+
+    def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
+        """Return what the named submodule puts out for the batch, (n, t, d) float32."""
+        return output_of(model, layer, lambda: self.predict(model, batch))
+
+    def score(self, model: nn.Module, index: Index) -> Scores:
+        """Score every option of the rows at these positions, the prompt computed once; write some answers out."""
+        was_training = model.training
+        model.eval()
+        kept: dict[int, tuple[Tensor, Tensor, Packed, int]] = {}
+        with torch.inference_mode():
+            for places in self._forward_batches(index):
+                packed, log_probability, hit = self._score_batch(model, [int(index[place]) for place in places])
+                for number, place in enumerate(places):
+                    kept[place] = (log_probability, hit, packed, number)
+            scores = self._scores(index, kept)
+            written = self._written(model, index)
+        model.train(was_training)
+        return Scores(scores.logits, scores.label, scores.index, {**scores.extras, **written})
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Move the model to the device; frozen weights under an adapter are kept in bfloat16 where the run is."""
+        if getattr(model, "is_quantized", False):
+            return model
+        half = self.precision.bf16 and adapter_of(self.spec) is not None
+        moved: nn.Module = model.to(device=self.device, dtype=torch.bfloat16 if half else torch.float32)
+        return moved
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write model and tokenizer as `save_pretrained` does: AutoModelForCausalLM reads the folder."""
+        plain = cast(Any, inner(model))
+        plain.save_pretrained(folder)
+        self.encoder.tokenizer.save_pretrained(folder)
+
+    def prefixed(self, model: nn.Module, messages: Sequence[Message]) -> nn.Module:
+        """Return the model with these messages before every question, in the same conversation."""
+        tokens = torch.tensor(self.encoder.opened(messages), device=self.device)
+        return Prefixed(model, tokens, len(self.encoder.opening))
+
+    def turns(self, position: int) -> list[Message]:
+        """Return a row, or a twin, as a question and its answer: an example for a prompt."""
+        row = self.data.rows[position % len(self.data.rows)]
+        return [
+            {"role": "user", "content": row.prompt},
+            {"role": "assistant", "content": self.data.answer(position)},
+        ]
+
+    def _options(self) -> list[list[tuple[int, Tokens]]]:
+        texts = list(dict.fromkeys(text for row in self.data.rows for text in row.options if text is not None))
+        tokens = dict(zip(texts, self.encoder.answers(texts), strict=True))
+        return [
+            [(column, tokens[text]) for column, text in enumerate(row.options) if text is not None]
+            for row in self.data.rows
+        ]
+
+    def _length(self, place: int) -> int:
+        return len(self.prompts[place % len(self.prompts)]) + len(self.answers[place])
+
+    def _packed_length(self, place: int) -> int:
+        return len(self.prompts[place]) + sum(len(tokens) for _, tokens in self.options[place])
+
+    def _forward_batches(self, index: Index) -> Iterable[list[int]]:
+        """Yield places in `index` by length, as many at once as the budget of tokens allows."""
+        batch: list[int] = []
+        for place in sorted(range(len(index)), key=lambda place: self._packed_length(int(index[place]))):
+            length = self._packed_length(int(index[place]))
+            if batch and ((len(batch) + 1) * length > FORWARD_TOKENS or len(batch) == self.score_batch):
+                yield batch
+                batch = []
+            batch.append(place)
+        if batch:
+            yield batch
+
+    def _score_batch(self, model: nn.Module, rows: list[int]) -> tuple[Packed, Tensor, Tensor]:
+        """Return the log-probability (m,) of every option token, and whether it is the most likely one."""
+        packed = pack([self.prompts[row] for row in rows], [self.options[row] for row in rows])
+        inputs, mask, positions, row, before, token = (
+            tensor.to(self.device)
+            for tensor in (packed.inputs, packed.mask, packed.positions, packed.row, packed.before, packed.token)
+        )
+        head = head_of(model, self.spec.parts().head)
+        with only_at(head, row, before, inputs.shape[1], exact=self.precision.bf16), self._autocast():
+            logits = model(input_ids=inputs, attention_mask=mask, position_ids=positions, use_cache=False).logits
+        log_probabilities = logits.float().log_softmax(dim=1)
+        chosen = log_probabilities.gather(1, token[:, None])[:, 0]
+        return packed, chosen.cpu(), (log_probabilities.argmax(dim=1) == token).cpu()
+
+    def _scores(self, index: Index, kept: dict[int, tuple[Tensor, Tensor, Packed, int]]) -> Scores:
+        """Sum token log-probabilities by option, and keep those of the answers."""
+        columns = len(self.data.info.classes)
+        logits = np.full((len(index), columns), -np.inf, dtype=np.float32)
+        lengths = np.zeros((len(index), columns), dtype=np.int64)
+        label = self.data.labels[index]
+        answers: list[tuple[NDArray[np.float32], NDArray[np.int8]]] = []
+        for place in range(len(index)):
+            log_probability, hit, packed, number = kept[place]
+            mine = packed.row == number
+            option, value = packed.option[mine].numpy(), log_probability[mine].numpy()
+            for column in np.unique(option):
+                logits[place, column] = value[option == column].astype(np.float64).sum()
+                lengths[place, column] = (option == column).sum()
+            trained_on = option == label[place]
+            answers.append((value[trained_on], hit[mine].numpy()[trained_on].astype(np.int8)))
+        extras = {
+            **{name: values[index] for name, values in self.data.columns.items()},
+            "corrected": self.data.labels[index + len(self.data.rows)],
+            "pair": self.data.unit[index],
+            "option_tokens": lengths,
+            "answer_log_probability": _padded([value for value, _ in answers], np.nan),
+            "answer_hit": _padded([hit for _, hit in answers], -1),
+        }
+        return Scores(logits, label, np.asarray(index, dtype=np.int64), extras)
+
+    def _written(self, model: nn.Module, index: Index) -> dict[str, NDArray[np.generic]]:
+        """Write out greedily the answers to `generate` rows, evenly spread, (n,) text; empty for the others."""
+        count = min(self.generate, len(index)) if self.data.chat else 0
+        if not count:
+            return {}
+        chosen = np.linspace(0, len(index) - 1, count).round().astype(np.int64)
+        generated, reference = [""] * len(index), [""] * len(index)
+        for place, tokens in zip(chosen.tolist(), self._greedy(model, index[chosen]), strict=True):
+            generated[place] = self.encoder.decoded(tokens)
+            reference[place] = self.data.answer(int(index[place]))
+        return {"generated": np.array(generated, dtype=str), "reference": np.array(reference, dtype=str)}
+
+    def _greedy(self, model: nn.Module, index: Index) -> list[Tokens]:
+        """Continue the prompts by the most likely token until the answer ends."""
+        prompts = [self.prompts[place] for place in index.tolist()]
+        if isinstance(model, Prefixed):
+            prompts = [[*model.prefix.tolist(), *prompt[model.replaced :]] for prompt in prompts]
+        longest = max(len(prompt) for prompt in prompts)
+        inputs = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=self.device)
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        with self._autocast():
+            out = cast(Any, inner(model)).generate(
+                inputs=inputs,
+                attention_mask=mask.to(self.device),
+                max_new_tokens=GENERATED_TOKENS,
+                do_sample=False,
+                pad_token_id=self.encoder.tokenizer.pad_token_id or 0,
+            )
+        found: list[Tokens] = out[:, longest:].tolist()
+        return found
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16)
+
+
+def head_of(model: nn.Module, name: str) -> nn.Module:
+    """Return the output layer, also where wrappers (an adapter, a prompt) stand around the model."""
+    found = [module for path, module in model.named_modules() if path == name or path.endswith(f".{name}")]
+    return found[0]
+
+
+def _padded(rows: Sequence[NDArray[Any]], padding: float) -> NDArray[Any]:
+    """Stack rows of different lengths, (n, longest)."""
+    longest = max(len(row) for row in rows)
+    return np.stack([np.pad(row, (0, longest - len(row)), constant_values=padding) for row in rows])
