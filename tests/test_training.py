@@ -166,8 +166,8 @@ def test_losses_equal_a_naive_loop():
         soft = row / 2.0
         for p, q in zip(target, soft - torch.logsumexp(soft, 0), strict=True):
             kl += float(p * (torch.log(p) - q)) / 5
-    assert float(cross_entropy(Predictions(student, labels, labels))) == pytest.approx(ce, abs=1e-12)
-    assert float(kl_to_teacher(student, teacher, 2.0)) == pytest.approx(kl, abs=1e-12)
+    assert float(cross_entropy(Predictions(student, labels, labels, 5))) == pytest.approx(ce, abs=1e-12)
+    assert float(kl_to_teacher(Predictions(student, labels, labels, 5), teacher, 2.0)) == pytest.approx(kl, abs=1e-12)
 
 
 def test_stage_seeds_differ_by_name_and_stay_put():

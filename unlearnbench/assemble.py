@@ -66,7 +66,8 @@ class Assembled:
 def assemble(request: Request) -> Assembled:
     """Build and check everything that a request names; raise UserError for what the user can mend."""
     config = request.config
-    settings: Settings = typed(Settings, {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}, "")
+    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}
+    settings: Settings = typed(Settings, outside, "")
     parts = {name: _part(config, name) for name in PARTS}
     dataset, model, method = parts["dataset"], parts["model"], parts["method"]
     info: DataInfo = dataset.info()

@@ -64,7 +64,6 @@ class Scores:
         extras = {name: array[chosen] for name, array in self.extras.items()}
         return Scores(self.logits[chosen], self.label[chosen], self.index[chosen], extras)
 
-
     def tensors(self) -> dict[str, Tensor]:
         """Return the arrays as tensors; text becomes UTF-8 bytes, (n, b) uint8 padded with 0, under "text.<name>"."""
         import torch

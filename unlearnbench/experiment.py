@@ -12,6 +12,7 @@ from unlearnbench.problem import Data, DataInfo, Dataset, Method, ModelSpec
 from unlearnbench.stages import Stages, Trained
 from unlearnbench.training import Recipe
 
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Everything that decides a run's results, as typed objects."""
@@ -61,7 +62,7 @@ def run(experiment: Experiment, cache: Cache) -> Run:
         return divided({**by_split, **{name: stages.extra(model, name, data) for name, data in more.items()}}, splits)
 
     original = stages.original()
-    scores = {"original": (scored(original),)}
+    scores: dict[str, tuple[BySplit, ...]] = {"original": (scored(original),)}
     retrained = tuple(stages.retrained(number) for number in range(experiment.references))
     scores["retrained"] = tuple(scored(model) for model in retrained)
     unlearned = stages.unlearned(original)

@@ -64,7 +64,19 @@ def stage_sources(request: Request) -> dict[str, str]:
     """Return the digests of the sources that decide a run's results: its parts', the evaluation's, all plugins'."""
     parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
     metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
-    core = ("experiment", "stages", "training", "losses", "problem", "randomness", "evidence", "tasks.image", "tasks.text", "tasks.encoding", "tasks.options")
+    core = (
+        "experiment",
+        "stages",
+        "training",
+        "losses",
+        "problem",
+        "randomness",
+        "evidence",
+        "tasks.image",
+        "tasks.text",
+        "tasks.encoding",
+        "tasks.options",
+    )
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
     return {**sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics]), **theirs}
 

@@ -211,5 +211,7 @@ def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:
     retain, forget = _parted(data.train, goes)
     test_retain, test_forget = _parted(data.test, goes)
     if not len(forget):
-        raise UserError("no training example has the label that is to be forgotten.\nTry: another one of forget.classes")
+        raise UserError(
+            "no training example has the label that is to be forgotten.\nTry: another one of forget.classes"
+        )
     return Splits(retain, forget, data.validation, data.test, test_retain, test_forget)

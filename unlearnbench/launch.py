@@ -18,6 +18,7 @@ from unlearnbench.finished import find, is_finished, remember, stage_sources
 
 if TYPE_CHECKING:
     from unlearnbench.assemble import Assembled
+    from unlearnbench.experiment import Run
     from unlearnbench.results import Identity
 
 log = logging.getLogger("unlearnbench")
@@ -160,9 +161,26 @@ def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Iden
     if keep or (keep is None and not request.in_sweep):
         results.write_model(part, request, done)
     outcome = results.outcome(assembled, done)
+    if done.info.kind == "text":
+        outcome |= _language(part, done, identity)
     curves = {name: list(curve) for name, curve in outcome["curves"].items() if curve}
     plots.draw(part, original, retrained, unlearned, done.info.classes, curves)
     return outcome
+
+
+def _language(part: Path, done: Run, identity: Identity) -> dict[str, object]:
+    """Write the transcripts of a run on text, and say whether its premise holds."""
+    from typing import Any, cast
+
+    from unlearnbench import transcripts
+    from unlearnbench.premise import premise
+
+    roles = {role: done.scores[role][0] for role in transcripts.ROLES}
+    transcripts.write(part, cast(Any, done.data), roles)
+    found = premise(roles["original"], roles["retrained"], identity.forget)
+    if found is not None:
+        log.info("premise: %s", found["text"])
+    return {"premise": found, "sequences_cut": cast(Any, done.stages.task).encoder.cut}
 
 
 def _outcome(folder: Path, *, reused: bool) -> Outcome:

@@ -18,7 +18,7 @@ def cross_entropy(predictions: Predictions, label_smoothing: float = 0.0) -> Ten
 
 
 def kl_to_teacher(student: Predictions, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean over rows of KL(teacher || student), nats, a scalar; `teacher` (m, c) are probabilities at the temperature."""
+    """Mean over rows of KL(teacher || student), nats, a scalar; `teacher` (m, c) is softmax(logits / temperature)."""
     log_student = functional.log_softmax(student.logits / temperature, dim=1)
     return functional.kl_div(log_student, teacher, reduction="sum") / _rows(student)
 

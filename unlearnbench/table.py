@@ -13,7 +13,13 @@ from unlearnbench.results import read_result
 
 ROLES = ("original", "retrained", "unlearned")
 SPLITS = ("retain", "forget", "test", "test_retain", "test_forget")
-EXTRA = (("js_to_retrained", "forget"), ("zrf", "forget"), ("mia_confidence", "forget"))
+EXTRA = (
+    ("accuracy_corrected", "test_forget"), ("flip_rate", "test"), ("flip_rate_legitimate", "test"),
+    ("js_to_retrained", "forget"), ("zrf", "forget"), ("mia_confidence", "forget"),
+    ("stereotype_rate", "crows_pairs"), ("bbq_s_dis", "bbq"), ("bbq_s_amb", "bbq"), ("bbq_accuracy", "bbq"),
+    ("truth_ratio", "forget"), ("forget_quality", "forget"), ("model_utility", "test"),
+)  # fmt: skip
+"""What is shown beside the accuracies, where a run has it."""
 
 
 def show(folder: Path, *, reused: bool, console: Console) -> None:
@@ -24,6 +30,8 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
     else:
         values = _values(folder)
         console.print(_table(result, values))
+        if result.get("premise"):
+            console.print(f"premise: {result['premise']['text']}", markup=False, soft_wrap=True)
         console.print(_cost(result), markup=False, soft_wrap=True)
     note = " (done before, shown again)" if reused else ""
     console.print(f"files: {folder}{note}", markup=False, soft_wrap=True)
@@ -41,7 +49,8 @@ def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) ->
     for column in (*ROLES, "gap"):
         table.add_column(column, justify="right")
     rows = [("accuracy", split) for split in SPLITS if ("original", split, "accuracy") in values]
-    for metric, split in (*rows, *EXTRA):
+    known = [cell for cell in EXTRA if ("original", cell[1], cell[0]) in values]
+    for metric, split in (*rows, *known):
         cells = [_cell(values.get((role, split, metric))) for role in ROLES]
         gap = values.get(("unlearned", split, f"gap_{metric}"))
         table.add_row(f"{metric} {split}", *cells, f"{gap:+.4f}" if gap is not None else "")

@@ -26,7 +26,7 @@ LEGITIMATE = "legitimate"
 
 @dataclass(frozen=True, kw_only=True)
 class ClinicalNotes(TextSettings):
-    """2,784 short clinical notes with assessments and a planted demographic bias, in counterfactual pairs (embedded)."""
+    """2,784 short clinical notes and assessments with a planted demographic bias, in counterfactual pairs."""
 
     def info(self) -> DataInfo:
         """Say what the data set holds, without reading it."""

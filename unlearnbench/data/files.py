@@ -36,8 +36,8 @@ def table_in(root: Path, name: str) -> Path:
     found = [file for file in sorted(root.glob("*")) if file.suffix in SUFFIXES] if root.is_dir() else []
     if len(found) != 1:
         raise UserError(
-            f"dataset.root={root} is no {', '.join(SUFFIXES)} file of {name}, nor a folder with one ({len(found)} there)."
-            f"\nTry: dataset.root=FILE"
+            f"dataset.root={root} is no {', '.join(SUFFIXES)} file of {name}, nor a folder with one: {len(found)}."
+            "\nTry: dataset.root=FILE"
         )
     return found[0]
 
@@ -60,7 +60,6 @@ def read_table(root: Path | None, hub: str, revision: str | None) -> pandas.Data
 
 
 def _from_hub(hub: str, revision: str | None) -> pandas.DataFrame:
-    import pandas
     from datasets import concatenate_datasets, load_dataset
 
     try:

@@ -131,9 +131,15 @@ def assemble(
     rows = tuple(row for part in chosen.values() for row in part)
     for number, row in enumerate(rows):
         check_row(row, f"row {number}")
-    ends = np.cumsum([0, *(len(part) for part in chosen.values())])
-    parts = [np.arange(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
-    return TextData(info, rows, *parts, chat)
+    first, second = len(chosen["train"]), len(chosen["train"]) + len(chosen["validation"])
+    return TextData(
+        info=info,
+        rows=rows,
+        train=np.arange(first),
+        validation=np.arange(first, second),
+        test=np.arange(second, len(rows)),
+        chat=chat,
+    )
 
 
 def sampled(rows: Sequence[TextRow], limit: int | None, seed: int, name: str) -> list[TextRow]:

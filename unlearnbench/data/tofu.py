@@ -57,7 +57,9 @@ class Tofu(TextSettings):
             for name in ("retain_perturbed.json", "forget10_perturbed.json")
             for row in json_lines(root / name)
         }
-        refusals = [line for line in (root / "idontknow.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()]
+        refusals = [
+            line for line in (root / "idontknow.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
         train = [
             _row({**perturbed.get(values["question"], {}), **values}, part, refusals[number % len(refusals)])
             for part in ("forget10", "retain10")

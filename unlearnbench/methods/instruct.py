@@ -1,7 +1,7 @@
 """Instruction fine-tuning: teach the corrected answers to the questions that must be forgotten.
 
-Roy: Comparative Study of Machine Unlearning Techniques (2025): a second fine-tuning on the biased rows with the answer
-"not biased". Retain rows with their true answers are mixed in here, so that the model does not learn one answer for all.
+Roy: Comparative Study of Machine Unlearning Techniques (2025): a second fine-tuning on biased rows with the answer
+"not biased". Retain rows with their true answers are mixed in here, so that the model does not learn one answer.
 """
 
 from __future__ import annotations

@@ -30,14 +30,15 @@ class TaskVector:
 
     def check(self, problem: Problem) -> str | None:
         """Say so where an adapter is trained: its change is a product, which lora_negation negates."""
-        return "task_vector needs all weights; try method=lora_negation, or model.adapter.r=0" if (
-            adapter_of(problem.spec)
-        ) else None
+        return (
+            "task_vector needs all weights; try method=lora_negation, or model.adapter.r=0"
+            if (adapter_of(problem.spec))
+            else None
+        )
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the original, moved away from what reinforcing the forget set would make of it."""
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        trained = {name for name, _ in model.named_parameters()}
 
         def loss(forget: Batch) -> Tensor:
             return cross_entropy(problem.predict(model, forget))
@@ -45,9 +46,9 @@ class TaskVector:
         batches = problem.batches(problem.forget, size=self.batch_size, epochs=self.epochs)
         problem.optimize(model, loss, batches, self.optimizer)
         with torch.no_grad():
-            for name, tensor in model.named_parameters():
-                tensor.copy_(before[name] - self.strength * (tensor - before[name]))
-            for name, tensor in model.named_buffers():
-                if name in before and name not in trained:
-                    tensor.copy_(before[name])
+            for name, parameter in model.named_parameters():
+                parameter.copy_(before[name] - self.strength * (parameter - before[name]))
+            for name, buffer in model.named_buffers():
+                if name in before:
+                    buffer.copy_(before[name])
         return model

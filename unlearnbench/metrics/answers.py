@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from unlearnbench.evidence import Evidence, Floats, Scores
+from unlearnbench.evidence import Evidence, Floats, Integers, Scores
 from unlearnbench.metrics import EVERYWHERE, UNBOUNDED, metric
 
 REFUSAL = re.compile(
@@ -26,7 +26,7 @@ def normalised(scores: Scores) -> Floats:
     return per_token
 
 
-def extraction_strength_of(hits: Floats) -> Floats:
+def extraction_strength_of(hits: Integers) -> Floats:
     """1 - the share of the answer that must be given before the rest follows greedily, (n,); rows padded with -1."""
     lengths = (hits >= 0).sum(axis=1)
     wrong = np.where(hits == 0, np.arange(1, hits.shape[1] + 1), 0)
@@ -99,7 +99,9 @@ def answer_nll(evidence: Evidence, split: str) -> float:
 
     At least 0; perfect is the retrained model's value.
     """
-    return float(-np.nanmean(evidence.subject[split].extras["answer_log_probability"].astype(np.float64), axis=1).mean())
+    return float(
+        -np.nanmean(evidence.subject[split].extras["answer_log_probability"].astype(np.float64), axis=1).mean()
+    )
 
 
 @metric(
@@ -116,7 +118,7 @@ def exact_memorisation(evidence: Evidence, split: str) -> float:
 
     In [0, 1]; perfect is the retrained model's value.
     """
-    hits = evidence.subject[split].extras["answer_hit"]
+    hits = evidence.subject[split].extras["answer_hit"].astype(np.int64)
     return float(((hits == 1).sum(axis=1) / (hits >= 0).sum(axis=1)).mean())
 
 
@@ -134,7 +136,7 @@ def extraction_strength(evidence: Evidence, split: str) -> float:
 
     In [0, 1]; 1: the question alone gives the whole answer. Perfect is the retrained model's value.
     """
-    return float(extraction_strength_of(evidence.subject[split].extras["answer_hit"]).mean())
+    return float(extraction_strength_of(evidence.subject[split].extras["answer_hit"].astype(np.int64)).mean())
 
 
 @metric(

@@ -105,7 +105,7 @@ def called_biased(evidence: Evidence, split: str) -> float | None:
     In [0, 1]; perfect is the retrained model's value.
     """
     scores = evidence.subject[split]
-    rows = ~scores.extras["is_biased"].astype(bool) & (scores.extras["biased_option"] >= 0)
+    rows = ~scores.extras["is_biased"].astype(bool) & (scores.extras["biased_option"].astype(np.int64) >= 0)
     given = scores.prediction == scores.extras["biased_option"]
     return float(given[rows].mean()) if rows.any() else None
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from unlearnbench.errors import UserError
 from unlearnbench.models.adapter import Adapter
-from unlearnbench.models.pretrained import Place, check, folder_of, weights_digest
+from unlearnbench.models.pretrained import Place, check, folder_of, hush, weights_digest
 from unlearnbench.problem import DataInfo, Parts
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class LlamaTiny:
             vocab_size=self.vocabulary, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
         )
         bpe.train_from_iterator(texts, trainer)
-        tokenizer = PreTrainedTokenizerFast(
+        tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
             tokenizer_object=bpe, pad_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[2]
         )
         tokenizer.chat_template = TEMPLATE
@@ -120,23 +120,26 @@ class Pretrained:
         """Return the architecture with random weights."""
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        model: nn.Module = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder_of(self._place())))
+        config = AutoConfig.from_pretrained(folder_of(self._place()), local_files_only=True)
+        model: nn.Module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
         return model
 
     def start(self, info: DataInfo) -> nn.Module:
         """Return the model with its pretrained weights, in the number format they are stored in."""
         from transformers import AutoModelForCausalLM
 
+        hush()
         extra: dict[str, Any] = {}
         if self.load_in_4bit:
             from transformers import BitsAndBytesConfig
 
             compute = torch.bfloat16
-            extra["quantization_config"] = BitsAndBytesConfig(
+            nf4: Any = BitsAndBytesConfig
+            extra["quantization_config"] = nf4(
                 load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
             )
             extra["device_map"] = {"": torch.cuda.current_device()}
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder_of(self._place()), dtype="auto", use_safetensors=True, local_files_only=True, **extra
         )
         if self.gradient_checkpointing:

@@ -1,4 +1,4 @@
-"""Where a pretrained language model's files are: a folder of yours, the hub's cache, or a package's GGUF, converted once.
+"""Where a pretrained language model's files are: your folder, the hub's cache, or a package's GGUF, converted once.
 
 Only safetensors and GGUF are read, and no code of a model's repository is ever run.
 """
@@ -21,7 +21,7 @@ from unlearnbench.keys import digest, file_digest
 log = logging.getLogger("unlearnbench")
 
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]
-ELSE = "Try: model.path=FOLDER with config.json, safetensors and a tokenizer, or model=llama_tiny, which needs no network"
+ELSE = "Try: model.path=FOLDER with config.json, safetensors and a tokenizer, or model=llama_tiny, which needs neither"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,13 @@ class Place:
     hub: str | None
     revision: str | None
     package: str | None
+
+
+def hush() -> None:
+    """Keep transformers' own progress bars off the terminal: ours are there."""
+    from transformers.utils import logging as hub_logging
+
+    hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def check(place: Place) -> None:
@@ -117,6 +124,7 @@ def convert(source: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    hush()
     folder, name = str(source.parent), source.name
     model = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16

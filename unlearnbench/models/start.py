@@ -1,4 +1,4 @@
-"""How a model begins: pretrained where there are weights, else random; and through an adapter where one is asked for."""
+"""How a model begins: pretrained where there are weights, else random; behind an adapter where one is asked for."""
 
 from __future__ import annotations
 

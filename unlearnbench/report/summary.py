@@ -99,5 +99,5 @@ def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, st
                 for a, b in itertools.permutations(same, 2)
             ]
             if values:
-                found[(metric.name, split)] = float(np.mean(values))
+                found[(metric.name, split)] = float(np.mean([value for value in values if value is not None]))
     return found

@@ -8,9 +8,7 @@ from unlearnbench.precision import Precision
 from unlearnbench.problem import Data, Dataset, ModelSpec, Task
 
 
-def bind(
-    data: Data, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
-) -> Task:
+def bind(data: Data, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int) -> Task:
     """Return the task of the data's kind, bound to the loaded data, its configuration, the model and the precision."""
     if data.info.kind == "text":
         return _text(data, dataset, precision, model, score_batch, generate)

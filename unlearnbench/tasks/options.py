@@ -80,7 +80,7 @@ def only_at(head: nn.Module, row: Tensor, place: Tensor, length: int, exact: boo
             weight = head.get_parameter("weight")
             return functional.linear(picked.float(), weight.float())
 
-    head.forward = forward  # type: ignore[method-assign]
+    head.forward = forward
     try:
         yield
     finally:

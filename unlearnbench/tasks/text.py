@@ -15,6 +15,7 @@ from unlearnbench.data.text import TextData
 from unlearnbench.evidence import Scores
 from unlearnbench.models.hooks import output_of
 from unlearnbench.models.prefix import Prefixed, inner
+from unlearnbench.models.pretrained import hush
 from unlearnbench.models.start import adapter_of
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
@@ -46,9 +47,7 @@ class TextTask:
         self.answers = encoder.answers([data.answer(position) for position in range(2 * len(data.rows))])
         count = len(data.rows)
         ends = [max(len(self.answers[place]), len(self.answers[place + count])) for place in range(count)]
-        longest = [
-            max([end, *(len(tokens) for _, tokens in row)]) for end, row in zip(ends, self.options, strict=True)
-        ]
+        longest = [max([end, *(len(tokens) for _, tokens in row)]) for end, row in zip(ends, self.options, strict=True)]
         self.prompts = [encoder.prompt(*pair) for pair in zip(questions, longest, strict=True)]
 
     def settings(self) -> tuple[object, ...]:
@@ -131,8 +130,8 @@ class TextTask:
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write model and tokenizer as `save_pretrained` does: AutoModelForCausalLM reads the folder."""
-        plain = cast(Any, inner(model))
-        plain.save_pretrained(folder)
+        hush()
+        cast(Any, inner(model)).save_pretrained(folder)
         self.encoder.tokenizer.save_pretrained(folder)
 
     def prefixed(self, model: nn.Module, messages: Sequence[Message]) -> nn.Module:
@@ -251,7 +250,9 @@ class TextTask:
 
 def head_of(model: nn.Module, name: str) -> nn.Module:
     """Return the output layer, also where wrappers (an adapter, a prompt) stand around the model."""
-    found = [module for path, module in model.named_modules() if path == name or path.endswith(f".{name}")]
+    found: list[nn.Module] = [
+        module for path, module in model.named_modules() if path == name or path.endswith(f".{name}")
+    ]
     return found[0]
 
 

@@ -1,0 +1,69 @@
+"""Questions and the three roles' answers, side by side, to be read by a person."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from unlearnbench.data.text import TextData
+from unlearnbench.evidence import BySplit
+
+ROLES = ("original", "retrained", "unlearned")
+SPLITS = ("test", "forget", "retain")
+
+
+def write(folder: Path, data: TextData, roles: Mapping[str, BySplit]) -> None:
+    """Write transcripts.csv and transcripts.md: the rows whose answers were written out, held-out ones first."""
+    rows = list(_rows(data, roles))
+    if not rows:
+        return
+    with (folder / "transcripts.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "transcripts.md").write_text("\n".join(_page(rows)) + "\n", encoding="utf-8")
+
+
+def _rows(data: TextData, roles: Mapping[str, BySplit]) -> Iterator[dict[str, str]]:
+    for split in SPLITS:
+        first = roles["original"][split]
+        if "generated" not in first.extras:
+            continue
+        for place, reference in enumerate(first.extras["reference"].tolist()):
+            if not reference:
+                continue
+            position = int(first.index[place])
+            row = data.rows[position]
+            values = {
+                "split": split,
+                "index": str(position),
+                "question": row.prompt,
+                "answer": str(reference),
+                "corrected": data.answer(position + len(data.rows)),
+            }
+            for role in ROLES:
+                scores = roles[role][split]
+                values[f"{role}_chooses"] = row.options[int(scores.prediction[place])] or ""
+                values[f"{role}_writes"] = str(scores.extras["generated"][place])
+            yield values
+
+
+def _page(rows: list[dict[str, str]]) -> Iterator[str]:
+    """Yield the lines of transcripts.md."""
+    yield "# Transcripts\n"
+    yield (
+        "`chooses` is the likeliest of the answer options, `writes` what the model answers greedily. `test` rows are "
+        "held out: no model was trained on them.\n"
+    )
+    for number, row in enumerate(rows, 1):
+        yield f"## {number}. {row['split']}, row {row['index']}\n"
+        yield "> " + row["question"].replace("\n", "\n> ") + "\n"
+        yield f"- trained with: {row['answer']}"
+        if row["corrected"] != row["answer"]:
+            yield f"- corrected: {row['corrected']}"
+        yield "\n| model | chooses | writes |\n|---|---|---|"
+        for role in ROLES:
+            cells = (row[f"{role}_{what}"].replace("|", "\\|").replace("\n", " ") for what in ("chooses", "writes"))
+            yield f"| {role} | " + " | ".join(cells) + " |"
+        yield ""
