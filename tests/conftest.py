@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from unlearnbench.forget import ByClass
+from unlearnbench.forget import ByClass, Column
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.problem import Problem
 from unlearnbench.progress import Quiet
 from unlearnbench.randomness import seeded
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training import Record, fit
-from worlds import CPU, RECIPE, synthetic
+from worlds import CPU, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
 
 
 @pytest.fixture(scope="session")
@@ -38,20 +38,40 @@ def tiny() -> SimpleNamespace:
     return SimpleNamespace(dataset=dataset, data=data, task=task, splits=splits, spec=spec, original=model)
 
 
+@pytest.fixture(scope="session")
+def tiny_text() -> SimpleNamespace:
+    """A part of the embedded notes, its task, its splits, and a tiny LLaMA trained on them for a moment."""
+    task, spec = text_task(), llama()
+    splits = Column(column="is_biased", value=True, fraction=1.0, seed=0).split(task.data)
+    with seeded("tiny text"):
+        model = fit(
+            task.prepare(spec.build(task.data.info)), task, task.data.train, task.data.validation, TEXT_RECIPE,
+            seed=0, record=Record(), progress=Quiet(),
+        )  # fmt: skip
+    return SimpleNamespace(data=task.data, task=task, splits=splits, spec=spec, original=model)
+
+
+def problem_over(world: SimpleNamespace, **changes: object) -> Problem:
+    """Make a fresh problem over a world; fields can be replaced."""
+    values = {
+        "task": world.task, "info": world.data.info, "retain": world.splits.retain, "forget": world.splits.forget,
+        "validation": world.splits.validation, "spec": world.spec, "recipe": RECIPE, "seed": 1,
+        "reference": copy.deepcopy(world.original).requires_grad_(False),
+        "record": Record(), "progress": Quiet(), "twins": world.data.corrected,
+    }  # fmt: skip
+    return Problem(**{**values, **changes})
+
+
 @pytest.fixture
 def tiny_problem(tiny: SimpleNamespace) -> Callable[..., Problem]:
-    """Make problems over the tiny data set: each call a fresh one, fields can be replaced."""
+    """Make problems over the tiny images: each call a fresh one, fields can be replaced."""
+    return lambda **changes: problem_over(tiny, **changes)
 
-    def make(**changes: object) -> Problem:
-        values = {
-            "task": tiny.task, "info": tiny.data.info, "retain": tiny.splits.retain, "forget": tiny.splits.forget,
-            "validation": tiny.splits.validation, "spec": tiny.spec, "recipe": RECIPE, "seed": 1,
-            "reference": copy.deepcopy(tiny.original).requires_grad_(False),
-            "record": Record(), "progress": Quiet(),
-        }  # fmt: skip
-        return Problem(**{**values, **changes})
 
-    return make
+@pytest.fixture
+def text_problem(tiny_text: SimpleNamespace) -> Callable[..., Problem]:
+    """Make problems over the tiny text: each call a fresh one, fields can be replaced."""
+    return lambda **changes: problem_over(tiny_text, **{"recipe": TEXT_RECIPE, **changes})
 
 
 @pytest.fixture

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import torch
 
+from unlearnbench.data.clinical_notes import ClinicalNotes
 from unlearnbench.data.images import Augment
 from unlearnbench.data.synthetic import Synthetic
+from unlearnbench.models.adapter import Adapter
+from unlearnbench.models.llama import LlamaTiny
 from unlearnbench.precision import Precision
+from unlearnbench.tasks import bind
+from unlearnbench.tasks.text import TextTask
 from unlearnbench.training import Optimizer, Recipe
 
 CPU = Precision("cpu", bf16=False)
@@ -33,6 +38,33 @@ def synthetic(**changes: object) -> Synthetic:
         "augment": Augment(crop=0, flip=False), "seed": 0,
     }  # fmt: skip
     return Synthetic(**{**values, **changes})
+
+
+NO_ADAPTER = Adapter(r=0, alpha=8, dropout=0.0, targets=("q_proj", "v_proj"))
+LORA = Adapter(r=4, alpha=8, dropout=0.0, targets=("q_proj", "v_proj"))
+ADAMW = Optimizer(name="adamw", lr=1e-2, clip_norm=1.0)
+TEXT_RECIPE = Recipe(epochs=2, batch_size=16, label_smoothing=0.0, optimizer=ADAMW)
+
+
+def notes(**changes: object) -> ClinicalNotes:
+    """A part of the embedded notes."""
+    values: dict[str, object] = {
+        "limit": 120, "limit_test": 48, "limit_validation": 20, "context": 256, "too_long": "cut", "seed": 0,
+    }  # fmt: skip
+    return ClinicalNotes(**{**values, **changes})
+
+
+def llama(adapter: Adapter = NO_ADAPTER) -> LlamaTiny:
+    """A LLaMA of a few thousand parameters."""
+    return LlamaTiny(hidden=16, layers=2, heads=2, vocabulary=600, context=512, adapter=adapter)
+
+
+def text_task(spec: LlamaTiny | None = None, score_batch: int = 50, generate: int = 0, **changes: object) -> TextTask:
+    """A text task over a part of the notes, with its own tokenizer."""
+    dataset = notes(**changes)
+    task = bind(dataset.load(), dataset, CPU, spec or llama(), score_batch, generate)
+    assert isinstance(task, TextTask)
+    return task
 
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:

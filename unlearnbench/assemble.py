@@ -18,6 +18,7 @@ from unlearnbench.models import checkpoint
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
 
+WORDS = {"image": "images", "text": "text"}
 EXTRA = ("bbq", "crows_pairs")
 PARTS = ("dataset", "model", "forget", "method", "train")
 
@@ -71,11 +72,16 @@ def assemble(request: Request) -> Assembled:
     parts = {name: _part(config, name) for name in PARTS}
     dataset, model, method = parts["dataset"], parts["model"], parts["method"]
     info: DataInfo = dataset.info()
+    if not info.train:
+        raise UserError(
+            f"dataset={request.name('dataset')} is for evaluation only.\n"
+            f"Try: dataset=clinical_notes 'eval.extra=[{request.name('dataset')}]' eval.root=FOLDER"
+        )
     forget = parts["forget"].label(info)
     for group, part in (("method", method), ("model", model)):
         if info.kind not in part.kinds:
             raise WrongKind(
-                f"{group}={request.name(group)} needs {' or '.join(sorted(part.kinds))}s; "
+                f"{group}={request.name(group)} needs {' or '.join(WORDS[kind] for kind in sorted(part.kinds))}; "
                 f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {group}s`"
             )
     precision = resolve(settings.precision, settings.device, request.name("model"), max(info.shape, default=0))
@@ -85,11 +91,6 @@ def assemble(request: Request) -> Assembled:
     with torch.device("meta"):
         model.build(info)  # what cannot be built ends here, and costs no memory
     dataset.check()
-    if not info.train:
-        raise UserError(
-            f"dataset={request.name('dataset')} is for evaluation only.\n"
-            f"Try: dataset=clinical_notes 'eval.extra=[{request.name('dataset')}]' eval.root=FOLDER"
-        )
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
     if model.checkpoint is not None:
         checkpoint.load(model.build(info), model.checkpoint)

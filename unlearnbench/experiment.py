@@ -55,6 +55,7 @@ def run(experiment: Experiment, cache: Cache) -> Run:
     splits = experiment.forget.split(data)
     stages = Stages(experiment, cache, data, splits)
 
+    stages.check()
     more = {name: extra.load() for name, extra in experiment.extra.items()}
 
     def scored(model: Trained) -> BySplit:

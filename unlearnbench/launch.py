@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -124,7 +123,7 @@ def _run(
                 log.error("failed: %s\n%s", failure, traceback.format_exc())
         results.write_result(part, {**facts, **finding})
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        results.discard(part)
         raise
     results.publish(part, final)
     if problem is None or isinstance(problem, Skipped):

@@ -37,6 +37,53 @@ def npo(model: Tensor, reference: Tensor, beta: float) -> Tensor:
     return -(2 / beta) * functional.logsigmoid(beta * (model - reference)).mean()
 
 
+def simnpo(model: Tensor, rows: Tensor, beta: float, delta: float) -> Tensor:
+    """Reference-free NPO on the loss per row, from summed losses (n,) and numbers of rows (n,), a scalar.
+
+    -(2 / beta) log sigmoid(beta (l / rows - delta)): Fan et al. 2024, arXiv:2410.07163.
+    """
+    return -(2 / beta) * functional.logsigmoid(beta * (model / rows - delta)).mean()
+
+
+def dpo(winning: tuple[Tensor, Tensor], losing: tuple[Tensor, Tensor], beta: float) -> Tensor:
+    """Direct preference optimisation from summed losses (n,) of (model, reference) on two answers, a scalar.
+
+    -(2 / beta) log sigmoid(beta [(l_ref - l)_win - (l_ref - l)_lose]): Rafailov et al. 2023, eq. 7, arXiv:2305.18290,
+    with the factor 2 of NPO.
+    """
+    gain = (winning[1] - winning[0]) - (losing[1] - losing[0])
+    return -(2 / beta) * functional.logsigmoid(beta * gain).mean()
+
+
+def undial(model: Predictions, reference: Tensor, beta: float) -> Tensor:
+    """Cross-entropy to the reference's softmax with `beta` taken off the label's logit, mean over rows, a scalar.
+
+    `reference` (m, c) are logits. Dong et al. 2024, arXiv:2402.10052; only answers count, where common code forgets it.
+    """
+    lowered = reference - beta * functional.one_hot(model.labels, reference.shape[1]).to(reference.dtype)
+    target = torch.softmax(lowered, dim=1)
+    return functional.cross_entropy(model.logits, target, reduction="sum") / _rows(model)
+
+
+def wga(predictions: Predictions, beta: float) -> Tensor:
+    """Weighted gradient ascent: -mean over rows of p^beta CE, the weight p^beta held fixed, a scalar.
+
+    Wang et al. 2025, arXiv:2502.19301.
+    """
+    loss = functional.cross_entropy(predictions.logits, predictions.labels, reduction="none")
+    return -(torch.exp(-loss.detach()) ** beta * loss).sum() / _rows(predictions)
+
+
+def ceu(predictions: Predictions) -> Tensor:
+    """Cross-entropy to the model's own softmax without the label's logit, held fixed, mean over rows, a scalar.
+
+    Yang 2025, CE-U, arXiv:2503.01224.
+    """
+    others = predictions.logits.detach().scatter(1, predictions.labels[:, None], -torch.inf)
+    target = torch.softmax(others, dim=1)
+    return functional.cross_entropy(predictions.logits, target, reduction="sum") / _rows(predictions)
+
+
 def _rows(predictions: Predictions) -> float:
     """The number of rows in the batch; of a part of it, the share that its examples stand for."""
     return predictions.examples * predictions.rows_per_example

@@ -76,6 +76,14 @@ def new_folder(outputs: Path) -> Path:
     return folder
 
 
+def discard(part: Path) -> None:
+    """Remove a temporary folder, and the folders above it that are left empty."""
+    shutil.rmtree(part, ignore_errors=True)
+    for folder in (part.parent, part.parent.parent):
+        with suppress(OSError):  # not empty: others' runs are there
+            folder.rmdir()
+
+
 def publish(part: Path, final: Path) -> Path:
     """Give a finished folder its name; an older one of that name (a failed try) makes way."""
     old = final.with_name(f".old-{uuid4().hex}")

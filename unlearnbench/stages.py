@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from torch import nn
 
 from unlearnbench.cache import Artefact, Cache, Stage
@@ -22,7 +23,7 @@ from unlearnbench.models import checkpoint, weights
 from unlearnbench.models.prefix import inner
 from unlearnbench.models.start import adapter_of, incompetent, is_pretrained, started, trainable
 from unlearnbench.problem import Data, Index, Problem
-from unlearnbench.progress import Progress, stage_progress
+from unlearnbench.progress import Progress, Quiet, stage_progress
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.resume import Resumable
 from unlearnbench.tasks import bind
@@ -84,6 +85,17 @@ class Stages:
         self._setting = (model_without_checkpoint(model), self.task.settings(), experiment.precision)
         self._source = sources((*CORE, *SOURCES[data.info.kind], type(model).__module__))
 
+    def check(self) -> None:
+        """Raise Skipped where the method says that it cannot run here: before anything is trained."""
+        check = getattr(self.experiment.method, "check", None)
+        if check is None:
+            return
+        with torch.device("meta"):
+            model = self.experiment.model.build(self.data.info)
+        reason = check(self._problem(model, 0, Record(), Quiet()))
+        if reason:
+            raise Skipped(reason)
+
     def original(self) -> Trained:
         """The model before unlearning: trained on retain and forget, or the user's own checkpoint."""
         experiment = self.experiment
@@ -126,24 +138,7 @@ class Stages:
         def compute(_key: str, progress: Progress) -> Made:
             record = Record()
             student, reference = self._student(original, seed)
-            problem = Problem(
-                task=self.task,
-                info=self.data.info,
-                retain=splits.retain,
-                forget=splits.forget,
-                validation=splits.validation,
-                reference=reference,
-                spec=experiment.model,
-                recipe=experiment.recipe,
-                seed=seed,
-                record=record,
-                progress=progress,
-                twins=self.data.corrected,
-            )
-            check = getattr(experiment.method, "check", None)
-            reason = check(problem) if check else None
-            if reason:
-                raise Skipped(reason)
+            problem = self._problem(reference, seed, record, progress)
             with seeded(seed):
                 model = experiment.method(student, problem).eval()
             own = inner(model) is student
@@ -188,6 +183,23 @@ class Stages:
         """Let a model go that is not needed again soon: at most a few are in memory at a time."""
         self._built.pop(trained.key, None)
 
+    def _problem(self, reference: nn.Module, seed: int, record: Record, progress: Progress) -> Problem:
+        experiment, splits = self.experiment, self.splits
+        return Problem(
+            task=self.task,
+            info=self.data.info,
+            retain=splits.retain,
+            forget=splits.forget,
+            validation=splits.validation,
+            reference=reference,
+            spec=experiment.model,
+            recipe=experiment.recipe,
+            seed=seed,
+            record=record,
+            progress=progress,
+            twins=self.data.corrected,
+        )
+
     def _student(self, original: Trained, seed: int) -> tuple[nn.Module, nn.Module]:
         """Return a model for the method, and the frozen reference: a copy of it, or itself without its adapter."""
         if adapter_of(self.experiment.model) is None:
@@ -223,7 +235,7 @@ class Stages:
                     resume=state.resume,
                     save=state.save,
                 )
-            return Made(model, record)
+            return Made(model, record, on_parent=is_pretrained(experiment.model))  # random weights must be kept too
 
         return self._trained(role, parts, compute)
 

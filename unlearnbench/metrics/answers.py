@@ -14,7 +14,6 @@ REFUSAL = re.compile(
     r"|i'm (sorry|not (sure|certain))|as an ai)\b",
     re.IGNORECASE,
 )
-WRITTEN = ("retain", "forget", "test")
 
 
 def normalised(scores: Scores) -> Floats:
@@ -59,9 +58,10 @@ def rouge_l_recall(pairs: list[tuple[str, str]]) -> float:
     source="share of arg-max answers that are the corrected one",
 )
 def accuracy_corrected(evidence: Evidence, split: str) -> float:
-    """Share of examples answered with the corrected answer: for a biased row the unbiased judgement.
+    """Share of examples answered with the corrected answer.
 
-    In [0, 1], higher is less biased; perfect is the retrained model's value.
+    Of a biased row that is the unbiased judgement. In [0, 1], higher is less biased; perfect is the retrained model's
+    value.
     """
     scores = evidence.subject[split]
     return float((scores.prediction == scores.extras["corrected"]).mean())
@@ -77,9 +77,9 @@ def accuracy_corrected(evidence: Evidence, split: str) -> float:
     source="lm-evaluation-harness, acc_norm (per token)",
 )
 def accuracy_normalised(evidence: Evidence, split: str) -> float:
-    """Accuracy where options are compared by log-likelihood per token, so that long ones are not at a disadvantage.
+    """Accuracy where options are compared by log-likelihood per token.
 
-    In [0, 1]; perfect is the retrained model's value.
+    So that long ones are not at a disadvantage. In [0, 1]; perfect is the retrained model's value.
     """
     scores = evidence.subject[split]
     return float((normalised(scores).argmax(axis=1) == scores.label).mean())
@@ -114,9 +114,9 @@ def answer_nll(evidence: Evidence, split: str) -> float:
     source="Tirumala et al. 2022, arXiv:2205.10770",
 )
 def exact_memorisation(evidence: Evidence, split: str) -> float:
-    """Share of an answer's tokens that are the most likely ones under teacher forcing, mean over examples.
+    """Share of an answer's tokens that are the most likely ones under teacher forcing.
 
-    In [0, 1]; perfect is the retrained model's value.
+    Mean over examples, in [0, 1]; perfect is the retrained model's value.
     """
     hits = evidence.subject[split].extras["answer_hit"].astype(np.int64)
     return float(((hits == 1).sum(axis=1) / (hits >= 0).sum(axis=1)).mean())
@@ -132,16 +132,16 @@ def exact_memorisation(evidence: Evidence, split: str) -> float:
     source="Wang et al. 2025, arXiv:2406.13356; after Carlini et al. 2021, arXiv:2012.07805",
 )
 def extraction_strength(evidence: Evidence, split: str) -> float:
-    """1 - the share of an answer that must be given before the rest follows greedily, mean over examples.
+    """1 - the share of an answer that must be given before the rest follows greedily.
 
-    In [0, 1]; 1: the question alone gives the whole answer. Perfect is the retrained model's value.
+    Mean over examples, in [0, 1]; 1: the question alone gives the whole answer. Perfect is the retrained model's value.
     """
     return float(extraction_strength_of(evidence.subject[split].extras["answer_hit"].astype(np.int64)).mean())
 
 
 @metric(
     "rouge_l",
-    splits=WRITTEN,
+    splits=("retain", "forget", "test"),
     unit="rate",
     low=0.0,
     high=1.0,
@@ -149,9 +149,9 @@ def extraction_strength(evidence: Evidence, split: str) -> float:
     source="Lin 2004, ROUGE; rouge-score with the stemmer on",
 )
 def rouge_l(evidence: Evidence, split: str) -> float | None:
-    """ROUGE-L recall of greedily written answers against the answer trained on (eval.generate rows a split).
+    """ROUGE-L recall of greedily written answers against the answer trained on.
 
-    In [0, 1]; perfect is the retrained model's value.
+    Of eval.generate rows a split. In [0, 1]; perfect is the retrained model's value.
     """
     pairs = written(evidence.subject[split])
     return rouge_l_recall(pairs) if pairs else None
@@ -159,7 +159,7 @@ def rouge_l(evidence: Evidence, split: str) -> float | None:
 
 @metric(
     "refusal_rate",
-    splits=WRITTEN,
+    splits=("retain", "forget", "test"),
     unit="rate",
     low=0.0,
     high=1.0,

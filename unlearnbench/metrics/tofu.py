@@ -8,12 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from unlearnbench.evidence import Evidence, Floats, Scores
-from unlearnbench.metrics import metric
+from unlearnbench.metrics import UNBOUNDED, metric
 from unlearnbench.metrics.answers import normalised, rouge_l_recall, written
 
-NEEDS = ("has_options", "part", "option_tokens")
 ANSWER, PARAPHRASE, PERTURBED = 0, 1, 2
-SOURCE = "Maini et al. 2024, TOFU, arXiv:2401.06121"
 
 
 def truth_ratios(scores: Scores) -> Floats:
@@ -49,7 +47,15 @@ def utility_terms(scores: Scores, several: bool) -> list[float] | None:
     return [float(probability.mean()), rouge_l_recall(pairs), float(np.maximum(0, 1 - ratios).mean())]
 
 
-@metric("truth_ratio", splits=("forget", "retain", "test"), unit="rate", low=0.0, high=1.0, needs=NEEDS, source=SOURCE)
+@metric(
+    "truth_ratio",
+    splits=("forget", "retain", "test"),
+    unit="rate",
+    low=0.0,
+    high=1.0,
+    needs=("has_options", "part", "option_tokens"),
+    source="Maini et al. 2024, TOFU, arXiv:2401.06121",
+)
 def truth_ratio(evidence: Evidence, split: str) -> float | None:
     """TOFU's truth ratio R: on forget the mean of min(R, 1/R), elsewhere of max(0, 1 - R).
 
@@ -72,13 +78,14 @@ def truth_ratio(evidence: Evidence, split: str) -> float | None:
     high=1.0,
     ideal=1.0,
     relative=True,
-    needs=NEEDS,
-    source=SOURCE,
+    needs=("has_options", "part", "option_tokens"),
+    source="Maini et al. 2024, TOFU, arXiv:2401.06121",
 )
 def forget_quality(evidence: Evidence, split: str) -> float | None:
-    """P-value of a two-sample Kolmogorov-Smirnov test of truth ratios, model against retrained; mean over references.
+    """P-value of a Kolmogorov-Smirnov test of truth ratios, model against retrained.
 
-    In [0, 1]; 1 is perfect. It falls with the number of rows: read forget_quality_d and forget_quality_n beside it.
+    In [0, 1]; 1 is perfect. Two-sample test, mean over the references. It falls with the number of rows: read
+    forget_quality_d and forget_quality_n beside it.
     """
     found = _tests(evidence, split)
     return float(np.mean([p for _, p in found])) if found else None
@@ -92,25 +99,44 @@ def forget_quality(evidence: Evidence, split: str) -> float | None:
     high=1.0,
     ideal=0.0,
     relative=True,
-    needs=NEEDS,
-    source=SOURCE,
+    needs=("has_options", "part", "option_tokens"),
+    source="Maini et al. 2024, TOFU, arXiv:2401.06121",
 )
 def forget_quality_d(evidence: Evidence, split: str) -> float | None:
-    """Largest distance between the distributions of truth ratios, model against retrained; mean over references.
+    """Largest distance between the distributions of truth ratios, model and retrained.
 
-    In [0, 1]; 0 is perfect.
+    In [0, 1]; 0 is perfect. The Kolmogorov-Smirnov statistic, mean over the references.
     """
     found = _tests(evidence, split)
     return float(np.mean([d for d, _ in found])) if found else None
 
 
-@metric("forget_quality_n", splits=("forget",), unit="score", low=0.0, high=1e12, needs=NEEDS, source=SOURCE)
+@metric(
+    "forget_quality_n",
+    splits=("forget",),
+    unit="score",
+    low=0.0,
+    high=UNBOUNDED,
+    needs=("has_options", "part", "option_tokens"),
+    source="Maini et al. 2024, TOFU, arXiv:2401.06121",
+)
 def forget_quality_n(evidence: Evidence, split: str) -> float | None:
-    """Number of rows that forget_quality compares."""
+    """Number of rows that forget_quality compares.
+
+    It judges nothing: the perfect value is the retrained model's, which is the same.
+    """
     return float(len(truth_ratios(evidence.subject[split]))) or None
 
 
-@metric("model_utility", splits=("test",), unit="rate", low=0.0, high=1.0, needs=NEEDS, source=SOURCE)
+@metric(
+    "model_utility",
+    splits=("test",),
+    unit="rate",
+    low=0.0,
+    high=1.0,
+    needs=("has_options", "part", "option_tokens"),
+    source="Maini et al. 2024, TOFU, arXiv:2401.06121",
+)
 def model_utility(evidence: Evidence, split: str) -> float | None:
     """Harmonic mean of probability, ROUGE-L and truth ratio on retain, real authors and world facts.
 

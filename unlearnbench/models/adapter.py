@@ -5,6 +5,7 @@ Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv:
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -58,8 +59,10 @@ def configuration(adapter: Adapter) -> LoraConfig:
 
 def attach(model: nn.Module, adapter: Adapter) -> PeftModel:
     """Return the model with a fresh adapter, its other weights frozen; weights are drawn from the global generator."""
-    with_adapter = get_peft_model(model, configuration(adapter))
-    if getattr(model, "is_gradient_checkpointing", False):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own call
+        with_adapter = get_peft_model(model, configuration(adapter))
+    if getattr(model, "is_activation_checkpointing", False):
         with_adapter.enable_input_require_grads()  # else nothing that is trained lies on a checkpoint's path
     assert isinstance(with_adapter, PeftModel)
     return with_adapter

@@ -32,7 +32,7 @@ PARTS = Parts(head="lm_head", blocks=("model.embed_tokens", "model.layers"), mas
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaTiny:
-    """A LLaMA of about half a million parameters with random weights, and a byte-level BPE trained on the data set."""
+    """A LLaMA of a quarter of a million parameters, from random weights, with a byte-level BPE trained on the data."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     hidden: Annotated[int, Field(ge=8)]
@@ -143,7 +143,7 @@ class Pretrained:
             folder_of(self._place()), dtype="auto", use_safetensors=True, local_files_only=True, **extra
         )
         if self.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
         started: nn.Module = model
         return started
 

@@ -1,0 +1,199 @@
+"""TOFU's numbers by hand and by scipy, and where metrics of text stand at all."""
+
+from __future__ import annotations
+
+from statistics import harmonic_mean
+
+import numpy as np
+import pytest
+
+from unlearnbench.evidence import BySplit, Evidence, Scores
+from unlearnbench.metrics import answers, bias, catalogue, tofu
+from unlearnbench.metrics.measure import measure
+
+PARTS = ("real_authors", "world_facts")
+TEXT = [each for each in catalogue() if each.compute.__module__ in {m.__name__ for m in (answers, bias, tofu)}]
+
+
+def questions(rows: list[list[float]], part: str = "forget10", writes: tuple[str, ...] | None = None) -> Scores:
+    """Rows of probabilities per token: the answer, its paraphrase, wrong answers; 0 where there is no such option."""
+    width = max(3, *(len(row) for row in rows))
+    likely = np.array([row + [0.0] * (width - len(row)) for row in rows])
+    tokens = np.where(likely > 0, np.arange(1, width + 1), 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logits = np.where(likely > 0, np.log(likely) * tokens, -np.inf)
+    extras = {
+        "has_options": (likely[:, 2:] > 0).any(axis=1),
+        "part": np.array([part] * len(rows)),
+        "option_tokens": tokens,
+    }
+    if writes is not None:
+        extras |= {"generated": np.array(writes), "reference": np.array(["one two three four"] * len(rows))}
+    return Scores(logits, np.zeros(len(rows), dtype=np.int64), np.arange(len(rows)), extras)
+
+
+def together(*several: Scores) -> Scores:
+    extras = {name: np.concatenate([one.extras[name] for one in several]) for name in several[0].extras}
+    logits, label = (np.concatenate([getattr(one, name) for one in several]) for name in ("logits", "label"))
+    return Scores(logits, label, np.arange(len(label)), extras)
+
+
+def model(forget: Scores, retain: Scores | None = None, test: Scores | None = None) -> BySplit:
+    return {"retain": retain or forget, "forget": forget, "test": test or forget}
+
+
+def evidence(subject: BySplit, *references: BySplit) -> Evidence:
+    return Evidence(subject, subject, references, (), False)
+
+
+def drawn(seed: int, size: int = 40, shift: float = 0.0) -> Scores:
+    rng = np.random.default_rng(seed)
+    return questions(np.exp(rng.normal([-1, -1, -2 - shift, -2 - shift, -2 - shift], 0.3, (size, 5))).tolist())
+
+
+def test_truth_ratio_is_the_mean_of_the_wrong_over_the_paraphrase_per_token() -> None:
+    rows = questions([[0.9, 0.4, 0.1, 0.3], [0.9, 0.1, 0.2, 0.6]])
+    assert tofu.truth_ratios(rows) == pytest.approx([0.2 / 0.4, 0.4 / 0.1])
+
+
+def test_truth_ratio_takes_the_answer_where_there_is_no_paraphrase_and_counts_the_wrong_answers_there_are() -> None:
+    assert tofu.truth_ratios(questions([[0.5, 0, 0.1, 0.3, 0.2], [0.8, 0.4, 0.1]])) == pytest.approx([0.4, 0.25])
+
+
+def test_rows_without_wrong_answers_have_no_truth_ratio() -> None:
+    assert tofu.truth_ratios(questions([[0.5], [0.5, 0.4, 0.1]])) == pytest.approx([0.25])
+    nothing = evidence(model(questions([[0.5], [0.2]])), model(questions([[0.5], [0.2]])))
+    for metric in (tofu.truth_ratio, tofu.forget_quality, tofu.forget_quality_d, tofu.forget_quality_n):
+        assert metric.compute(nothing, "forget") is None, metric.name
+
+
+def test_truth_ratio_reads_ratios_as_each_split_asks() -> None:
+    one = evidence(model(questions([[0.9, 0.4, 0.1, 0.3], [0.9, 0.1, 0.2, 0.6], [0.9, 0.2, 0.2, 0.2]])))  # .5, 4, 1
+    assert tofu.truth_ratio.compute(one, "forget") == pytest.approx((0.5 + 0.25 + 1) / 3)
+    for split in ("retain", "test"):
+        assert tofu.truth_ratio.compute(one, split) == pytest.approx((0.5 + 0 + 0) / 3)
+
+
+def test_truth_ratio_extremes() -> None:
+    even, knows = evidence(model(questions([[0.3, 0.3, 0.3]]))), evidence(model(questions([[1, 1, 1e-30]])))
+    wrong = evidence(model(questions([[1e-30, 1e-30, 1]])))
+    assert tofu.truth_ratio.compute(even, "forget") == pytest.approx(1)
+    assert tofu.truth_ratio.compute(even, "retain") == pytest.approx(0)
+    assert tofu.truth_ratio.compute(knows, "forget") == pytest.approx(0)
+    assert tofu.truth_ratio.compute(knows, "retain") == pytest.approx(1)
+    assert tofu.truth_ratio.compute(wrong, "forget") == pytest.approx(0)
+    assert tofu.truth_ratio.compute(wrong, "retain") == 0
+
+
+def test_truth_ratio_stays_in_its_range_where_probabilities_underflow() -> None:
+    rows = questions([[0.5, 0.5, 0.5]])
+    for column in (1, 2):
+        logits = rows.logits.copy()
+        logits[0, column] = -1e6
+        one = evidence(model(Scores(logits, rows.label, rows.index, rows.extras)))
+        assert tofu.truth_ratio.compute(one, "forget") == pytest.approx(0)
+        assert tofu.truth_ratio.compute(one, "retain") == pytest.approx(column - 1)
+
+
+def test_forget_quality_equals_scipy_and_is_the_mean_over_references() -> None:
+    from scipy.stats import ks_2samp
+
+    mine, first, second = drawn(0), drawn(1), drawn(2, shift=0.4)
+    tests = [ks_2samp(tofu.truth_ratios(mine), tofu.truth_ratios(other)) for other in (first, second)]
+    one = evidence(model(mine), model(first))
+    assert tofu.forget_quality.compute(one, "forget") == pytest.approx(tests[0].pvalue)
+    assert tofu.forget_quality_d.compute(one, "forget") == pytest.approx(tests[0].statistic)
+    both = evidence(model(mine), model(first), model(second))
+    assert tofu.forget_quality.compute(both, "forget") == pytest.approx(np.mean([test.pvalue for test in tests]))
+    assert tofu.forget_quality_d.compute(both, "forget") == pytest.approx(np.mean([test.statistic for test in tests]))
+    assert tofu.forget_quality_n.compute(both, "forget") == 40
+
+
+def test_forget_quality_extremes() -> None:
+    same, apart = evidence(model(drawn(0)), model(drawn(0))), evidence(model(drawn(0)), model(drawn(1, shift=9)))
+    assert tofu.forget_quality.compute(same, "forget") == 1 and tofu.forget_quality_d.compute(same, "forget") == 0
+    assert tofu.forget_quality_d.compute(apart, "forget") == 1
+    assert tofu.forget_quality.compute(apart, "forget") == pytest.approx(0, abs=1e-12)
+
+
+def test_model_utility_is_the_harmonic_mean_of_nine_terms() -> None:
+    retain = questions([[0.8, 0.4, 0.1], [0.6, 0.5, 0.3], [0.1]], "retain10", ("one two", "one two three four", "one"))
+    authors = questions([[0.5, 0, 0.2, 0.1, 0.2]], PARTS[0], ("three four five",))
+    facts = questions([[0.3, 0, 0.1, 0.1], [0.2, 0, 0.1, 0.1]], PARTS[1], ("one", "four"))
+    terms = [
+        (0.8 + 0.6 + 0.1) / 3, (0.5 + 1 + 0.25) / 3, (1 - 0.25 + 1 - 0.6) / 2,
+        0.5 / (0.5 + 0.2 + 0.1 + 0.2), 0.5, 1 - (0.5 / 3) / 0.5,
+        (0.3 / 0.5 + 0.2 / 0.4) / 2, 0.25, (1 - 0.1 / 0.3 + 1 - 0.1 / 0.2) / 2,
+    ]  # fmt: skip
+    subject = evidence(model(drawn(0), retain, together(authors, facts_as_wide(facts, authors))))
+    assert tofu.model_utility.compute(subject, "test") == pytest.approx(harmonic_mean(terms))
+
+
+def facts_as_wide(narrow: Scores, wide: Scores) -> Scores:
+    """Pad the options, as one data set's rows are."""
+    more = wide.logits.shape[1] - narrow.logits.shape[1]
+    logits = np.pad(narrow.logits, ((0, 0), (0, more)), constant_values=-np.inf)
+    tokens = np.pad(narrow.extras["option_tokens"], ((0, 0), (0, more)))
+    return Scores(logits, narrow.label, narrow.index, {**narrow.extras, "option_tokens": tokens})
+
+
+def test_model_utility_extremes() -> None:
+    def utility(wrong: float, text: str) -> float | None:
+        parts = [questions([[1, 0, wrong]], part, (text,)) for part in PARTS]
+        subject = model(drawn(0), questions([[1, 1, wrong]], "retain10", (text,)), together(*parts))
+        return tofu.model_utility.compute(evidence(subject), "test")
+
+    assert utility(1e-30, "one two three four") == pytest.approx(1)
+    assert utility(1e-30, "nothing of it") == pytest.approx(0, abs=1e-9)
+    assert utility(1, "one two three four") == pytest.approx(0, abs=1e-9)
+
+
+def test_model_utility_needs_written_answers_of_all_three_parts() -> None:
+    retain, silent = questions([[1, 1, 0.5]], "retain10", ("one",)), questions([[1, 1, 0.5]], "retain10")
+    both = together(*(questions([[1, 1, 0.5]], part, ("one",)) for part in PARTS))
+    one = questions([[1, 1, 0.5]], PARTS[0], ("one",))
+    assert tofu.model_utility.compute(evidence(model(drawn(0), retain, both)), "test") is not None
+    assert tofu.model_utility.compute(evidence(model(drawn(0), silent, both)), "test") is None
+    assert tofu.model_utility.compute(evidence(model(drawn(0), retain, one)), "test") is None
+
+
+EXTRAS = {
+    "corrected": [0, 1, 0, 1], "pair": [0, 0, 2, 2], "option_tokens": [[1, 2, 3, 4]] * 4,
+    "answer_log_probability": [[-1.0, -2.0]] * 4, "answer_hit": [[1, 0]] * 4, "generated": ["one", "two", "", ""],
+    "reference": ["one", "one", "", ""], "legitimate": [False, False, True, True],
+    "is_biased": [True, False, False, False], "biased_option": [1, 1, 1, -1], "bias_type": ["age"] * 4,
+    "stereotyped": [0, 1, 0, 1], "unknown": [2] * 4, "ambiguous": [True, True, False, False],
+    "has_options": [True] * 4, "part": ["real_authors", "world_facts"] * 2,
+}  # fmt: skip
+
+
+def standing(drop: tuple[str, ...] = (), **changes: object) -> set[tuple[str, str]]:
+    """Which metrics of text stand where, on scores with all EXTRAS but those dropped."""
+    values = {name: np.array(value) for name, value in {**EXTRAS, **changes}.items() if name not in drop}
+    one = Scores(-np.random.default_rng(0).random((4, 4)) - 1, np.array([0, 1, 2, 3]), np.arange(4), values)
+    scored = dict.fromkeys(("retain", "forget", "test", "bbq", "crows_pairs"), one)
+    rows = measure(scored, (scored,), scored, (), False, 0, tuple(TEXT))
+    return {(row.metric, row.split) for row in rows if row.role == "unlearned" and not row.metric.startswith("gap_")}
+
+
+def test_every_metric_of_text_stands_on_its_splits_where_scores_carry_all_it_needs() -> None:
+    there = {"retain", "forget", "test", "bbq", "crows_pairs"}
+    assert standing() == {(each.name, split) for each in TEXT for split in each.splits if split in there}
+
+
+@pytest.mark.parametrize("name", [name for name in EXTRAS if name != "reference"])
+def test_a_metric_of_text_falls_where_scores_lack_what_it_needs(name: str) -> None:
+    lacking = {"generated", "reference"} if name == "generated" else {name}
+    fallen = {each.name for each in TEXT if set(each.needs) & lacking}
+    if name == "generated":
+        fallen.add("model_utility")
+    assert fallen and standing(tuple(lacking)) == {each for each in standing() if each[0] not in fallen}
+
+
+def test_no_metric_of_text_stands_on_images() -> None:
+    assert len(TEXT) >= 20 and standing(tuple(EXTRAS)) == set()
+
+
+def test_a_metric_that_no_row_speaks_of_does_not_stand() -> None:
+    gone = standing() - standing(ambiguous=[False] * 4, is_biased=[False] * 4)
+    assert gone == {("bbq_s_amb", "bbq"), ("called_unbiased", "forget"), ("called_unbiased", "test")}

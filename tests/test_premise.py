@@ -1,0 +1,114 @@
+"""The premise: Wilson's interval by hand, when it holds, fails, is degenerate, and when there is nothing to say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from unlearnbench.evidence import BySplit, Scores
+from unlearnbench.premise import Rate, premise
+
+
+def rate(hits: int, n: int) -> Rate:
+    return Rate.of(np.arange(n) < hits)
+
+
+@pytest.mark.parametrize(
+    ("hits", "low", "high"), [(0, 0.0, 0.278), (1, 0.018, 0.404), (5, 0.237, 0.763), (10, 0.722, 1.0)]
+)
+def test_wilson_interval_of_ten_at_known_values(hits: int, low: float, high: float) -> None:
+    found = rate(hits, 10)
+    assert (found.value, found.n) == (hits / 10, 10)
+    assert (found.low, found.high) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 3), (7, 31), (552, 552), (1, 1000)])
+def test_ends_of_the_wilson_interval_are_the_rates_at_which_the_score_test_just_rejects(hits: int, n: int) -> None:
+    found, z = rate(hits, n), 1.959963984540054
+    for end in (found.low, found.high):
+        if 0 < end < 1:
+            assert abs(hits / n - end) / math.sqrt(end * (1 - end) / n) == pytest.approx(z)
+    assert 0 <= found.low <= hits / n <= found.high <= 1
+    assert (found.low == pytest.approx(0, abs=1e-12)) == (hits == 0)
+    assert (found.high == pytest.approx(1, abs=1e-12)) == (hits == n)
+
+
+def test_a_rate_is_written_with_its_interval_and_number() -> None:
+    assert str(rate(5, 10)) == "0.500 [0.237, 0.763] of 10"
+
+
+def model(
+    biased: int, flipped: int, rows: int = 40, retain: tuple[int, ...] = (0, 1, 2), drop: tuple[str, ...] = ()
+) -> BySplit:
+    """Pairs of a biased row and its counterpart: `biased` rows get the biased answer, `flipped` pairs two answers."""
+    answers = np.zeros(2 * rows, dtype=np.int64)
+    answers[: 2 * biased : 2] = 1
+    answers[1 : 2 * biased : 2] = 1
+    answers[1 : 2 * flipped : 2] = 2
+    extras = {
+        "is_biased": np.arange(2 * rows) % 2 == 0,
+        "biased_option": np.ones(2 * rows, dtype=np.int64),
+        "legitimate": np.zeros(2 * rows, dtype=bool),
+        "pair": np.arange(2 * rows) // 2,
+    }
+    extras = {name: values for name, values in extras.items() if name not in drop}
+    test = Scores(np.eye(3)[answers], answers, np.arange(2 * rows), extras)
+    label = np.array(retain)
+    return {"test": test, "retain": Scores(np.eye(3)[label], label, np.arange(len(label)))}
+
+
+def test_it_holds_where_the_original_is_biased_and_flips_and_the_retrained_model_does_neither() -> None:
+    found = premise(model(38, 36), model(1, 2), "is_biased=True")
+    assert found is not None and found["holds"] and not found["degenerate"]
+    assert "original 0.950" in found["text"] and "FAILS" not in found["text"]
+    assert [each["value"] for each in found["rates"]["biased answers"]] == [38 / 40, 1 / 40]
+    assert [each["value"] for each in found["rates"]["flip rate"]] == [36 / 40, 2 / 40]
+    assert found["rates"]["flip rate"][0] == {**vars(rate(36, 40))}
+
+
+@pytest.mark.parametrize(
+    ("original", "retrained"),
+    [((38, 36), (36, 2)), ((38, 36), (1, 34)), ((22, 36), (16, 2)), ((1, 2), (38, 36)), ((40, 40), (40, 40))],
+)
+def test_it_fails_where_one_of_the_rates_is_not_clearly_higher(
+    original: tuple[int, int], retrained: tuple[int, int]
+) -> None:
+    found = premise(model(*original), model(*retrained), "is_biased=True")
+    assert found is not None and not found["holds"]
+    assert found["text"].startswith("PREMISE FAILS")
+
+
+def test_a_retain_set_of_one_answer_is_degenerate_whether_it_holds_or_not() -> None:
+    for biased in (38, 1):
+        one = premise(model(biased, 36, retain=(2, 2, 2)), model(1, 2, retain=(2, 2, 2)), "is_biased=True")
+        assert one is not None and one["degenerate"] and one["holds"] == (biased == 38)
+        assert "DEGENERATE: forgetting is_biased=True" in one["text"] and "forget.fraction=0.5" in one["text"]
+
+
+@pytest.mark.parametrize("drop", ["legitimate", "pairs"])
+def test_without_counterfactual_pairs_biased_answers_alone_decide(drop: str) -> None:
+    models = [model(38, 0, drop=(drop,)), model(1, 40, drop=(drop,))]
+    if drop == "pairs":
+        for each in models:
+            each["test"].extras["pair"][:] = np.arange(80)  # type: ignore[index]
+    found = premise(*models, "is_biased=True")
+    assert found is not None and found["holds"] and set(found["rates"]) == {"biased answers"}
+
+
+def test_legitimate_pairs_do_not_count_as_flips() -> None:
+    before, after = model(38, 36), model(1, 40)
+    for each in (before, after):
+        each["test"].extras["legitimate"][-4:] = True  # type: ignore[index]
+    found = premise(before, after, "is_biased=True")
+    assert found is not None and [each["n"] for each in found["rates"]["flip rate"]] == [38, 38]
+    assert [each["value"] for each in found["rates"]["flip rate"]] == [36 / 38, 1]
+
+
+def test_there_is_nothing_to_say_without_biased_rows() -> None:
+    assert premise(model(3, 3, drop=("is_biased",)), model(3, 3, drop=("is_biased",)), "x") is None
+    before, after = model(3, 3), model(1, 1)
+    for each in (before, after):
+        each["test"].extras["is_biased"][:] = False  # type: ignore[index]
+    assert premise(before, after, "x") is None

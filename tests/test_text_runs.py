@@ -1,0 +1,153 @@
+"""Runs on text from end to end: files, one forward pass per role and split, prompts, adapters, extra evaluations."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import unlearnbench
+from unlearnbench.launch import execute, prepare
+from unlearnbench.tasks.text import TextTask
+
+TINY = (
+    "dataset=clinical_notes", "dataset.limit=120", "dataset.limit_test=48", "dataset.limit_validation=20",
+    "model.hidden=16", "model.vocabulary=600", "train.epochs=2", "eval.generate=20",
+)  # fmt: skip
+
+
+def run(outputs, *words):
+    outcome = execute(prepare([f"outputs={outputs}", *TINY, *words]))
+    return outcome.folder, json.loads((outcome.folder / "result.json").read_text())
+
+
+def values(folder):
+    table = pandas.read_csv(folder / "metrics.csv")
+    return {(row.role, row.split, row.metric): row.value for row in table.itertuples()}
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Count what is scored, by the number of examples."""
+    counted = Counter()
+    score = TextTask.score
+
+    def counting(self, model, index):
+        if not np.array_equal(index, self.data.validation):
+            counted[len(index)] += 1
+        return score(self, model, index)
+
+    monkeypatch.setattr(TextTask, "score", counting)
+    return counted
+
+
+def test_each_role_and_split_is_scored_once_and_a_second_method_costs_its_own(tmp_path, forwards):
+    folder, result = run(tmp_path, "method=npo")
+    splits = np.load(folder / "splits.npz")
+    retain, forget, test = (len(splits[name]) for name in ("retain", "forget", "test"))
+    assert len({retain, forget, test}) == 3
+    assert forwards == {retain: 3, forget: 6, test: 3}  # forget: three roles and three incompetent networks
+    assert result["status"] == "done" and result["weights_changed"] is True
+    forwards.clear()
+    run(tmp_path, "method=instruct")
+    assert forwards == {retain: 1, forget: 1, test: 1}
+    forwards.clear()
+    again, _ = run(tmp_path, "method=npo")
+    assert again == folder and not forwards
+
+
+def test_a_run_leaves_transcripts_metrics_and_a_model_that_transformers_reads(tmp_path):
+    folder, result = run(tmp_path, "method=instruct")
+    with (folder / "transcripts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    held_out = [row for row in rows if row["split"] == "test"]
+    assert len(held_out) == 20
+    assert {"question", "answer", "corrected", "original_chooses", "unlearned_writes"} <= rows[0].keys()
+    page = (folder / "transcripts.md").read_text()
+    assert held_out[0]["question"].split("\n")[0] in page and "| retrained |" in page
+    found = values(folder)
+    for metric in ("accuracy_corrected", "answer_nll", "exact_memorisation", "extraction_strength"):
+        assert ("unlearned", "test_forget", f"gap_{metric}") in found
+    for metric in ("flip_rate", "flip_rate_legitimate", "called_biased", "rouge_l", "refusal_rate"):
+        assert 0 <= found["original", "test", metric] <= 1
+    assert set(result["premise"]) == {"holds", "degenerate", "text", "rates"}
+    model = unlearnbench.load(folder)
+    tokens = torch.tensor([[1, 4, 30, 31]])
+    with torch.no_grad():
+        ours, theirs = model(tokens).logits, AutoModelForCausalLM.from_pretrained(folder / "model")(tokens).logits
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_prompts_change_no_weights_and_come_back_from_the_folder(tmp_path):
+    folder, result = run(tmp_path, "method=prompt", "method.name=fair")
+    assert result["weights_changed"] is False
+    assert (folder / "model" / "prompt.safetensors").exists()
+    assert values(folder)["unlearned", "test", "gap_loss"] != 0
+    assert unlearnbench.load(folder).prefix.numel() > 20
+    _, other = run(tmp_path, "method=prompt", "method.text=Be fair.")
+    assert other["status"] == "done" and other["run_id"] != result["run_id"]
+    _, icul = run(tmp_path, "method=icul", "method.contexts=2")
+    assert icul["weights_changed"] is False
+
+
+def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kept(tmp_path):
+    words = ("model.adapter.r=4", "train.optimizer.lr=1e-2")
+    folder, result = run(tmp_path, "method=npo", *words)
+    assert result["weights_changed"] is True
+    assert {file.name for file in (folder / "model" / "adapter").iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors",
+    }  # fmt: skip
+    before, again = run(tmp_path, "method=none", *words)  # the original is read from the cache, and merged again
+    assert again["weights_changed"] is False
+    found = values(before)
+    assert found["unlearned", "test", "loss"] == pytest.approx(found["original", "test", "loss"], rel=1e-4)
+    retrained, _ = run(tmp_path, "method=retrain", *words)
+    assert not (retrained / "model" / "adapter").exists()  # it stands on no original
+    negated, _ = run(tmp_path, "method=lora_negation", "method.batch_size=16", "method.optimizer.max_steps=5", *words)
+    assert values(negated)["unlearned", "forget", "answer_nll"] > found["original", "forget", "answer_nll"]
+
+
+def test_a_method_that_cannot_run_on_this_model_is_a_skip_with_a_reason(tmp_path):
+    _, result = run(tmp_path, "method=task_vector", "model.adapter.r=4")
+    assert result["status"] == "skipped" and "lora_negation" in result["reason"]
+
+
+def test_further_evaluation_sets_are_scored_for_every_role(tmp_path):
+    (tmp_path / "sets" / "crows_pairs").mkdir(parents=True)
+    (tmp_path / "sets" / "crows_pairs" / "pairs.csv").write_text(
+        "sent_more,sent_less,bias_type\n"
+        + "She is weak.,He is weak.,gender\n" * 3
+        + "He is strong.,She is strong.,age\n"
+    )
+    words = ("method=none", "eval.extra=[crows_pairs]", f"eval.root={tmp_path / 'sets'}")
+    folder, _ = run(tmp_path / "out", *words)
+    found = values(folder)
+    for role in ("original", "retrained", "unlearned"):
+        assert found[role, "crows_pairs", "stereotype_rate"] in (0, 0.25, 0.5, 0.75, 1)
+    scores = np.load(folder / "scores" / "original_crows_pairs.npz")
+    assert scores["logits"].shape == (4, 2) and scores["bias_type"].tolist()[3] == "age"
+
+
+def test_equal_runs_on_text_give_equal_bytes(tmp_path):
+    one, _ = run(tmp_path / "a", "method=npo")
+    two, _ = run(tmp_path / "b", "method=npo")
+    for name in ("metrics.csv", "transcripts.csv", "transcripts.md"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_long_sequences_are_counted_in_the_result(tmp_path):
+    _, result = run(tmp_path, "method=none", "dataset.context=80")
+    assert result["sequences_cut"] > 0
+
+
+def test_limits_of_evaluation_keep_counterfactual_pairs_together(tmp_path):
+    folder, _ = run(tmp_path, "method=none", "eval.limit=20")
+    scores = np.load(folder / "scores" / "original_test.npz")
+    assert len(scores["label"]) == 20
+    assert set(Counter(scores["pair"].tolist()).values()) == {2}
