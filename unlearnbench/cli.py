@@ -92,13 +92,14 @@ def _run(words: list[str]) -> int:
     parser.add_argument("-h", "--help", action="store_true")
     given = parser.parse_intermixed_args(words)
     from unlearnbench import plugins, sweep
-    from unlearnbench.compose import compose, expand
+    from unlearnbench.compose import compose, expand, scaled
 
     for folder in given.config_dir:
         if not folder.is_dir():
             raise UserError(f"--config-dir {folder} is no folder.\nTry: a folder with method/NAME.yaml in it")
     for file in given.plugin:
         plugins.trust_file(file)
+    given.overrides = scaled(given.overrides, given.config_dir)
     if given.help or given.hydra_help or given.cfg or given.info:
         plain = [] if given.help or given.hydra_help else given.overrides
         compose([word for word in plain if "," not in word], given.config_dir)

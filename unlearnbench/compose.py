@@ -80,6 +80,20 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
     return _plain(config, overrides, sweep)
 
 
+def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
+    """Take the preset's own file for a scale, where it has one: experiment=P scale=S becomes experiment=P_S.
+
+    Hydra lets no configuration that is found by another's choice override groups, and a scale may change the model.
+    """
+    given = dict(word.split("=", 1) for word in overrides if word.startswith(("experiment=", "scale=")))
+    known, scale = choices_of("experiment", folders), given.get("scale", "")
+    names = given.get("experiment", "").split(",")
+    if "," in scale or not any(f"{name}_{scale}" in known for name in names):
+        return list(overrides)
+    taken = ",".join(f"{name}_{scale}" if f"{name}_{scale}" in known else name for name in names)
+    return [f"experiment={taken}" if word.startswith("experiment=") else word for word in overrides]
+
+
 def expand(
     overrides: Sequence[str], parameters: Sequence[str], folders: Sequence[Path] = ()
 ) -> Iterator[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench import plugins
-from unlearnbench.compose import Composed, Request, compose
+from unlearnbench.compose import Composed, Request, compose, scaled
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.finished import find, is_finished, remember, stage_sources
 
@@ -35,7 +35,7 @@ class Outcome:
 
 def prepare(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Request:
     """Compose a single run; raise UserError where the overrides ask for a sweep."""
-    composed = compose(overrides, folders)
+    composed = compose(scaled(overrides, folders), folders)
     if composed.sweep:
         raise UserError("this experiment is a sweep: run it from the shell, as `unlearnbench run ...`")
     return composed.request
