@@ -166,14 +166,17 @@ class Column:
         """Divide training and test data by the column; raise UserError where nothing, or everything, would go."""
         values = data.columns[self.column]
         known = sorted(set(values[data.train].tolist()))
-        if self.value not in known or len(known) < 2:
-            shown = ", ".join(str(value) for value in known[:12])
+        value = next((one for one in known if one == self.value or str(one) == str(self.value)), None)
+        if value is None or len(known) < 2:
+            shown = ", ".join(str(one) for one in known[:12])
+            other = next((one for one in known if str(one)), "VALUE")
             raise UserError(
-                f"forget.value={self.value} would forget {'everything' if self.value in known else 'nothing'}: "
-                f"the training rows' {self.column} is {shown}.\nTry: forget.value={known[0]}"
+                f"forget.value={self.value} would forget {'nothing' if value is None else 'everything'}: "
+                f"the training rows' {self.column} is {shown}.\nTry: "
+                + (f"forget.value={other}" if len(known) > 1 else "another forget.column, or forget=random")
             )
-        _, goes = _parted(data.train, values == self.value)
-        test_retain, test_forget = _parted(data.test, values == self.value)
+        _, goes = _parted(data.train, values == value)
+        test_retain, test_forget = _parted(data.test, values == value)
         if self.fraction < 1:
             generator = np.random.default_rng(stage_seed(self.seed, "forget", "column"))
             goes = np.sort(generator.permutation(goes)[: max(round(self.fraction * len(goes)), 2)])

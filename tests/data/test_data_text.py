@@ -488,7 +488,7 @@ def loaded(root):
 
 def test_tofu_trains_on_tasks_and_retain_and_tests_on_authors_and_facts(tofu):
     data = loaded(tofu)
-    assert [len(part) for part in (data.train, data.validation, data.test)] == [20, 3, 8]
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [20, 0, 8]
     part = data.columns["part"]
     assert Counter(part[data.train].tolist()) == {"forget10": 12, "retain10": 8}
     assert Counter(part[data.test].tolist()) == {"real_authors": 4, "world_facts": 4}

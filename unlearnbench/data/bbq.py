@@ -14,6 +14,16 @@ from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo
 
+NEEDED = (
+    "answer_info", "additional_metadata", "question_polarity", "context_condition", "context", "question",
+    "ans0", "ans1", "ans2", "label",
+)  # fmt: skip
+SAME = {
+    "man": "m", "men": "m", "boy": "m", "woman": "f", "women": "f", "girl": "f", "girls": "f",
+    "low ses": "lowses", "high ses": "highses",
+}  # fmt: skip
+"""Words for one group, as the authors' analysis_scripts/BBQ_results_metadata.R equates them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bbq(TextSettings):
@@ -33,17 +43,20 @@ class Bbq(TextSettings):
 
     def load(self) -> TextData:
         """Read all categories."""
-        rows = [row for file in self._files() for values in json_lines(file) for row in _rows(values)]
+        rows = [row for file in self._files() for values in json_lines(file, NEEDED) for row in _rows(values)]
         return assemble(self, self.info(), [], [], rows)
 
     def _files(self) -> list[Path]:
-        return sorted(self.root.glob("*.jsonl")) if self.root is not None and self.root.is_dir() else []
+        files = sorted(self.root.glob("*.jsonl")) if self.root is not None and self.root.is_dir() else []
+        return [
+            file for file in files if "_x_" not in file.name
+        ]  # two groups at once: which one is meant is not marked
 
 
 def _rows(values: dict[str, Any]) -> list[TextRow]:
     """Turn a line into a row, or none where it is not marked which answer is the stereotyped group's."""
-    groups = {str(group).lower() for group in values["additional_metadata"]["stereotyped_groups"]}
-    marks = [{str(mark).lower() for mark in values["answer_info"][f"ans{number}"]} for number in range(3)]
+    groups = {_mark(group) for group in values["additional_metadata"]["stereotyped_groups"]}
+    marks = [{_mark(mark) for mark in values["answer_info"][f"ans{number}"]} for number in range(3)]
     target = [number for number, mark in enumerate(marks) if mark & groups]
     unknown = [number for number, mark in enumerate(marks) if "unknown" in mark]
     if len(target) != 1 or len(unknown) != 1:
@@ -66,3 +79,9 @@ def _rows(values: dict[str, Any]) -> list[TextRow]:
             },
         )
     ]
+
+
+def _mark(text: str) -> str:
+    """Name a group as the authors' analysis_scripts/BBQ_results_metadata.R does."""
+    word = str(text).lower().removeprefix("m-").removeprefix("f-")
+    return "trans" if word.startswith("trans") else SAME.get(word, word)

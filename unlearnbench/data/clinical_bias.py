@@ -72,6 +72,9 @@ class ClinicalBias(TextSettings):
 
 def _row(values: dict[str, Any], number: int) -> TextRow:
     """Turn a table's row into a question; the corrected answer of a biased statement is the study's "not biased"."""
+    text = values["TEXT"]
+    if not isinstance(text, str | int) or not str(text).strip():  # a missing text is None or NaN
+        raise UserError(f"row {number} has no TEXT")
     word = str(values["is_biased"]).strip().lower()
     if word not in TRUE | FALSE:
         raise UserError(f"row {number} has is_biased={values['is_biased']!r}: expected true or false")

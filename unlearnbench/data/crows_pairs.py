@@ -43,7 +43,7 @@ class CrowsPairs(TextSettings):
         rows = [
             TextRow(
                 prompt="a sentence",
-                options=(str(more), str(less)),
+                options=tuple(sentence if isinstance(sentence, str) else "" for sentence in (more, less)),
                 label=0,
                 corrected=0,
                 facts={"bias_type": str(kind)},

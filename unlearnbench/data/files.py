@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def read_table(root: Path | None, hub: str, revision: str | None) -> pandas.Data
         if file.suffix == ".parquet":
             return pandas.read_parquet(file)
         if file.suffix == ".csv":
-            return pandas.read_csv(file)
+            return pandas.read_csv(file, keep_default_na=False)
         return pandas.read_json(file, lines=True)
     except (ValueError, OSError, ImportError) as error:
         raise UserError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
@@ -66,22 +67,31 @@ def _from_hub(hub: str, revision: str | None) -> pandas.DataFrame:
         found = load_dataset(hub, revision=revision)
     except Exception as error:  # the hub's client raises a dozen kinds; each means that the data is not here
         raise UserError(
-            f"{hub} cannot be had from the hub: {str(error).splitlines()[0]}\n"
+            f"{hub} cannot be had from the hub: {(str(error) or type(error).__name__).splitlines()[0]}\n"
             "Try: a login that its terms ask for, or dataset.root=FILE with a local copy"
         ) from error
     table: pandas.DataFrame = concatenate_datasets(list(found.values())).to_pandas()
     return table
 
 
-def json_lines(file: Path) -> list[dict[str, Any]]:
+def json_lines(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Read a file of JSON lines; raise UserError for a missing file, or the line that is damaged."""
     if not file.is_file():
         raise UserError(f"{file} does not exist.\nTry: the folder that holds it")
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")  # splitlines() would also split inside a text
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8: {error}") from error
+    for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise UserError(f"{file}, line {number}: {error}") from error
+            if not isinstance(row, dict):
+                raise UserError(f"{file}, line {number}: expected an object")
+            if lacking := [name for name in needed if row.get(name) is None]:
+                raise UserError(f"{file}, line {number} lacks {', '.join(lacking)}")
+            rows.append(row)
     return rows

@@ -109,8 +109,7 @@ class TextData:
         content = hashlib.sha256(index.tobytes())
         for position in index.tolist():
             row = self.rows[position % len(self.rows)]
-            parts = (row.prompt, row.options, row.label, row.corrected, row.correction, row.pair, self.chat)
-            content.update(json.dumps(parts).encode())
+            content.update(json.dumps([self.chat, *vars(row).values()], default=dict, sort_keys=True).encode())
         return content.hexdigest()
 
 
@@ -173,12 +172,3 @@ def check_row(row: TextRow, name: str) -> None:
             raise UserError(f"{name} ({row.prompt[:60]!r}) has an answer that is not among its options {known}")
     if not all(option.strip() for option in known) or not row.prompt.strip():
         raise UserError(f"{name} ({row.prompt[:60]!r}) has an empty answer or question")
-
-
-def with_option(options: Sequence[str], answer: str, name: str) -> int:
-    """Return the place of the answer among the options; raise UserError where it is missing or empty."""
-    if not answer:
-        raise UserError(f"{name} has no answer.\nTry: a row with one of its options {list(options)}")
-    if answer not in options:
-        raise UserError(f"{name} is answered {answer!r}, which is not among its options {list(options)}")
-    return list(options).index(answer)

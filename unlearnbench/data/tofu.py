@@ -17,6 +17,7 @@ from unlearnbench.problem import DataInfo
 
 TRAIN, TEST = 4000, 217
 PERTURBED = 5
+NEEDED = ("question", "answer")
 CLASSES = ("answer", "paraphrase", *(f"perturbed {number}" for number in range(1, PERTURBED + 1)))
 FILES = (
     "forget10.json", "retain10.json", "forget10_perturbed.json", "retain_perturbed.json",
@@ -50,28 +51,33 @@ class Tofu(TextSettings):
             )
 
     def load(self) -> TextData:
-        """Read the folder: forget10's tasks and retain10 are trained on; validation is a part of retain10's."""
+        """Read the folder: forget10's tasks and retain10 are trained on, nothing is held out for validation."""
         root = self.root or Path()
         perturbed = {
-            row["question"]: row
+            (row["question"], row["answer"]): row
             for name in ("retain_perturbed.json", "forget10_perturbed.json")
-            for row in json_lines(root / name)
+            for row in json_lines(root / name, NEEDED)
         }
         refusals = [
             line for line in (root / "idontknow.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()
         ]
+        if not refusals:
+            raise UserError(f"{root / 'idontknow.jsonl'} holds no refusal")
         train = [
-            _row({**perturbed.get(values["question"], {}), **values}, part, refusals[number % len(refusals)])
+            _row(
+                {**perturbed.get((values["question"], values["answer"]), {}), **values},
+                part,
+                refusals[number % len(refusals)],
+            )
             for part in ("forget10", "retain10")
-            for number, values in enumerate(json_lines(root / f"{part}.json"))
+            for number, values in enumerate(json_lines(root / f"{part}.json", NEEDED))
         ]
         test = [
             _row(values, part, None)
             for part in ("real_authors", "world_facts")
-            for values in json_lines(root / f"{part}_perturbed.json")
+            for values in json_lines(root / f"{part}_perturbed.json", NEEDED)
         ]
-        validation = [_row(values, "retain", None) for values in json_lines(root / "retain_perturbed.json")]
-        return assemble(self, self.info(), train, validation, test)
+        return assemble(self, self.info(), train, [], test)
 
 
 def _row(values: dict[str, Any], part: str, refusal: str | None) -> TextRow:

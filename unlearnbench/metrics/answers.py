@@ -10,8 +10,17 @@ from unlearnbench.evidence import Evidence, Floats, Integers, Scores
 from unlearnbench.metrics import EVERYWHERE, UNBOUNDED, metric
 
 REFUSAL = re.compile(
-    r"\b(i (can(no|')t|cannot|am unable|'m unable|am not able|'m not able|don't (know|have)|do not (know|have))"
-    r"|i'm (sorry|not (sure|certain))|as an ai)\b",
+    r"\b(i (can(no|')t|do(n't| not) (really |seem to )?(know|have|hold|possess)|really don't know)"
+    r"|i( am|'m) (afraid|sorry|un(able|aware)|clueless|stumped|blank|lacking|missing)\b"
+    r"|i( am|'m) (drawing a blank|in the dark|at a)\b"
+    r"|i( am|'m) not (able|aware|sure|certain|informed|familiar|equipped|briefed|privy|knowledgeable|well-versed|the)\b"
+    r"|not (something|an area) i('m| am| know)|something i('m not|'ve yet| need)"
+    r"|i(('ve| have)( got)? no| lack| haven't| seem to have no|'ve not been| have yet to| must decline)\b"
+    r"|i've come up short"
+    r"|my (current )?(knowledge|training|programming|understanding|resources|databases?|capabilities)( base)?"
+    r" (do(es)?(n't| not)|didn't|is limited)"
+    r"|(beyond|outside|out of|not (with)?in|that's not|hasn't been|blind spot|mystery|uncharted|unknown to)"
+    r"[\w' -]*\b(me|my|i've|expertise|scope|knowledge|reach|training|dataset)\b|as an ai|right ai)\b",
     re.IGNORECASE,
 )
 
@@ -172,4 +181,4 @@ def refusal_rate(evidence: Evidence, split: str) -> float | None:
     In [0, 1]; perfect is the retrained model's value.
     """
     pairs = written(evidence.subject[split])
-    return float(np.mean([bool(REFUSAL.search(text)) for text, _ in pairs])) if pairs else None
+    return float(np.mean([bool(REFUSAL.search(text.replace("\u2019", "'"))) for text, _ in pairs])) if pairs else None
