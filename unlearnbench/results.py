@@ -69,6 +69,22 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
     )
 
 
+def settings(assembled: Assembled) -> dict[str, str]:
+    """Return two digests of 8 digits that do not know the seed: runs with equal ones repeat each other.
+
+    `setting` is of all that decides the original and its references, `method_setting` of the method. How many
+    references there are, and on which device, changes neither.
+    """
+    experiment = assembled.experiment
+    outside = ("seed", "method", "forget", "references", "precision")
+    shared = {name: value for name, value in vars(experiment).items() if name not in outside}
+    forget = (type(experiment.forget).__name__, assembled.forget)
+    return {
+        "setting": digest(shared, forget, experiment.precision.bf16)[:8],
+        "method_setting": digest(type(experiment.method).__module__, experiment.method)[:8],
+    }
+
+
 def new_folder(outputs: Path) -> Path:
     """Make the temporary folder that a run writes into until it is published."""
     folder = outputs / "runs" / f".part-{os.getpid()}-{uuid4().hex[:8]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
+from unlearnbench.report import naming
 from unlearnbench.results import COLUMNS
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 GROUP = ("experiment", "dataset", "forget", "model")
 RUN_COLUMNS = (
-    "run_id", "experiment", "dataset", "forget", "model", "method", "variant", "seed", "status", "reason",
-    "weights_changed", "seconds", "cost_ratio", "peak_mib", "device", "threads", "precision", "folder",
+    "run_id", "experiment", "dataset", "forget", "model", "setting", "method", "variant", "seed", "status",
+    "reason", "weights_changed", "seconds", "cost_ratio", "peak_mib", "device", "threads", "precision", "folder",
 )  # fmt: skip
 
 
@@ -26,8 +27,9 @@ RUN_COLUMNS = (
 class Runs:
     """All runs found: `results` has their metric rows, `table` one row a run, `facts` their result.json by run_id.
 
-    `variant` in `table` names a method's configuration: the method itself, and what was overridden where
-    several configurations of it meet in one group and seed.
+    `setting` in `table` names, where a group has several, what decides the original and its references: runs of a
+    group and setting differ in method and seed alone. `variant` names a method's configuration: the method itself,
+    and what was overridden where several configurations of it meet in one group and setting.
     """
 
     results: pandas.DataFrame
@@ -56,8 +58,8 @@ def collect(folders: Sequence[Path]) -> Runs:
         if (run / "metrics.csv").exists()
     ]
     results = pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame(columns=COLUMNS)
-    variants = _variants(facts)
-    rows = [_row(result, variants[key], found[key]) for key, result in facts.items()]
+    settings, variants = naming.settings(facts, GROUP), naming.variants(facts, GROUP)
+    rows = [_row(result, settings[key], variants[key], found[key]) for key, result in facts.items()]
     return Runs(results, pandas.DataFrame(rows, columns=list(RUN_COLUMNS)), facts, found)
 
 
@@ -73,29 +75,9 @@ def _runs(folder: Path) -> Iterator[Path]:
             yield result.parent
 
 
-def _row(result: dict[str, Any], variant: str, folder: Path) -> dict[str, Any]:
+def _row(result: dict[str, Any], setting: str, variant: str, folder: Path) -> dict[str, Any]:
     """Flatten a result.json into its row of runs.csv."""
     row = {column: result.get(column, "") for column in RUN_COLUMNS}
     seconds, peak = result.get("seconds", {}), result.get("peak_mib", {})
     own = {"seconds": seconds.get("unlearned"), "peak_mib": peak.get("unlearned")}
-    return {**row, **own, "variant": variant, "folder": str(folder)}
-
-
-def _variants(facts: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Name each run's method; by its overrides too where a group holds several configurations of it for one seed."""
-    cells: dict[tuple[Any, ...], list[str]] = {}
-    for key, result in facts.items():
-        cells.setdefault((*(result[column] for column in (*GROUP, "method", "seed")),), []).append(key)
-    several = {cell[:-1] for cell, keys in cells.items() if len(keys) > 1}
-    names = {}
-    for key, result in facts.items():
-        cell = (*(result[column] for column in (*GROUP, "method")),)
-        names[key] = result["method"] + (f" ({_settings(result)})" if cell in several else "")
-    return names
-
-
-def _settings(result: dict[str, Any]) -> str:
-    """Return the overrides that set values rather than choose groups or places; seeds stay out."""
-    outside = ("seed", "outputs", "save_model", "device", "hydra", "experiment", "method", "model", "dataset", "forget")
-    given = [word for word in result.get("overrides", []) if word.lstrip("+").partition("=")[0] not in outside]
-    return ", ".join(word.removeprefix("+") for word in sorted(given)) or "defaults"
+    return {**row, **own, "setting": setting, "variant": variant, "folder": str(folder)}
