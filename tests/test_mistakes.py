@@ -55,6 +55,9 @@ MISTAKES = [
     (["run", "--plugin", "nowhere.py"], "--plugin"),
     (["list", "method"], "Did you mean 'methods'"),
     (["report", "nowhere"], "nowhere"),
+    (["report", "--to", __file__], "is a file, not a folder"),
+    (["report", "--to", f"{__file__}/report"], "--to FOLDER"),
+    (["report", "--to", "/proc/nowhere"], "cannot be written"),
     (["rnu"], "Did you mean 'run'"),
 ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.report import write
 from unlearnbench.report.summary import interval
 from unlearnbench.results import COLUMNS
+from worlds import HERE
 
 SPLITS = ("retain", "forget", "test")
 
@@ -184,6 +187,16 @@ def test_a_sweep_folder_leads_to_its_runs(tmp_path):
     (sweep / "jobs.csv").write_text(f"job,overrides,status,run_folder\n0,,done,{run}\n")
     target = write([sweep], tmp_path / "report")
     assert list(pandas.read_csv(target / "runs.csv")["run_id"]) == ["aaaaaaa1"]
+
+
+def test_a_report_is_made_without_torch(tmp_path):
+    for seed in range(2):
+        make_run(tmp_path / "outputs", f"aaaaaaa{seed}", seed=seed)
+    program = (
+        "import sys; from unlearnbench.cli import dispatch; sys.exit(dispatch(['report']) or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=False, env=HERE)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])
