@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import isnan, nan
+
 import pytest
 
 from unlearnbench.assemble import assemble
 from unlearnbench.launch import prepare
-from unlearnbench.results import settings
+from unlearnbench.metrics.measure import Row
+from unlearnbench.results import COLUMNS, Identity, read_metrics, settings, write_metrics
 from worlds import TINY
 
 BASE = (*TINY, "method=finetune")
@@ -36,3 +39,21 @@ def test_a_method_has_a_setting_of_its_own():
     other = settings_of("method.epochs=3")
     assert other["setting"] == settings_of()["setting"]
     assert other["method_setting"] != settings_of()["method_setting"]
+
+
+def test_metrics_are_read_back_as_written(tmp_path):
+    names = Identity("00e1", "", "d", "random:0.1", "m", "none", 3)
+    write_metrics(tmp_path, names, [Row("original", "test", "zrf", 0.25), Row("original", "test", "tofu", nan)])
+    table = read_metrics(tmp_path)
+    first = {**vars(names), "role": "original", "split": "test", "metric": "zrf", "value": 0.25}
+    assert table.loc[0].to_dict() == first
+    assert isnan(table.loc[1, "value"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "a,b\n1,2\n", ",".join(COLUMNS) + "\n", "\x00\x01", ",".join(COLUMNS) + "\nx\n"]
+)
+def test_damaged_metrics_are_a_value_error(tmp_path, text):
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(ValueError):
+        read_metrics(tmp_path)

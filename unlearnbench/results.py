@@ -24,6 +24,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
 
 if TYPE_CHECKING:
+    import pandas
     from torch import nn
 
     from unlearnbench.assemble import Assembled
@@ -119,6 +120,18 @@ def write_metrics(folder: Path, identity: Identity, rows: Sequence[Row]) -> None
         names = vars(identity)
         for row in rows:
             writer.writerow([*names.values(), row.role, row.split, row.metric, repr(row.value)])
+
+
+def read_metrics(folder: Path) -> pandas.DataFrame:
+    """Read metrics.csv: an empty name stays "". Raise OSError or ValueError where it is missing, damaged or empty."""
+    import pandas
+
+    kinds: dict[str, type] = {**dict.fromkeys(COLUMNS, str), "seed": int, "value": float}
+    file = folder / "metrics.csv"
+    table = pandas.read_csv(file, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]})
+    if tuple(table.columns) != COLUMNS or table.empty:
+        raise ValueError(f"metrics.csv has {len(table)} rows of {', '.join(table.columns)}")
+    return table
 
 
 def write_scores(folder: Path, run: Run) -> None:
