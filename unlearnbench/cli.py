@@ -151,6 +151,7 @@ def _report(words: list[str]) -> int:
     given = parser.parse_args(words)
     from unlearnbench.report import write
 
+    _log_to_terminal()
     target = write(given.folders or [Path("outputs")], given.to)
     print((target / "leaderboard.md").read_text())
     print(f"report: {target / 'report.html'}")

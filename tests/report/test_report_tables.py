@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import subprocess
 import sys
@@ -20,6 +21,12 @@ from unlearnbench.results import COLUMNS
 from worlds import HERE
 
 SPLITS = ("retain", "forget", "test")
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch):
+    """Let caplog hear the package's log, which the command line keeps to itself in a process that ran it."""
+    monkeypatch.setattr(logging.getLogger("unlearnbench"), "propagate", True)
 
 
 def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0, **changes) -> Path:
@@ -187,6 +194,30 @@ def test_a_sweep_folder_leads_to_its_runs(tmp_path):
     (sweep / "jobs.csv").write_text(f"job,overrides,status,run_folder\n0,,done,{run}\n")
     target = write([sweep], tmp_path / "report")
     assert list(pandas.read_csv(target / "runs.csv")["run_id"]) == ["aaaaaaa1"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        *(("result.json", text) for text in ("", "[]", "5", "{}", '{"run_id": "aaaaaaa2", "status": "done"}')),
+        *(("metrics.csv", text) for text in ("", "run_id\n", "a,b\n1,2\n", None)),
+    ],
+)
+def test_a_damaged_run_is_left_out_by_name_and_stops_no_report(tmp_path, caplog, file, content):
+    make_run(tmp_path, "aaaaaaa1")
+    damaged = make_run(tmp_path, "aaaaaaa2", "finetune")
+    (damaged / file).unlink() if content is None else (damaged / file).write_text(content)
+    target = write([tmp_path, tmp_path / "runs"], tmp_path / "report")
+    assert list(pandas.read_csv(target / "runs.csv")["run_id"]) == ["aaaaaaa1"]
+    (record,) = caplog.records
+    assert str(damaged) in record.getMessage()
+
+
+def test_damaged_scores_leave_the_rest_of_the_noise_floor(tmp_path, caplog):
+    runs = [make_run(tmp_path, f"aaaaaaa{seed}", seed=seed) for seed in range(2)]
+    (runs[1] / "scores" / "retrained_forget.npz").write_bytes(b"PK")
+    assert "differ by 0.0100" in (write([tmp_path], tmp_path / "report") / "leaderboard.md").read_text()
+    assert str(runs[1]) in caplog.text
 
 
 def test_a_report_is_made_without_torch(tmp_path):

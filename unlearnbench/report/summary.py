@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,6 +15,8 @@ from unlearnbench.report.collect import GROUP, Runs
 
 if TYPE_CHECKING:
     import pandas
+
+log = logging.getLogger("unlearnbench")
 
 CELL = (*GROUP, "setting", "variant", "role", "split", "metric")
 
@@ -86,8 +90,12 @@ def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, st
         file = runs.folders[run_id] / "scores" / f"retrained_{split}.npz"
         if not file.exists():
             return None
-        with np.load(file, allow_pickle=False) as arrays:
-            return Scores(arrays["logits"], arrays["label"], arrays["index"])
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return Scores(arrays["logits"], arrays["label"], arrays["index"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            log.warning("report: %s is damaged and left out of the noise floor: %s", file, error)
+            return None
 
     one_a_seed: dict[Any, str] = dict(mine.groupby("seed")["run_id"].first())
     found = {}
