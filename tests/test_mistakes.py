@@ -29,6 +29,7 @@ MISTAKES = [
     (["run", "forget.classes=[]"], "nothing would be forgotten"),
     (["run", "forget.classes=[0,1,2,3]"], "nothing would be retained"),
     (["run", "forget=random", "forget.fraction=1.0"], "forget.fraction"),
+    (["run", "forget=random", "forget.fraction=null", "forget.count=215"], "forgets everything"),
     (["run", "forget=subclass"], "dataset.labels=superclass"),
     (["run", "dataset=cifar10", "dataset.root=nowhere"], "dataset.root=FOLDER"),
     (["run", "model.checkpoint=nowhere.pt"], "does not exist"),

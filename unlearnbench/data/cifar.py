@@ -91,7 +91,14 @@ class Cifar10(Cifar):
     def info(self) -> DataInfo:
         """Say what the data set holds, without reading it."""
         train, test = self.counted(TRAIN, TEST)
-        return DataInfo(kind="image", classes=CIFAR10_CLASSES, train=train, test=test, shape=self.shaped(3, SIDE))
+        return DataInfo(
+            kind="image",
+            classes=CIFAR10_CLASSES,
+            train=train,
+            test=test,
+            shape=self.shaped(3, SIDE),
+            held_out=self.held_out(train),
+        )
 
     def load(self) -> ImageData:
         """Read the official files."""
@@ -121,6 +128,7 @@ class Cifar100(Cifar):
             shape=self.shaped(3, SIDE),
             subclasses=() if fine else CIFAR100_CLASSES,
             parents=() if fine else CIFAR100_PARENTS,
+            held_out=self.held_out(train),
         )
 
     def load(self) -> ImageData:
