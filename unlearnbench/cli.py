@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from unlearnbench import __version__
+from unlearnbench import __version__, provenance
 from unlearnbench.errors import DONE, FAILED, INTERRUPTED, TERMINATED, USAGE, UserError, nearest
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Terminated(BaseException):
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    provenance.typed(sys.argv[1:])
     try:
         code = dispatch(sys.argv[1:])
     except UserError as error:

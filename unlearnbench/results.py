@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from unlearnbench import provenance
 from unlearnbench.cache import Artefact, write_artefact
 from unlearnbench.compose import Request
 from unlearnbench.errors import UserError
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
     from unlearnbench.metrics.measure import Row
 
 COLUMNS = ("run_id", "experiment", "dataset", "forget", "model", "method", "seed", "role", "split", "metric", "value")
-PACKAGES = ("torch", "torchvision", "transformers", "peft", "numpy", "scikit-learn", "hydra-core")
 
 
 @dataclass(frozen=True)
@@ -196,10 +192,10 @@ def facts(request: Request, identity: Identity) -> dict[str, Any]:
     return {
         **vars(identity),
         "overrides": list(request.overrides),
-        "command": shlex.join(["unlearnbench", *sys.argv[1:]]),
+        "command": provenance.command(request.overrides),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
-        "git_revision": _git_revision(),
+        "versions": provenance.versions(),
+        "git_revision": provenance.git_revision(),
     }
 
 
@@ -239,25 +235,3 @@ def read_result(folder: Path) -> dict[str, Any]:
     """Read a run folder's result.json."""
     values: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return values
-
-
-def _versions() -> dict[str, str]:
-    from unlearnbench import __version__
-
-    found = {"unlearnbench": __version__, "python": sys.version.split()[0]}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def _git_revision() -> str | None:
-    """Return the revision of the checkout the package runs from, with a + for uncommitted changes; None elsewhere."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False).stdout
-
-    return (git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain").strip() else "")) or None
