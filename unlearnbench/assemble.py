@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from unlearnbench import plugins
 from unlearnbench.compose import Request
 from unlearnbench.config import build, typed
 from unlearnbench.errors import UserError, WrongKind, nearest
@@ -65,6 +66,7 @@ class Assembled:
 
 def assemble(request: Request) -> Assembled:
     """Build and check everything that a request names; raise UserError for what the user can mend."""
+    plugins.modules()  # one that does not import ends here
     config = request.config
     settings: Settings = typed(Settings, {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}, "")
     parts = {name: _part(config, name) for name in PARTS}

@@ -57,7 +57,7 @@ def _component(name: str, file: Path) -> Entry:
     source = source_of(module) if module else None
     if source is None:
         return Entry(name, "", f"({file})", "")
-    tree = ast.parse(source.read_text())
+    tree = plugins.parsed(source)
     node = next((item for item in tree.body if isinstance(item, ast.ClassDef) and item.name == class_name), None)
     about = (ast.get_docstring(node) or "").splitlines()[0] if node and ast.get_docstring(node) else ""
     return Entry(name, _kinds(node), about.rstrip("."), paper_of(ast.get_docstring(tree) or ""))
@@ -84,7 +84,7 @@ def _metrics() -> Iterator[Entry]:
     folder = Path(__file__).parent / "metrics"
     files = [folder / f"{name}.py" for name in MODULES]
     for file in (*files, *plugins.files()):
-        functions = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)]
+        functions = [node for node in plugins.parsed(file).body if isinstance(node, ast.FunctionDef)]
         for node in functions:
             for call in node.decorator_list:
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "metric":
