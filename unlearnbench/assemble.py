@@ -80,7 +80,9 @@ def assemble(request: Request) -> Assembled:
                 f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {group}s`"
             )
     precision = resolve(settings.precision, settings.device, request.name("model"), max(info.shape, default=0))
-    writable(Path(settings.outputs), "outputs=")
+    if not settings.outputs.strip():
+        raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
+    writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))
     if hasattr(model, "check"):
         model.check()
     with torch.device("meta"):
