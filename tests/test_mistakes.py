@@ -57,6 +57,8 @@ MISTAKES = [
     (["run", "--frob"], "unlearnbench run --help"),
     (["run", "--config-dir", "nowhere"], "--config-dir"),
     (["run", "--plugin", "nowhere.py"], "--plugin"),
+    (["run", "-m", "--cfg", "job", "seed=0,1"], "without -m"),
+    (["run", "--cfg", "job", "seed=0,1"], "-m for a sweep"),
     (["list", "method"], "Did you mean 'methods'"),
     (["report", "nowhere"], "nowhere"),
     (["report", "--to", __file__], "is a file, not a folder"),

@@ -100,9 +100,12 @@ def _run(words: list[str]) -> int:
             raise UserError(f"--config-dir {folder} is no folder.\nTry: a folder with method/NAME.yaml in it")
     for file in given.plugin:
         plugins.trust_file(file)
+    if given.multirun and (given.cfg or given.info):
+        raise UserError(
+            "--cfg and --info show one configuration, -m asks for several.\nTry: without -m, and one value each"
+        )
     if given.help or given.hydra_help or given.cfg or given.info:
-        plain = [] if given.help or given.hydra_help else given.overrides
-        compose([word for word in plain if "," not in word], given.config_dir)
+        compose([] if given.help or given.hydra_help else given.overrides, given.config_dir)
         sweep.hydra_main(_hydra_words(given))
         return DONE
     _log_to_terminal()
