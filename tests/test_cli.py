@@ -68,6 +68,8 @@ def test_completion_knows_commands_groups_and_choices(command):
 
     assert complete("unlearnbench r").split() == ["run", "report"]
     assert "method=distill" in complete("unlearnbench run method=")
+    assert complete("unlearnbench list m").split() == ["methods", "models", "metrics"]
+    assert complete("unlearnbench list methods ").split() == []
 
 
 def test_sweep_trains_nothing_twice_and_ends_with_a_report(command, tmp_path):

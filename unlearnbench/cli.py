@@ -194,8 +194,8 @@ def _complete(words: list[str]) -> int:
     line = os.environ.get("COMP_LINE", "")
     after_run = re.match(r"^(\S+)\s+run\s(.*)$", line, re.DOTALL)
     if any(word.startswith("query=") for word in words) and not after_run:
-        start = line.rpartition(" ")[2]
-        print(" ".join(command for command in COMMANDS if command.startswith(start)))
+        before, _, start = line.rpartition(" ")
+        print(" ".join(word for word in _next_words(before.split()[1:]) if word.startswith(start)))
         return DONE
     if after_run:
         os.environ["COMP_LINE"] = f"{after_run[1]} {after_run[2]}"
@@ -203,6 +203,15 @@ def _complete(words: list[str]) -> int:
 
     hydra_main(words)
     return DONE
+
+
+def _next_words(before: Sequence[str]) -> Sequence[str]:
+    """Return what may follow these words: a command, or a topic of `list`."""
+    from unlearnbench.catalogue import TOPICS
+
+    if not before:
+        return COMMANDS
+    return tuple(TOPICS) if list(before) == ["list"] else ()
 
 
 def _log_to_terminal() -> None:
