@@ -39,6 +39,7 @@ def write_plugin(folder: Path, kinds: str = '"image"') -> list[str]:
 
 def test_a_plugin_file_runs_and_is_refused_without_trust(command, tmp_path):
     flags = write_plugin(tmp_path / "theirs")
+    assert "Scale the head's weights" in command("list", "methods", *flags).stdout
     assert command("run", *flags[:2], *TINY, "method=shrink").returncode == 2
     done = command("run", *flags, *TINY, "method=shrink")
     assert done.returncode == 0, done.stderr

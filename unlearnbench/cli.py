@@ -163,12 +163,16 @@ def _report(words: list[str]) -> int:
 
 
 def _list(words: list[str]) -> int:
+    from unlearnbench import plugins
     from unlearnbench.catalogue import TOPICS, entries
 
     parser = _Parser("unlearnbench list", description="Show what there is to choose from.")
     parser.add_argument("topic", nargs="?", metavar="TOPIC", help=", ".join(TOPICS))
     parser.add_argument("--config-dir", action="append", type=Path, default=[])
+    parser.add_argument("--plugin", action="append", type=Path, default=[])
     given = parser.parse_args(words)
+    for file in given.plugin:
+        plugins.trust_file(file)
     if given.topic is not None and given.topic not in TOPICS:
         raise UserError(
             f"{given.topic!r} is no topic.{nearest(given.topic, TOPICS)}\nTry: unlearnbench list, or one of "
