@@ -30,7 +30,7 @@ def stub(folder: Path, name: str, body: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def run(script: Path, *words: str, tools: Path) -> subprocess.CompletedProcess[str]:
+def run(script: Path, *words: str, tools: Path, **env: str) -> subprocess.CompletedProcess[str]:
     for name in ("bash", "env", "dirname", "cmp", "flock", "rm", "cp", "chmod", "true"):
         if not (tools / name).exists():
             (tools / name).symlink_to(shutil.which(name) or "/bin/true")
@@ -39,7 +39,7 @@ def run(script: Path, *words: str, tools: Path) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": str(tools), "HOME": os.environ["HOME"]},
+        env={"PATH": str(tools), "HOME": os.environ["HOME"], **env},
     )
 
 
@@ -50,6 +50,19 @@ def test_unsupported_python_gives_one_clear_line(checkout, tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "3.11, 3.12 or 3.13" in done.stderr and "Python 3.9.2" in done.stderr
+
+
+@pytest.mark.parametrize("body", [None, "exit 1", "kill -9 $$"])
+def test_a_chosen_python_that_does_not_run_is_said_by_name(checkout, tmp_path, body):
+    tools = tmp_path / "tools"
+    stub(tools, "python3", "echo Python 3.12.1")
+    chosen = tmp_path / "my tools" / "python"
+    if body:
+        stub(chosen.parent, chosen.name, body)
+    done = run(checkout / "scripts" / "unlearnbench", tools=tools, PYTHON=str(chosen))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert f"PYTHON={chosen} is no Python that runs" in done.stderr
 
 
 def test_missing_venv_gives_one_clear_line(checkout, tmp_path):
