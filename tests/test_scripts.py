@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import lzma
 import os
 import re
 import shutil
@@ -9,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("requirements.lock", "requirements-test.lock")
@@ -99,3 +103,16 @@ def test_the_test_lock_agrees_with_the_other():
         return set(re.findall(r"^([a-z0-9][^\s]*==[^\s;]*)", (ROOT / name).read_text(), re.MULTILINE))
 
     assert pinned("requirements.lock") <= pinned("requirements-test.lock")
+
+
+def test_the_embedded_notes_are_what_their_templates_give_and_their_checks_can_fail(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = importlib.import_module("build_clinical_notes")
+    source = yaml.safe_load(script.SOURCE.read_text(encoding="utf-8"))
+    rows = script.built(source)
+    script.check(rows, source)
+    lines = lzma.decompress(script.TARGET.read_bytes()).decode().splitlines()
+    assert [json.loads(line) for line in lines] == rows
+    rows[0]["answer"] = rows[0]["biased_answer"]
+    with pytest.raises(ValueError, match="the biased option is never right"):
+        script.check(rows, source)
