@@ -33,11 +33,18 @@ def test_other_parts_are_other_stages(tmp_path):
     assert cache.stage("a", (1,), lambda key: artefact()).key != cache.stage("a", (2,), lambda key: artefact()).key
 
 
-@pytest.mark.parametrize("file", ["tensors.safetensors", "facts.json", "sums.json"])
-def test_damaged_stage_is_set_aside_and_computed_again(tmp_path, file, caplog):
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tensors.safetensors", b"{}"),
+        ("facts.json", b"{}"),
+        *(("sums.json", text) for text in (b"{}", b"[]", b"5", b"")),
+    ],
+)
+def test_damaged_stage_is_set_aside_and_computed_again(tmp_path, file, content, caplog):
     cache = Cache(tmp_path)
     key = cache.stage("a", (1,), lambda key: artefact()).key
-    (tmp_path / "stages" / key / file).write_bytes(b"{}")
+    (tmp_path / "stages" / key / file).write_bytes(content)
     again = cache.stage("a", (1,), lambda key: artefact(2.0))
     assert not again.reused
     assert torch.equal(again.artefact.tensors["x"], torch.full((3,), 2.0))

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def test_completion_knows_commands_groups_and_choices(command):
 
     assert complete("unlearnbench r").split() == ["run", "report"]
     assert "method=distill" in complete("unlearnbench run method=")
+    assert complete("unlearnbench list m").split() == ["methods", "models", "metrics"]
+    assert complete("unlearnbench list methods ").split() == []
 
 
 def test_sweep_trains_nothing_twice_and_ends_with_a_report(command, tmp_path):
@@ -87,6 +90,7 @@ def test_sweep_trains_nothing_twice_and_ends_with_a_report(command, tmp_path):
         "accuracy_by_method.png",
     }  # fmt: skip
     assert not (Path(jobs[0]["run_folder"]) / "model").exists()
+    assert {result["command"] for result in results} == {shlex.join(["unlearnbench", *words])}
 
 
 def test_failed_job_does_not_stop_the_others(command, tmp_path):

@@ -121,6 +121,7 @@ def test_python_gives_metrics_and_model(tmp_path):
     folder = next((tmp_path / "runs").glob("distill_*"))
     model = unlearnbench.load(folder)
     assert len(frame) and not model.training
+    assert set(frame["experiment"]) == {""}
     from worlds import synthetic
 
     dataset = synthetic()

@@ -72,7 +72,8 @@ def test_names_do_not_depend_on_how_they_were_given(data):
         (Subclass(classes=(0,), seed=0), "dataset.labels=superclass"),
         (Random(fraction=None, count=None, seed=0), "one of the two"),
         (Random(fraction=0.1, count=10, seed=0), "one of the two"),
-        (Random(fraction=None, count=240, seed=0), "forgets everything"),
+        *((Random(fraction=None, count=count, seed=0), "forgets everything: 216") for count in (215, 216, 239, 240)),
+        (Random(fraction=0.999, count=None, seed=0), "forgets everything: 216"),
         (Random(fraction=0.001, count=None, seed=0), "empty forget set"),
     ],
 )
@@ -80,3 +81,9 @@ def test_what_cannot_be_is_said(data, forget, says):
     with pytest.raises(UserError, match=says) as error:
         forget.label(data.info)
     assert "Try:" in str(error.value)
+
+
+def test_the_largest_forget_set_leaves_two_examples(data):
+    largest = Random(fraction=None, count=214, seed=0)
+    assert largest.label(data.info) == "random:214"
+    assert len(largest.split(data).retain) == 2

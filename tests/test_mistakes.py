@@ -29,10 +29,17 @@ MISTAKES = [
     (["run", "forget.classes=[]"], "nothing would be forgotten"),
     (["run", "forget.classes=[0,1,2,3]"], "nothing would be retained"),
     (["run", "forget=random", "forget.fraction=1.0"], "forget.fraction"),
+    (["run", "forget=random", "forget.fraction=null", "forget.count=215"], "forgets everything"),
     (["run", "forget=subclass"], "dataset.labels=superclass"),
     (["run", "dataset=cifar10", "dataset.root=nowhere"], "dataset.root=FOLDER"),
+    (["run", "dataset=cifar100", "dataset.root=nowhere"], "folder nowhere does not exist"),
+    (["run", "dataset=clinical_bias", "dataset.root=nowhere"], "folder nowhere does not exist"),
+    (["run", "dataset=tofu", "dataset.root=nowhere", "forget.column=task_id"], "folder nowhere does not exist"),
     (["run", "model.checkpoint=nowhere.pt"], "does not exist"),
     (["run", "outputs=/proc/nowhere"], "cannot be written"),
+    (["run", "outputs="], "outputs= is empty"),
+    (["run", "-m", "outputs=", "seed=0,1"], "outputs= is empty"),
+    (["run", "-m", "seed=0,1", f"hydra.sweep.dir={__file__}"], "is a file, not a folder"),
     (["run", "device=cuda:7"], "device=cpu"),
     (["run", "device=tpu"], "device"),
     (["run", "precision=fp8"], "precision"),
@@ -67,8 +74,13 @@ MISTAKES = [
     (["run", "dataset=tofu"], "dataset.root=FOLDER"),
     (["run", "dataset=clinical_bias", "dataset.root=nowhere"], "dataset.root=FILE"),
     (["run", "dataset=bbq"], "evaluation only"),
+    (["run", "-m", "--cfg", "job", "seed=0,1"], "without -m"),
+    (["run", "--cfg", "job", "seed=0,1"], "-m for a sweep"),
     (["list", "method"], "Did you mean 'methods'"),
     (["report", "nowhere"], "nowhere"),
+    (["report", "--to", __file__], "is a file, not a folder"),
+    (["report", "--to", f"{__file__}/report"], "--to FOLDER"),
+    (["report", "--to", "/proc/nowhere"], "cannot be written"),
     (["rnu"], "Did you mean 'run'"),
 ]
 
@@ -92,6 +104,20 @@ def test_mistakes_at_the_installed_command(command, tmp_path, words, says):
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["runs", "cache", "sweeps", "."])
+def test_a_file_where_a_folder_of_outputs_belongs_is_named(monkeypatch, capsys, tmp_path, name):
+    place = tmp_path / "outputs" / name
+    place.parent.mkdir(exist_ok=True)
+    place.touch()
+    words = ["-m", "seed=0,1"] if name == "sweeps" else []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["unlearnbench", "run", *TINY, *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert f"{place.resolve()} is a file, not a folder" in capsys.readouterr().err
 
 
 def on_tiny_data(words):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
+import pytest
+
+from unlearnbench import plugins
+from unlearnbench.errors import UserError
 from worlds import TINY
 
 PLUGIN = '''
@@ -34,6 +39,7 @@ def write_plugin(folder: Path, kinds: str = '"image"') -> list[str]:
 
 def test_a_plugin_file_runs_and_is_refused_without_trust(command, tmp_path):
     flags = write_plugin(tmp_path / "theirs")
+    assert "Scale the head's weights" in command("list", "methods", *flags).stdout
     assert command("run", *flags[:2], *TINY, "method=shrink").returncode == 2
     done = command("run", *flags, *TINY, "method=shrink")
     assert done.returncode == 0, done.stderr
@@ -74,3 +80,34 @@ def test_a_metric_of_a_plugin_is_computed_though_the_run_was_done_without_it(com
     with (tmp_path / done.stdout.partition("files: ")[2].strip() / "metrics.csv").open() as file:
         values = {row["role"]: row["value"] for row in csv.DictReader(file) if row["metric"] == "mean_loss_twice"}
     assert set(values) == {"original", "retrained", "unlearned"}
+
+
+BROKEN = [
+    ("x = 1\ndef broken(:\n", 2, "SyntaxError"),
+    ("\n\nraise RuntimeError('not today')\n", 3, "RuntimeError: not today"),
+    ("import no_such_module_anywhere\n", 1, "No module named 'no_such_module_anywhere'"),
+    ("import sys\nsys.exit(3)\n", 2, "SystemExit"),
+]
+
+
+@pytest.mark.parametrize(("number", "broken"), list(enumerate(BROKEN)))
+def test_a_plugin_that_does_not_import_is_named_with_its_line(monkeypatch, tmp_path, number, broken):
+    text, line, says = broken
+    file = tmp_path / f"broken_plugin_{number}.py"
+    file.write_text(text)
+    monkeypatch.setenv(plugins.FILES, "")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    plugins.trust_file(file)
+    with pytest.raises(UserError, match=f"line {line} does not import: .*{says}") as error:
+        plugins.modules()
+    assert str(file) in str(error.value)
+
+
+def test_a_plugin_that_does_not_import_ends_before_anything_runs(command, tmp_path):
+    flags = write_plugin(tmp_path / "theirs", "undefined")
+    for words in (["method=shrink"], ["-m", "method=none", "seed=0,1"]):
+        done = command("run", *flags, *TINY, *words)
+        assert done.returncode == 2
+        assert f"{tmp_path / 'theirs' / 'shrinking.py'}, line 10 does not import: NameError" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "outputs").exists()

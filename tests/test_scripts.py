@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import lzma
 import os
 import re
 import shutil
@@ -9,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("requirements.lock", "requirements-test.lock")
@@ -30,7 +34,7 @@ def stub(folder: Path, name: str, body: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def run(script: Path, *words: str, tools: Path) -> subprocess.CompletedProcess[str]:
+def run(script: Path, *words: str, tools: Path, **env: str) -> subprocess.CompletedProcess[str]:
     for name in ("bash", "env", "dirname", "cmp", "flock", "rm", "cp", "chmod", "true"):
         if not (tools / name).exists():
             (tools / name).symlink_to(shutil.which(name) or "/bin/true")
@@ -39,7 +43,7 @@ def run(script: Path, *words: str, tools: Path) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": str(tools), "HOME": os.environ["HOME"]},
+        env={"PATH": str(tools), "HOME": os.environ["HOME"], **env},
     )
 
 
@@ -50,6 +54,19 @@ def test_unsupported_python_gives_one_clear_line(checkout, tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "3.11, 3.12 or 3.13" in done.stderr and "Python 3.9.2" in done.stderr
+
+
+@pytest.mark.parametrize("body", [None, "exit 1", "kill -9 $$"])
+def test_a_chosen_python_that_does_not_run_is_said_by_name(checkout, tmp_path, body):
+    tools = tmp_path / "tools"
+    stub(tools, "python3", "echo Python 3.12.1")
+    chosen = tmp_path / "my tools" / "python"
+    if body:
+        stub(chosen.parent, chosen.name, body)
+    done = run(checkout / "scripts" / "unlearnbench", tools=tools, PYTHON=str(chosen))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert f"PYTHON={chosen} is no Python that runs" in done.stderr
 
 
 def test_missing_venv_gives_one_clear_line(checkout, tmp_path):
@@ -86,3 +103,16 @@ def test_the_test_lock_agrees_with_the_other():
         return set(re.findall(r"^([a-z0-9][^\s]*==[^\s;]*)", (ROOT / name).read_text(), re.MULTILINE))
 
     assert pinned("requirements.lock") <= pinned("requirements-test.lock")
+
+
+def test_the_embedded_notes_are_what_their_templates_give_and_their_checks_can_fail(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = importlib.import_module("build_clinical_notes")
+    source = yaml.safe_load(script.SOURCE.read_text(encoding="utf-8"))
+    rows = script.built(source)
+    script.check(rows, source)
+    lines = lzma.decompress(script.TARGET.read_bytes()).decode().splitlines()
+    assert [json.loads(line) for line in lines] == rows
+    rows[0]["answer"] = rows[0]["biased_answer"]
+    with pytest.raises(ValueError, match="the biased option is never right"):
+        script.check(rows, source)

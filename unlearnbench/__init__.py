@@ -19,12 +19,10 @@ def run(overrides: Sequence[str] = ()) -> pandas.DataFrame:
     A finished run is read, not repeated. Raises errors.UserError for a mistake in the overrides, and the
     run's own exception where it fails.
     """
-    import pandas
-
     from unlearnbench.launch import prepare, single
+    from unlearnbench.results import read_metrics
 
-    folder = single(prepare(list(overrides)))
-    return pandas.read_csv(folder / "metrics.csv", dtype={"run_id": str})
+    return read_metrics(single(prepare(list(overrides))))
 
 
 def load(folder: str | Path) -> nn.Module:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 
+from unlearnbench import plugins
 from unlearnbench.compose import Request
 from unlearnbench.config import build, typed
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.models import checkpoint
+from unlearnbench.places import writable
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
 
@@ -66,6 +67,7 @@ class Assembled:
 
 def assemble(request: Request) -> Assembled:
     """Build and check everything that a request names; raise UserError for what the user can mend."""
+    plugins.modules()  # one that does not import ends here
     config = request.config
     outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}
     settings: Settings = typed(Settings, outside, "")
@@ -85,7 +87,9 @@ def assemble(request: Request) -> Assembled:
                 f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {group}s`"
             )
     precision = resolve(settings.precision, settings.device, request.name("model"), max(info.shape, default=0))
-    writable(Path(settings.outputs))
+    if not settings.outputs.strip():
+        raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
+    writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))
     if hasattr(model, "check"):
         model.check()
     with torch.device("meta"):
@@ -127,20 +131,6 @@ def _extra(name: str, settings: Evaluation, info: DataInfo) -> Any:
     dataset = build({**values, "root": str(root) if root else None, "limit_test": settings.limit}, f"eval.extra.{name}")
     dataset.check()
     return dataset
-
-
-def writable(folder: Path) -> None:
-    """Raise UserError where nothing can be written below the folder; leave nothing there."""
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir():
-        raise UserError(f"outputs={folder}: {existing} is a file, not a folder.\nTry: outputs=FOLDER, another one")
-    try:
-        with TemporaryDirectory(dir=existing):
-            pass
-    except OSError as error:
-        raise UserError(f"outputs={folder} cannot be written: {error.strerror}.\nTry: outputs=FOLDER") from error
 
 
 def _part(config: dict[str, Any], name: str) -> Any:

@@ -103,7 +103,7 @@ class Cache:
             return None
         try:
             return read_artefact(folder)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             aside = self.folder / "damaged" / f"{key}-{uuid4().hex[:8]}"
             aside.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(aside)
@@ -124,7 +124,7 @@ def write_artefact(folder: Path, artefact: Artefact) -> None:
 
 
 def read_artefact(folder: Path) -> Artefact:
-    """Read an artefact; raise ValueError, KeyError or OSError where a file is missing or its sum is wrong."""
+    """Read an artefact; raise an OSError, ValueError, KeyError or TypeError where it is damaged."""
     from safetensors.torch import load_file
 
     sums = json.loads((folder / "sums.json").read_text())

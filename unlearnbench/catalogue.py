@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
     roots = [config_root(), *folders, *plugins.config_folders()]
     files = {file.stem: file for root in roots for file in sorted((root / TOPICS[topic]).glob("*.yaml"))}
     read = _experiment if topic == "experiments" else _component
-    return [read(name, file) for name, file in sorted(files.items())]
+    found = [read(name, file) for name, file in sorted(files.items())]
+    return [*found, *_without_yaml(files.values())] if topic == "methods" else found
 
 
 def _experiment(name: str, file: Path) -> Entry:
@@ -51,16 +52,49 @@ def _experiment(name: str, file: Path) -> Entry:
 
 
 def _component(name: str, file: Path) -> Entry:
-    """Describe a class from its source: the first line of its docstring, its `kinds`, the papers its module cites."""
-    target = re.search(r"^_target_:\s*(\S+)", file.read_text(), re.MULTILINE)
-    module, _, class_name = target[1].rpartition(".") if target else ("", "", "")
-    source = source_of(module) if module else None
+    """Describe a class from its source: the first line of its docstring, its `kinds`, the papers its module cites.
+
+    A comment in the YAML's first line stands behind: what this choice is, where several name one class.
+    """
+    module, _, class_name = _target(file).rpartition(".")
+    typed = {plugin.stem: plugin for plugin in plugins.files()}
+    source = typed.get(module) or (source_of(module) if module else None)
     if source is None:
         return Entry(name, "", f"({file})", "")
-    tree = ast.parse(source.read_text())
+    tree = plugins.parsed(source)
     node = next((item for item in tree.body if isinstance(item, ast.ClassDef) and item.name == class_name), None)
-    about = (ast.get_docstring(node) or "").splitlines()[0] if node and ast.get_docstring(node) else ""
-    return Entry(name, _kinds(node), about.rstrip("."), paper_of(ast.get_docstring(tree) or ""))
+    first = file.read_text().partition("\n")[0]
+    comment = first.removeprefix("# ") if first.startswith("# ") and not first.startswith("# @") else ""
+    about = ". ".join(text for text in (_about(node), comment) if text)
+    return Entry(name, _kinds(node), about, paper_of(ast.get_docstring(tree) or ""))
+
+
+def _without_yaml(files: Iterable[Path]) -> Iterator[Entry]:
+    """Describe the methods of the command line's plugins that no YAML file names yet."""
+    named = {_target(file) for file in files}
+    for plugin in plugins.files():
+        tree = plugins.parsed(plugin)
+        for node in tree.body:
+            name = f"{plugin.stem}.{node.name}" if isinstance(node, ast.ClassDef) else ""
+            if isinstance(node, ast.ClassDef) and name not in named and _is_method(node):
+                about = f"{_about(node)}. No YAML names it: --config-dir FOLDER with method/NAME.yaml"
+                yield Entry(name, _kinds(node), about, paper_of(ast.get_docstring(tree) or ""))
+
+
+def _is_method(node: ast.ClassDef) -> bool:
+    calls = any(isinstance(item, ast.FunctionDef) and item.name == "__call__" for item in node.body)
+    return calls and any(isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == "kinds" for item in node.body)
+
+
+def _target(file: Path) -> str:
+    """Return the class that a YAML file names, or an empty text."""
+    found = re.search(r"^_target_:\s*(\S+)", file.read_text(), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _about(node: ast.ClassDef | None) -> str:
+    """Return the first line of a class's docstring."""
+    return ((ast.get_docstring(node) if node else None) or "").partition("\n")[0].rstrip(".")
 
 
 def _kinds(node: ast.ClassDef | None) -> str:
@@ -84,7 +118,7 @@ def _metrics() -> Iterator[Entry]:
     folder = Path(__file__).parent / "metrics"
     files = [folder / f"{name}.py" for name in MODULES]
     for file in (*files, *plugins.files()):
-        functions = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)]
+        functions = [node for node in plugins.parsed(file).body if isinstance(node, ast.FunctionDef)]
         for node in functions:
             for call in node.decorator_list:
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "metric":

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from unlearnbench import __version__
+from unlearnbench import __version__, provenance
 from unlearnbench.errors import DONE, FAILED, INTERRUPTED, TERMINATED, USAGE, UserError, nearest
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Terminated(BaseException):
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    provenance.typed(sys.argv[1:])
     try:
         code = dispatch(sys.argv[1:])
     except UserError as error:
@@ -100,9 +101,12 @@ def _run(words: list[str]) -> int:
     for file in given.plugin:
         plugins.trust_file(file)
     given.overrides = scaled(given.overrides, given.config_dir)
+    if given.multirun and (given.cfg or given.info):
+        raise UserError(
+            "--cfg and --info show one configuration, -m asks for several.\nTry: without -m, and one value each"
+        )
     if given.help or given.hydra_help or given.cfg or given.info:
-        plain = [] if given.help or given.hydra_help else given.overrides
-        compose([word for word in plain if "," not in word], given.config_dir)
+        compose([] if given.help or given.hydra_help else given.overrides, given.config_dir)
         sweep.hydra_main(_hydra_words(given))
         return DONE
     _log_to_terminal()
@@ -152,6 +156,7 @@ def _report(words: list[str]) -> int:
     given = parser.parse_args(words)
     from unlearnbench.report import write
 
+    _log_to_terminal()
     target = write(given.folders or [Path("outputs")], given.to)
     print((target / "leaderboard.md").read_text())
     print(f"report: {target / 'report.html'}")
@@ -159,12 +164,16 @@ def _report(words: list[str]) -> int:
 
 
 def _list(words: list[str]) -> int:
+    from unlearnbench import plugins
     from unlearnbench.catalogue import TOPICS, entries
 
     parser = _Parser("unlearnbench list", description="Show what there is to choose from.")
     parser.add_argument("topic", nargs="?", metavar="TOPIC", help=", ".join(TOPICS))
     parser.add_argument("--config-dir", action="append", type=Path, default=[])
+    parser.add_argument("--plugin", action="append", type=Path, default=[])
     given = parser.parse_args(words)
+    for file in given.plugin:
+        plugins.trust_file(file)
     if given.topic is not None and given.topic not in TOPICS:
         raise UserError(
             f"{given.topic!r} is no topic.{nearest(given.topic, TOPICS)}\nTry: unlearnbench list, or one of "
@@ -190,8 +199,8 @@ def _complete(words: list[str]) -> int:
     line = os.environ.get("COMP_LINE", "")
     after_run = re.match(r"^(\S+)\s+run\s(.*)$", line, re.DOTALL)
     if any(word.startswith("query=") for word in words) and not after_run:
-        start = line.rpartition(" ")[2]
-        print(" ".join(command for command in COMMANDS if command.startswith(start)))
+        before, _, start = line.rpartition(" ")
+        print(" ".join(word for word in _next_words(before.split()[1:]) if word.startswith(start)))
         return DONE
     if after_run:
         os.environ["COMP_LINE"] = f"{after_run[1]} {after_run[2]}"
@@ -199,6 +208,15 @@ def _complete(words: list[str]) -> int:
 
     hydra_main(words)
     return DONE
+
+
+def _next_words(before: Sequence[str]) -> Sequence[str]:
+    """Return what may follow these words: a command, or a topic of `list`."""
+    from unlearnbench.catalogue import TOPICS
+
+    if not before:
+        return COMMANDS
+    return tuple(TOPICS) if list(before) == ["list"] else ()
 
 
 def _log_to_terminal() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from unlearnbench.errors import UserError, nearest
-from unlearnbench.plugins import trusted
+from unlearnbench.plugins import load, trusted
 
 GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "experiment", "scale")
 
@@ -40,8 +40,9 @@ def build(values: Mapping[str, Any], where: str) -> Any:
             f"{where}._target_={target} is refused: a configuration may only name classes of unlearnbench and of "
             f"plugins you trust.\nTry: --plugin FILE.py for a class of your own"
         )
+    ours = module.partition(".")[0] == "unlearnbench"
     try:
-        kind = getattr(importlib.import_module(module), name)
+        kind = getattr(importlib.import_module(module) if ours else load(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{where}._target_={target} cannot be found: {error}") from error
     if not dataclasses.is_dataclass(kind):

@@ -14,11 +14,12 @@ from unlearnbench.precision import cpu_has_amx
 
 
 def find(request: Request) -> Path | None:
-    """Return the folder of this very request's finished run, if there is one."""
+    """Return the folder of this very request's finished run, if there is one; a damaged entry counts as none."""
     entry = _entry(request)
-    if not entry.exists():
+    try:
+        folder = request.outputs / "runs" / json.loads(entry.read_text())["folder"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    folder = request.outputs / "runs" / json.loads(entry.read_text())["folder"]
     return folder if is_finished(folder, request) else None
 
 
@@ -26,10 +27,13 @@ def is_finished(folder: Path, request: Request) -> bool:
     """Say whether a folder holds all the request wants; diverged and failed runs are tried again."""
     try:
         status = json.loads((folder / "result.json").read_text())["status"]
-    except (OSError, ValueError, KeyError):
+        if status != "done":
+            return bool(status == "skipped")
+        wants_model = request.config.get("save_model") is True
+        has_numbers = (folder / "metrics.csv").stat().st_size > 0 and any((folder / "scores").iterdir())
+        return has_numbers and ((folder / "model").exists() or not wants_model)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    has_model = (folder / "model").exists() or request.config.get("save_model") is not True
-    return status == "skipped" or (status == "done" and has_model and (folder / "metrics.csv").exists())
 
 
 def _entry(request: Request) -> Path:

@@ -63,35 +63,41 @@ class Random:
     whole_class = False
 
     def label(self, info: DataInfo) -> str:
-        """Return random:<fraction or count>, checked against the size of the data set."""
+        """Return random:<fraction or count>, checked against the number of examples that are trained on."""
         if (self.fraction is None) == (self.count is None):
             raise UserError(
                 "forget=random takes a fraction or a count, one of the two.\nTry: forget.fraction=0.1, or "
                 "forget.fraction=null forget.count=100"
             )
-        if self.count is not None and self.count >= info.train:
+        trained = info.train - info.held_out
+        if self._count(trained) < 2:
             raise UserError(
-                f"forget.count={self.count} forgets everything: the data set has {info.train} training examples, "
-                f"validation included.\nTry: forget.count={max(info.train // 10, 2)}"
-            )
-        if self.fraction is not None and round(self.fraction * info.train) < 2:
-            raise UserError(
-                f"forget.fraction={self.fraction} of {info.train} training examples is an empty forget set.\n"
+                f"forget.fraction={self.fraction} of {trained} training examples is an empty forget set.\n"
                 f"Try: forget.fraction=0.1"
             )
+        self._check_rest(trained)
         return f"random:{self.count or self.fraction}" + (f"@{self.seed}" if self.seed else "")
 
     def split(self, data: Data) -> Splits:
         """Draw the forget set by its own seed, whatever the run's seed is."""
-        count = self.count or max(round((self.fraction or 0) * len(data.train)), 2)
-        if count > len(data.train) - 2:
-            raise UserError(
-                f"forget.count={count} forgets everything: {len(data.train)} examples are trained on once the "
-                f"validation part is held out.\nTry: forget.count={max(len(data.train) // 10, 2)}"
-            )
+        self._check_rest(len(data.train))
+        count = max(self._count(len(data.train)), 2)
         generator = np.random.default_rng(stage_seed(self.seed, "forget", "random"))
         forget = np.sort(generator.permutation(data.train)[:count])
         return Splits(np.setdiff1d(data.train, forget), forget, data.validation, data.test)
+
+    def _count(self, trained: int) -> int:
+        return self.count or round((self.fraction or 0) * trained)
+
+    def _check_rest(self, trained: int) -> None:
+        """Raise UserError where fewer than two of the examples that are trained on would be retained."""
+        if self._count(trained) > trained - 2:
+            asked = f"count={self.count}" if self.count else f"fraction={self.fraction}"
+            instead = f"count={max(trained // 10, 2)}" if self.count else "fraction=0.1"
+            raise UserError(
+                f"forget.{asked} forgets everything: {trained} examples are trained on once the validation part is "
+                f"held out.\nTry: forget.{instead}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

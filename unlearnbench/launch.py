@@ -104,7 +104,7 @@ def _run(
 
     part = results.new_folder(request.outputs)
     problem: Exception | None = None
-    facts = results.facts(request, identity)
+    facts = {**results.facts(request, identity), **results.settings(assembled)}
     try:
         results.write_config(part, request)
         with _logged(part / "run.log"):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
 from unlearnbench.errors import UserError
+from unlearnbench.keys import source_of
 
 GROUP = "unlearnbench.plugins"
 FILES = "UNLEARNBENCH_PLUGIN_FILES"
@@ -46,7 +49,35 @@ def trusted(module: str) -> bool:
 def modules() -> list[ModuleType]:
     """Import and return the modules of all plugins: those of entry points, then files."""
     names = [entry.module for entry in entry_points(group=GROUP)]
-    return [importlib.import_module(name) for name in [*names, *_file_modules()]]
+    return [load(name) for name in [*names, *_file_modules()]]
+
+
+def load(module: str) -> ModuleType:
+    """Import a plugin's module; raise UserError naming file and line where it does not import."""
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        source = source_of(module)
+        raise UserError(
+            f"the plugin {source or module}{_line(error, source)} does not import: {type(error).__name__}: {error}\n"
+            f"Try: python {source or f'-m {module}'}, until it says nothing"
+        ) from error
+
+
+def parsed(file: Path) -> ast.Module:
+    """Return a plugin file's syntax tree, not run; raise UserError naming file and line where it has none."""
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"), str(file))
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"the plugin {file}{_line(error, file)} is no Python: {error}") from error
+
+
+def _line(error: BaseException, source: Path | None) -> str:
+    """Return ", line n": where the error arose, or the last place in the plugin's own file that led to it."""
+    if isinstance(error, SyntaxError) and error.filename == str(source):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def packages() -> list[Path]:

@@ -31,7 +31,7 @@ class DataInfo:
 
     `classes` are the names of the labels a model is trained on; `subclasses` the finer names below
     them, and `parents` the class of each subclass, where the data set has both; `train` counts the
-    examples before a validation part is held out; `shape` is (channels, height, width) of what a
+    examples before a validation part, `held_out` of them, is taken; `shape` is (channels, height, width) of what a
     model is given (after resizing), and () for text. Of text, `classes` name the columns of the
     answer options, and `columns` what forget=column can ask for.
     """
@@ -44,6 +44,7 @@ class DataInfo:
     subclasses: tuple[str, ...] = ()
     parents: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
+    held_out: int = 0
 
 
 class Data(Protocol):

@@ -5,25 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from unlearnbench import provenance
 from unlearnbench.cache import Artefact, write_artefact
 from unlearnbench.compose import Request
 from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
 
 if TYPE_CHECKING:
+    import pandas
     from torch import nn
 
     from unlearnbench.assemble import Assembled
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from unlearnbench.metrics.measure import Row
 
 COLUMNS = ("run_id", "experiment", "dataset", "forget", "model", "method", "seed", "role", "split", "metric", "value")
-PACKAGES = ("torch", "torchvision", "transformers", "peft", "numpy", "scikit-learn", "hydra-core")
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,22 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
         method=request.name("method"),
         seed=assembled.experiment.seed,
     )
+
+
+def settings(assembled: Assembled) -> dict[str, str]:
+    """Return two digests of 8 digits that do not know the seed: runs with equal ones repeat each other.
+
+    `setting` is of all that decides the original and its references, `method_setting` of the method. How many
+    references there are, and on which device, changes neither.
+    """
+    experiment = assembled.experiment
+    outside = ("seed", "method", "forget", "references", "precision")
+    shared = {name: value for name, value in vars(experiment).items() if name not in outside}
+    forget = (type(experiment.forget).__name__, assembled.forget)
+    return {
+        "setting": digest(shared, forget, experiment.precision.bf16)[:8],
+        "method_setting": digest(type(experiment.method).__module__, experiment.method)[:8],
+    }
 
 
 def new_folder(outputs: Path) -> Path:
@@ -111,6 +124,18 @@ def write_metrics(folder: Path, identity: Identity, rows: Sequence[Row]) -> None
         names = vars(identity)
         for row in rows:
             writer.writerow([*names.values(), row.role, row.split, row.metric, repr(row.value)])
+
+
+def read_metrics(folder: Path) -> pandas.DataFrame:
+    """Read metrics.csv: an empty name stays "". Raise OSError or ValueError where it is missing, damaged or empty."""
+    import pandas
+
+    kinds: dict[str, type] = {**dict.fromkeys(COLUMNS, str), "seed": int, "value": float}
+    file = folder / "metrics.csv"
+    table = pandas.read_csv(file, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]})
+    if tuple(table.columns) != COLUMNS or table.empty:
+        raise ValueError(f"metrics.csv has {len(table)} rows of {', '.join(table.columns)}")
+    return table
 
 
 def write_scores(folder: Path, run: Run) -> None:
@@ -175,10 +200,10 @@ def facts(request: Request, identity: Identity) -> dict[str, Any]:
     return {
         **vars(identity),
         "overrides": list(request.overrides),
-        "command": shlex.join(["unlearnbench", *sys.argv[1:]]),
+        "command": provenance.command(request.overrides),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
-        "git_revision": _git_revision(),
+        "versions": provenance.versions(),
+        "git_revision": provenance.git_revision(),
     }
 
 
@@ -218,25 +243,3 @@ def read_result(folder: Path) -> dict[str, Any]:
     """Read a run folder's result.json."""
     values: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return values
-
-
-def _versions() -> dict[str, str]:
-    from unlearnbench import __version__
-
-    found = {"unlearnbench": __version__, "python": sys.version.split()[0]}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def _git_revision() -> str | None:
-    """Return the revision of the checkout the package runs from, with a + for uncommitted changes; None elsewhere."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False).stdout
-
-    return (git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain").strip() else "")) or None

@@ -19,6 +19,7 @@ from unlearnbench.compose import Composed, compose, expand, from_job
 from unlearnbench.config import GROUPS, config_root
 from unlearnbench.errors import DONE, FAILED, UserError, WrongKind
 from unlearnbench.launch import check, execute
+from unlearnbench.places import writable
 
 log = logging.getLogger("unlearnbench")
 
@@ -40,6 +41,7 @@ def check_all(composed: Composed, overrides: Sequence[str], folders: Sequence[Pa
             log.info("will be skipped (%s): %s", " ".join(one), str(error).splitlines()[0])
     if not runnable:
         raise UserError("no job of this sweep can run: every method is made for another kind of data.")
+    writable(composed.sweep_dir, "hydra.sweep.dir=")
 
 
 def launch(composed: Composed, overrides: Sequence[str], folders: Sequence[Path]) -> tuple[Path, int]:

@@ -48,6 +48,7 @@ def test_parts_are_disjoint_and_as_info_says(name):
     together = np.concatenate([data.train, data.validation, data.test])
     assert np.array_equal(np.sort(together), np.arange(len(data.labels)))
     assert len(data.train) + len(data.validation) == info.train
+    assert len(data.validation) == info.held_out > 0
     assert len(data.test) == info.test
     assert tuple(data.images.shape[1:]) == info.shape
     assert set(np.unique(data.labels)) == set(range(len(info.classes)))

@@ -16,6 +16,7 @@ from urllib.error import URLError
 import numpy as np
 
 from unlearnbench.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_PARENTS, CIFAR100_SUPERCLASSES
+from unlearnbench.data.files import check_there
 from unlearnbench.data.images import ImageData, ImageSettings, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo
@@ -60,6 +61,7 @@ class Cifar(ImageSettings):
         allowed = self.download if self.download is not None else self.root is None
         place = self.folder()
         if not allowed:
+            check_there(self.root)
             raise UserError(
                 f"dataset.root={place} has no {kind.base_folder}, the official files of {name}.\n"
                 "Try: dataset.root=FOLDER, the folder that holds it, or dataset.download=true"
@@ -91,7 +93,14 @@ class Cifar10(Cifar):
     def info(self) -> DataInfo:
         """Say what the data set holds, without reading it."""
         train, test = self.counted(TRAIN, TEST)
-        return DataInfo(kind="image", classes=CIFAR10_CLASSES, train=train, test=test, shape=self.shaped(3, SIDE))
+        return DataInfo(
+            kind="image",
+            classes=CIFAR10_CLASSES,
+            train=train,
+            test=test,
+            shape=self.shaped(3, SIDE),
+            held_out=self.held_out(train),
+        )
 
     def load(self) -> ImageData:
         """Read the official files."""
@@ -121,6 +130,7 @@ class Cifar100(Cifar):
             shape=self.shaped(3, SIDE),
             subclasses=() if fine else CIFAR100_CLASSES,
             parents=() if fine else CIFAR100_PARENTS,
+            held_out=self.held_out(train),
         )
 
     def load(self) -> ImageData:

@@ -23,7 +23,14 @@ class Digits(ImageSettings):
     def info(self) -> DataInfo:
         """Say what the data set holds, without reading it."""
         train, test = self.counted(TRAIN, TEST)
-        return DataInfo(kind="image", classes=CLASSES, train=train, test=test, shape=self.shaped(1, SIDE))
+        return DataInfo(
+            kind="image",
+            classes=CLASSES,
+            train=train,
+            test=test,
+            shape=self.shaped(1, SIDE),
+            held_out=self.held_out(train),
+        )
 
     def check(self) -> None:
         """Do nothing: the images are part of scikit-learn."""

@@ -45,6 +45,7 @@ class Fashion(ImageSettings):
             shape=self.shaped(1, SIDE),
             subclasses=() if fine else CLASSES,
             parents=() if fine else PARENTS,
+            held_out=self.held_out(train),
         )
 
     def check(self) -> None:

@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
+def check_there(root: Path | None, instead: str = "dataset.root=FOLDER, the one that holds the data") -> None:
+    """Raise UserError where a root is given that does not exist."""
+    if root is not None and not root.exists():
+        raise UserError(f"the data's folder {root} does not exist.\nTry: {instead}")
+
+
 def check_file(root: Path | None, hub: str, name: str, instead: str) -> None:
     """Raise UserError where a data set's local file is missing, or the hub's copy cannot be asked for."""
+    check_there(root, instead)
     if root is not None:
         table_in(root, name)
     elif importlib.util.find_spec("datasets") is None:

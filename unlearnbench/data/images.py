@@ -49,6 +49,10 @@ class ImageSettings:
         """Return how many training and test examples there are once the limits are taken."""
         return min(self.limit or train, train), min(self.limit_test or test, test)
 
+    def held_out(self, train: int) -> int:
+        """Return how many of the training examples become the validation part."""
+        return max(round(self.validation * train), 1)
+
     def shaped(self, channels: int, side: int) -> tuple[int, int, int]:
         """Return the shape a model is given; raise UserError where mean and std are not one per channel."""
         if not len(self.mean) == len(self.std) == channels:
@@ -107,8 +111,7 @@ def assemble(
     images = np.concatenate([train[0][chosen], test[0][chosen_test]])
     fine = np.concatenate([train[1][chosen], test[1][chosen_test]]).astype(np.int64)
     count = len(chosen)
-    held_out = max(round(settings.validation * count), 1)
-    validation = balanced(fine[:count], held_out, settings.seed, "validation")
+    validation = balanced(fine[:count], settings.held_out(count), settings.seed, "validation")
     return ImageData(
         info=info,
         images=torch.from_numpy(np.ascontiguousarray(images)),

@@ -31,7 +31,12 @@ class Synthetic(ImageSettings):
         fine = tuple(f"class{number}" for number in range(self.classes))
         if self.labels == "fine":
             return DataInfo(
-                kind="image", classes=fine, train=train, test=test, shape=self.shaped(self.channels, self.side)
+                kind="image",
+                classes=fine,
+                train=train,
+                test=test,
+                shape=self.shaped(self.channels, self.side),
+                held_out=self.held_out(train),
             )
         groups = tuple(f"group{number}" for number in range((self.classes + 1) // 2))
         return DataInfo(
@@ -42,6 +47,7 @@ class Synthetic(ImageSettings):
             shape=self.shaped(self.channels, self.side),
             subclasses=fine,
             parents=tuple(number // 2 for number in range(self.classes)),
+            held_out=self.held_out(train),
         )
 
     def check(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.data.files import json_lines
+from unlearnbench.data.files import check_there, json_lines
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo
@@ -43,6 +43,7 @@ class Tofu(TextSettings):
 
     def check(self) -> None:
         """Raise UserError where files are missing."""
+        check_there(self.root)
         lacking = [name for name in FILES if self.root is None or not (self.root / name).is_file()]
         if lacking:
             raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, save, tidy
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from unlearnbench.report.leaderboard import Board, Cell
 
 COLUMNS = 2
+TITLE = 72
+"""Characters in a line of a panel's title."""
 Look = tuple[str, str, int]
 
 
@@ -54,19 +57,22 @@ def _scatter(axes: Axes, board: Board, looks: Mapping[str, Look]) -> None:
         axes.errorbar(
             forget.mean,
             retain.mean,
-            xerr=_half(forget),
-            yerr=_half(retain),
+            xerr=spread(forget),
+            yerr=spread(retain),
             color=colour,
             marker=marker,
             markersize=size,
             linestyle="",
             capsize=3,
             alpha=0.85,
+            clip_on=False,  # a marker on the edge is drawn whole
             label=line.name,
         )
     axes.margins(0.12)
+    axes.set_xlim(*_rates(axes.get_xlim()))
+    axes.set_ylim(*_rates(axes.get_ylim()))
     axes.legend(frameon=False, fontsize=8)
-    tidy(axes, board.title, x="accuracy on forget", y="accuracy on retain")
+    tidy(axes, fill(board.title, TITLE), x="accuracy on forget", y="accuracy on retain")
 
 
 def _bars(axes: Axes, board: Board, _looks: Mapping[str, Look]) -> None:
@@ -74,20 +80,23 @@ def _bars(axes: Axes, board: Board, _looks: Mapping[str, Look]) -> None:
     places = range(len(board.lines))
     for number, (split, colour) in enumerate(zip(splits, PALETTE[1:], strict=False)):
         cells = [line.accuracy[split] for line in board.lines]
-        axes.bar(
-            [place + (number - 1) * 0.27 for place in places],
-            [cell.mean for cell in cells],
-            0.27,
-            yerr=[_half(cell) or 0 for cell in cells],
-            color=colour,
-            capsize=2,
-            label=split,
-        )
+        middles = [place + (number - 1) * 0.27 for place in places]
+        axes.bar(middles, [cell.mean for cell in cells], 0.27, color=colour, label=split)
+        for middle, cell in zip(middles, cells, strict=True):
+            axes.errorbar(middle, cell.mean, yerr=spread(cell), color="black", capsize=2, linestyle="")
     axes.set_xticks(list(places), [line.name for line in board.lines], rotation=30, ha="right", fontsize=8)
     axes.set_ylim(0, 1.02)
-    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.8, 1.0), fontsize=8)
-    tidy(axes, board.title, y="accuracy")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    tidy(axes, fill(board.title, TITLE), y="accuracy")
 
 
-def _half(cell: Cell) -> float | None:
-    return None if math.isnan(cell.low) else cell.high - cell.mean
+def spread(cell: Cell) -> list[list[float]] | None:
+    """Return how far the interval reaches below and above the mean, ending where accuracies do; None for one seed."""
+    if math.isnan(cell.low):
+        return None
+    low, high = _rates((cell.low, cell.high))
+    return [[cell.mean - low], [high - cell.mean]]
+
+
+def _rates(limits: tuple[float, float]) -> tuple[float, float]:
+    return max(limits[0], 0.0), min(limits[1], 1.0)

@@ -10,14 +10,16 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it.
 
     Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures and report.html. Raises UserError where
-    a folder does not exist or holds no run.
+    a folder does not exist or holds no run, or where the target cannot be written.
     """
+    from unlearnbench.places import writable
     from unlearnbench.plots import report as plots
     from unlearnbench.report.collect import collect
     from unlearnbench.report.html import page
     from unlearnbench.report.leaderboard import boards, markdown
     from unlearnbench.report.summary import summarise
 
+    writable(target, "--to ")
     runs = collect(folders)
     summary = summarise(runs)
     groups = boards(runs, summary)

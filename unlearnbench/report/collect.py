@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import csv
-import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
-from unlearnbench.results import COLUMNS
+from unlearnbench.report import naming
+from unlearnbench.results import COLUMNS, read_metrics, read_result
 
 if TYPE_CHECKING:
     import pandas
 
+log = logging.getLogger("unlearnbench")
+
 GROUP = ("experiment", "dataset", "forget", "model")
 RUN_COLUMNS = (
-    "run_id", "experiment", "dataset", "forget", "model", "method", "variant", "seed", "status", "reason",
-    "weights_changed", "seconds", "cost_ratio", "peak_mib", "device", "threads", "precision", "folder",
+    "run_id", "experiment", "dataset", "forget", "model", "setting", "method", "variant", "seed", "status",
+    "reason", "weights_changed", "seconds", "cost_ratio", "peak_mib", "device", "threads", "precision", "folder",
 )  # fmt: skip
+NEEDED = ("run_id", *GROUP, "method", "seed", "status", "versions")
+NEEDED_DONE = ("weights_changed", "cost_ratio")
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
     """All runs found: `results` has their metric rows, `table` one row a run, `facts` their result.json by run_id.
 
-    `variant` in `table` names a method's configuration: the method itself, and what was overridden where
-    several configurations of it meet in one group and seed.
+    `setting` in `table` names, where a group has several, what decides the original and its references: runs of a
+    group and setting differ in method and seed alone. `variant` names a method's configuration: the method itself,
+    and what was overridden where several configurations of it meet in one group and setting.
     """
 
     results: pandas.DataFrame
@@ -37,28 +43,49 @@ class Runs:
 
 
 def collect(folders: Sequence[Path]) -> Runs:
-    """Read every run at or below the folders once; raise UserError where there is none."""
+    """Read every run at or below the folders once, and leave out, with a warning, what is damaged.
+
+    Raises UserError where there is no run.
+    """
     import pandas
 
-    found: dict[str, Path] = {}
+    places: dict[Path, Path] = {}
     for folder in folders:
         if not folder.exists():
             raise UserError(f"{folder} does not exist.\nTry: unlearnbench report outputs")
         for run in _runs(folder):
-            found.setdefault(json.loads((run / "result.json").read_text())["run_id"], run)
+            places.setdefault(run.resolve(), run)
+    found: dict[str, Path] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    tables: dict[str, pandas.DataFrame | None] = {}
+    for run in places.values():
+        try:
+            result, rows = _read(run)
+        except (OSError, ValueError, TypeError) as error:
+            log.warning("report: %s is damaged and left out: %s", run, error)
+            continue
+        key = result["run_id"]
+        if key not in found:
+            found[key], facts[key], tables[key] = run, result, rows
     if not found:
-        places = ", ".join(str(folder) for folder in folders)
-        raise UserError(f"no runs at or below {places}.\nTry: unlearnbench run, then unlearnbench report outputs")
-    facts = {key: json.loads((run / "result.json").read_text()) for key, run in sorted(found.items())}
-    tables = [
-        pandas.read_csv(run / "metrics.csv", dtype={"run_id": str}, keep_default_na=False)
-        for _, run in sorted(found.items())
-        if (run / "metrics.csv").exists()
-    ]
-    results = pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame(columns=COLUMNS)
-    variants = _variants(facts)
-    rows = [_row(result, variants[key], found[key]) for key, result in facts.items()]
-    return Runs(results, pandas.DataFrame(rows, columns=list(RUN_COLUMNS)), facts, found)
+        searched = ", ".join(str(folder) for folder in folders)
+        raise UserError(f"no runs at or below {searched}.\nTry: unlearnbench run, then unlearnbench report outputs")
+    facts = dict(sorted(facts.items()))
+    settings, variants = naming.settings(facts, GROUP), naming.variants(facts, GROUP)
+    table = [_row(result, settings[key], variants[key], found[key]) for key, result in facts.items()]
+    known = [rows for key in facts if (rows := tables[key]) is not None]
+    results = pandas.concat(known, ignore_index=True) if known else pandas.DataFrame(columns=COLUMNS)
+    return Runs(results, pandas.DataFrame(table, columns=list(RUN_COLUMNS)), facts, found)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], pandas.DataFrame | None]:
+    """Return a run's facts, and its metric rows where it is done; raise what says how it is damaged."""
+    result = read_result(folder)
+    done = isinstance(result, dict) and result.get("status") == "done"
+    lacking = [name for name in (*NEEDED, *(NEEDED_DONE if done else ())) if name not in result]
+    if lacking:
+        raise ValueError(f"result.json lacks {', '.join(lacking)}")
+    return result, read_metrics(folder) if done else None
 
 
 def _runs(folder: Path) -> Iterator[Path]:
@@ -73,29 +100,9 @@ def _runs(folder: Path) -> Iterator[Path]:
             yield result.parent
 
 
-def _row(result: dict[str, Any], variant: str, folder: Path) -> dict[str, Any]:
+def _row(result: dict[str, Any], setting: str, variant: str, folder: Path) -> dict[str, Any]:
     """Flatten a result.json into its row of runs.csv."""
     row = {column: result.get(column, "") for column in RUN_COLUMNS}
     seconds, peak = result.get("seconds", {}), result.get("peak_mib", {})
     own = {"seconds": seconds.get("unlearned"), "peak_mib": peak.get("unlearned")}
-    return {**row, **own, "variant": variant, "folder": str(folder)}
-
-
-def _variants(facts: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Name each run's method; by its overrides too where a group holds several configurations of it for one seed."""
-    cells: dict[tuple[Any, ...], list[str]] = {}
-    for key, result in facts.items():
-        cells.setdefault((*(result[column] for column in (*GROUP, "method", "seed")),), []).append(key)
-    several = {cell[:-1] for cell, keys in cells.items() if len(keys) > 1}
-    names = {}
-    for key, result in facts.items():
-        cell = (*(result[column] for column in (*GROUP, "method")),)
-        names[key] = result["method"] + (f" ({_settings(result)})" if cell in several else "")
-    return names
-
-
-def _settings(result: dict[str, Any]) -> str:
-    """Return the overrides that set values rather than choose groups or places; seeds stay out."""
-    outside = ("seed", "outputs", "save_model", "device", "hydra", "experiment", "method", "model", "dataset", "forget")
-    given = [word for word in result.get("overrides", []) if word.lstrip("+").partition("=")[0] not in outside]
-    return ", ".join(word.removeprefix("+") for word in sorted(given)) or "defaults"
+    return {**row, **own, "setting": setting, "variant": variant, "folder": str(folder)}

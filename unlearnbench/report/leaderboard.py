@@ -1,4 +1,4 @@
-"""The leaderboard: for each data set, forget set and model, the methods by their distance to retrained."""
+"""The leaderboard: for each data set, forget set, model and setting, the methods by their distance to retrained."""
 
 from __future__ import annotations
 
@@ -71,19 +71,21 @@ class Board:
 
 
 def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
-    """Return one board per experiment, data set, forget set and model."""
+    """Return one board per experiment, data set, forget set, model and setting: one recipe, one set of references."""
     done = runs.table[runs.table["status"] == "done"]
-    return [_board(runs, summary, tuple(map(str, group)), rows) for group, rows in done.groupby(list(GROUP), sort=True)]
+    keys = [*GROUP, "setting"]
+    return [_board(runs, summary, tuple(map(str, group)), rows) for group, rows in done.groupby(keys, sort=True)]
 
 
 def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame) -> Board:
-    mine = summary[(summary[list(GROUP)] == list(group)).all(axis=1)]
-    floor = floors(runs, group)
+    mine = summary[(summary[[*GROUP, "setting"]] == list(group)).all(axis=1)]
+    floor = floors(runs, set(table["run_id"]))
     noise = _mean([floor.get(("accuracy", split), math.nan) for split in SPLITS])
     reference = [_line(mine, "", role, role) for role in ("retrained", "original")]
     methods = [_method(runs, mine, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)]
-    experiment, dataset, forget, model = group
-    title = f"{model} on {dataset}, forgetting {forget}" + (f" ({experiment})" if experiment else "")
+    experiment, dataset, forget, model, setting = group
+    added = "; ".join(name for name in (experiment, setting) if name)
+    title = f"{model} on {dataset}, forgetting {forget}" + (f" ({added})" if added else "")
     return Board(title, (*reference, *sorted(methods, key=lambda line: line.gap.mean)), noise, floor)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -14,7 +16,9 @@ from unlearnbench.report.collect import GROUP, Runs
 if TYPE_CHECKING:
     import pandas
 
-CELL = (*GROUP, "variant", "role", "split", "metric")
+log = logging.getLogger("unlearnbench")
+
+CELL = (*GROUP, "setting", "variant", "role", "split", "metric")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
@@ -35,7 +39,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
 
 
 def summarise(runs: Runs) -> pandas.DataFrame:
-    """Return one row per group, variant, role, split and metric: mean, ci_low, ci_high and the number of seeds.
+    """Return one row per group, setting, variant, role, split and metric: mean, ci_low, ci_high, number of seeds.
 
     The values of the references, and of the original, are one a seed, however many methods were compared with them.
     """
@@ -44,8 +48,9 @@ def summarise(runs: Runs) -> pandas.DataFrame:
     columns = [*CELL, "mean", "ci_low", "ci_high", "seeds"]
     if runs.results.empty:
         return pandas.DataFrame(columns=columns)
-    variants = runs.table.set_index("run_id")["variant"]
-    rows = runs.results.assign(variant=runs.results["run_id"].map(variants))
+    names = runs.table.set_index("run_id")
+    added = {column: runs.results["run_id"].map(names[column]) for column in ("setting", "variant")}
+    rows = runs.results.assign(setting=added["setting"], variant=added["variant"])
     rows.loc[rows["role"] != "unlearned", "variant"] = ""
     per_seed = rows.groupby([*CELL, "seed"], sort=True)["value"].mean().reset_index()
     cells = [
@@ -55,14 +60,14 @@ def summarise(runs: Runs) -> pandas.DataFrame:
     return pandas.DataFrame(cells, columns=columns)
 
 
-def floors(runs: Runs, group: tuple[str, ...]) -> dict[tuple[str, str], float]:
-    """Return how far two retrained models of a group are apart, by (metric, split).
+def floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]:
+    """Return how far two retrained models of these runs, of one group and setting, are apart, by (metric, split).
 
     From the runs' own floor rows where they had several references, else between the references of different
     seeds that share the forget set: mean absolute difference over pairs; divergences from their stored scores.
     """
     results = runs.results
-    mine = results[(results[list(GROUP)] == list(group)).all(axis=1) & (results["role"] == "retrained")]
+    mine = results[results["run_id"].isin(run_ids) & (results["role"] == "retrained")]
     own = mine[mine["metric"].str.startswith("floor_")]
     if len(own):
         means = own.groupby(["metric", "split"])["value"].mean()
@@ -85,8 +90,12 @@ def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, st
         file = runs.folders[run_id] / "scores" / f"retrained_{split}.npz"
         if not file.exists():
             return None
-        with np.load(file, allow_pickle=False) as arrays:
-            return Scores(arrays["logits"], arrays["label"], arrays["index"])
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return Scores(arrays["logits"], arrays["label"], arrays["index"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            log.warning("report: %s is damaged and left out of the noise floor: %s", file, error)
+            return None
 
     one_a_seed: dict[Any, str] = dict(mine.groupby("seed")["run_id"].first())
     found = {}
@@ -94,10 +103,9 @@ def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, st
         for split in metric.splits if metric.relative and metric.name != "tug_of_war" and not metric.needs else ():
             known = [score for run_id in one_a_seed.values() if (score := scores(run_id, split)) is not None]
             same = [score for score in known if np.array_equal(score.index, known[0].index)]
-            values = [
-                metric.compute(Evidence({split: a}, {split: a}, ({split: b},), (), whole_class=False), split)
-                for a, b in itertools.permutations(same, 2)
-            ]
+            pairs = itertools.permutations(same, 2)
+            seen = (Evidence({split: a}, {split: a}, ({split: b},), (), whole_class=False) for a, b in pairs)
+            values = [value for evidence in seen if (value := metric.compute(evidence, split)) is not None]
             if values:
                 found[(metric.name, split)] = float(np.mean([value for value in values if value is not None]))
     return found

@@ -1,0 +1,58 @@
+"""What tells configurations of one name apart: the overrides that differ, in few words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+METHOD = ("tuning", "scale")
+"""Groups that may set a method's values, beside `method.<field>`."""
+SILENT = (
+    "experiment", "dataset", "forget", "model", "method", "tuning", "seed", "reference.count",
+    "outputs", "save_model", "device", "dataset.root", "dataset.download", "eval.root",
+)  # fmt: skip
+"""Keys that do not tell settings apart: a title says them already, or no digest knows them."""
+
+Facts = Mapping[str, Mapping[str, Any]]
+
+
+def settings(facts: Facts, group: Sequence[str]) -> dict[str, str]:
+    """Name each run's setting, by run_id: an empty text where its group has only one."""
+    return _told_apart(facts, group, "setting", _sets_the_rest)
+
+
+def variants(facts: Facts, group: Sequence[str]) -> dict[str, str]:
+    """Name each run's method, by run_id: with its overrides where one setting has several configurations of it."""
+    added = _told_apart(facts, (*group, "setting", "method"), "method_setting", _sets_the_method)
+    return {key: result["method"] + (f" ({added[key]})" if added[key] else "") for key, result in facts.items()}
+
+
+def _told_apart(facts: Facts, cell: Sequence[str], kind: str, counts: Callable[[str], bool]) -> dict[str, str]:
+    """Name each run's digest of a kind among those of its cell: by the fewest overrides that led to it."""
+    found: dict[tuple[Any, ...], dict[str, list[frozenset[str]]]] = {}
+    place = {key: tuple(result.get(name, "") for name in cell) for key, result in facts.items()}
+    for key, result in facts.items():
+        words = (word.lstrip("+") for word in result.get("overrides", []))
+        given = frozenset(word for word in words if counts(word.lstrip("~").partition("=")[0]))
+        found.setdefault(place[key], {}).setdefault(result.get(kind, ""), []).append(given)
+    names = {cell: _names(digests) for cell, digests in found.items()}
+    return {key: names[place[key]][result.get(kind, "")] for key, result in facts.items()}
+
+
+def _names(found: Mapping[str, Sequence[frozenset[str]]]) -> dict[str, str]:
+    """Name digests by the overrides they do not share, and by themselves where that leaves two alike."""
+    if len(found) == 1:
+        return dict.fromkeys(found, "")
+    fewest = {digest: min(given, key=lambda words: (len(words), sorted(words))) for digest, given in found.items()}
+    shared = frozenset.intersection(*fewest.values())
+    names = {digest: ", ".join(sorted(words - shared)) or "defaults" for digest, words in fewest.items()}
+    taken = list(names.values())
+    return {digest: name if taken.count(name) == 1 else f"{name}, {digest}" for digest, name in names.items()}
+
+
+def _sets_the_method(key: str) -> bool:
+    return key.startswith("method.") or key in METHOD
+
+
+def _sets_the_rest(key: str) -> bool:
+    return not key.startswith(("method.", "forget.", "hydra.")) and key not in SILENT
