@@ -282,27 +282,14 @@ class Problem:
         """Take all steps of the batches down `loss(*batches)`; raise Diverged where it is not finite."""
         from unlearnbench.training import train
 
-        return train(
-            model,
-            loss,
-            batches,
-            optimizer,
-            record=self.record,
-            progress=self.progress,
-            validation=self.validation if optimizer.schedule == "plateau" else None,
-        )
+        validation = self.validation if optimizer.schedule == "plateau" else None
+        return train(model, loss, batches, optimizer, record=self.record, progress=self.progress, validation=validation)
 
     def fit(self, model: nn.Module, index: Index) -> nn.Module:
         """Train the model on the examples at `index` by the recipe of the original."""
         from unlearnbench.training import fit
 
         return fit(
-            model,
-            self.task,
-            index,
-            self.validation,
-            self.recipe,
-            seed=self.seed,
-            record=self.record,
-            progress=self.progress,
-        )
+            model, self.task, index, self.validation, self.recipe,
+            seed=self.seed, record=self.record, progress=self.progress,
+        )  # fmt: skip

@@ -20,7 +20,7 @@ SUFFIXES = (".parquet", ".csv", ".jsonl")
 def check_there(root: Path | None, instead: str = "dataset.root=FOLDER, the one that holds the data") -> None:
     """Raise UserError where a root is given that does not exist."""
     if root is not None and not root.exists():
-        raise UserError(f"the data's folder {root} does not exist.\nTry: {instead}")
+        raise UserError(f"the data's folder {root} does not exist.\nTry: dataset.root=FILE, or {instead}")
 
 
 def check_file(root: Path | None, hub: str, name: str, instead: str) -> None:

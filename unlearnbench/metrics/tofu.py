@@ -138,10 +138,10 @@ def forget_quality_n(evidence: Evidence, split: str) -> float | None:
     source="Maini et al. 2024, TOFU, arXiv:2401.06121",
 )
 def model_utility(evidence: Evidence, split: str) -> float | None:
-    """Harmonic mean of probability, ROUGE-L and truth ratio on retain, real authors and world facts.
+    """Harmonic mean of probability, ROUGE-L and truth ratio on three parts of the data.
 
-    In [0, 1], higher is better; perfect is the retrained model's value. It stands where answers of all three parts
-    were written out (eval.generate=200).
+    On retain, real authors and world facts. In [0, 1], higher is better; perfect is the retrained model's value. It
+    stands where answers of all three parts were written out (eval.generate=200).
     """
     parts = [part_of(evidence.subject["test"], part) for part in ("real_authors", "world_facts")]
     terms: list[float] = []
