@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from unlearnbench.report.collect import Runs
+from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.leaderboard import HEADER, Board, noise_text
 
 FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
@@ -24,6 +25,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
         .from_string(template)
         .render(
             header=HEADER,
+            bias_header=BIAS_HEADER,
             boards=[(board, noise_text(board), _floor_rows(board)) for board in boards],
             figures=[(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()) for path in figures],
             counts=table["status"].value_counts().to_dict(),

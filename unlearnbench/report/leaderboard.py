@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.language import HEADER as BIAS_HEADER
+from unlearnbench.report.language import bias_rows, premise_text
 from unlearnbench.report.summary import floors, interval
 
 if TYPE_CHECKING:
@@ -61,13 +63,15 @@ class Board:
     """The lines of one group: reference and original first, then methods, the nearest to retrained first.
 
     `noise` is the mean over retain, forget and test of how far the accuracies of two retrained models are apart,
-    NaN where there is only one.
+    NaN where there is only one. `premise` and `bias` speak of text.
     """
 
     title: str
     lines: tuple[Line, ...]
     noise: float
     floor: dict[tuple[str, str], float]
+    premise: str = ""
+    bias: tuple[tuple[str, ...], ...] = ()
 
 
 def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
@@ -86,7 +90,13 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
     experiment, dataset, forget, model, setting = group
     added = "; ".join(name for name in (experiment, setting) if name)
     title = f"{model} on {dataset}, forgetting {forget}" + (f" ({added})" if added else "")
-    return Board(title, (*reference, *sorted(methods, key=lambda line: line.gap.mean)), noise, floor)
+    lines = (*reference, *sorted(methods, key=lambda line: line.gap.mean))
+
+    def cell(variant: str, role: str, metric: str, split: str) -> str:
+        return str(_cell(mine, variant, role, metric, split))
+
+    bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
+    return Board(title, lines, noise, floor, premise_text(runs, table), tuple(bias))
 
 
 def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.DataFrame, noise: float) -> Line:
@@ -145,6 +155,12 @@ def markdown(groups: list[Board]) -> str:
         parts.append("| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
         parts += ["| " + " | ".join(_escaped(cell) for cell in line.cells()) + " |" for line in board.lines]
         parts.append(f"\n{noise_text(board)}\n")
+        if board.premise:
+            parts.append(f"{_escaped(board.premise)}\n")
+        if board.bias:
+            parts.append("| " + " | ".join(BIAS_HEADER) + " |\n" + "|---" * len(BIAS_HEADER) + "|")
+            parts += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in board.bias]
+            parts.append("")
     if not groups:
         parts.append("No finished run: runs.csv says why.\n")
     parts.append(

@@ -1,0 +1,52 @@
+"""What a board says of text beside accuracies: whether its premise holds, and what is left of the bias."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from unlearnbench.report.collect import Runs
+
+if TYPE_CHECKING:
+    import pandas
+
+HEADER = (
+    "method", "corrected answers, held-out biased rows", "flip rate", "flip rate where legitimate",
+    "accuracy, other held-out rows",
+)  # fmt: skip
+METRICS = (
+    ("accuracy_corrected", "test_forget"), ("flip_rate", "test"), ("flip_rate_legitimate", "test"),
+    ("accuracy", "test_retain"),
+)  # fmt: skip
+
+
+def bias_rows(
+    lines: list[tuple[str, str]], cell: Callable[[str, str, str, str], str], known: set[str]
+) -> list[tuple[str, ...]]:
+    """Return a row of text per line (name, role) of a board, where its runs measured a bias; `cell` finds a value."""
+    if "accuracy_corrected" not in known:
+        return []
+    rows = []
+    for name, role in lines:
+        variant = name if role == "unlearned" else ""
+        rows.append((name, *(cell(variant, role, metric, split) for metric, split in METRICS)))
+    return rows
+
+
+def premise_text(runs: Runs, table: pandas.DataFrame) -> str:
+    """Say for how many seeds the premise of a board's runs holds, and why it fails; nothing where there is none."""
+    by_seed = {}
+    for run_id in table["run_id"]:
+        facts = runs.facts[str(run_id)]
+        if facts.get("premise"):
+            by_seed[facts["seed"]] = facts["premise"]
+    if not by_seed:
+        return ""
+    holds = [seed for seed, premise in by_seed.items() if premise["holds"]]
+    words = [f"Premise: it holds for {len(holds)} of {len(by_seed)} seeds."]
+    words += [
+        f"Seed {seed}: {premise['text']}."
+        for seed, premise in sorted(by_seed.items())
+        if not premise["holds"] or premise["degenerate"]
+    ]
+    return " ".join(words)
