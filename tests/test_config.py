@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from unlearnbench.compose import compose, expand, refuse_code
+from unlearnbench.compose import compose, expand, refuse_code, scaled
 from unlearnbench.config import build, config_root, typed
 from unlearnbench.errors import UserError
 
@@ -116,3 +116,29 @@ def test_configuration_that_names_code_or_reaches_outside_is_refused(values):
 
 def test_plain_interpolation_is_fine():
     refuse_code(OmegaConf.create({"a": 1, "b": "${a} ${now:%Y}", "c": "${hydra:job.num}"}))
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        (["experiment=paper_bias_instruct", "scale=cpu"], "experiment=paper_bias_instruct_cpu"),
+        (["scale=cpu", "experiment=paper_bias_prompt,smoke"], "experiment=paper_bias_prompt_cpu,smoke"),
+        (["experiment=paper_bias_instruct", "scale=smoke"], "experiment=paper_bias_instruct"),
+        (["experiment=paper_bias_instruct"], "experiment=paper_bias_instruct"),
+    ],
+)
+def test_a_scale_takes_the_presets_own_file_where_it_has_one(words, taken):
+    assert taken in scaled(words)
+    assert len(scaled(words)) == len(words)
+
+
+def test_a_data_set_chooses_model_and_forget_set_and_a_model_its_recipe_and_tuning():
+    config = compose(["dataset=clinical_notes", "method=npo"]).request
+    assert {group: config.name(group) for group in ("model", "forget", "train", "tuning")} == {
+        "model": "llama_tiny", "forget": "column", "train": "tiny_language", "tuning": "tiny_language",
+    }  # fmt: skip
+    assert config.config["method"]["optimizer"]["name"] == "adamw"
+    chosen = compose(["dataset=clinical_notes", "model=smollm2_135m", "train=adamw", "method.optimizer.lr=0.5"]).request
+    assert (chosen.name("train"), chosen.name("tuning")) == ("adamw", "language")
+    assert chosen.config["method"]["optimizer"]["lr"] == 0.5
+    assert compose(["method=npo"]).request.config["method"]["optimizer"]["name"] == "sgd"

@@ -13,7 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import unlearnbench
+from unlearnbench.errors import UserError
 from unlearnbench.launch import execute, prepare
+from unlearnbench.report import write
 from unlearnbench.tasks.text import TextTask
 
 TINY = (
@@ -113,9 +115,24 @@ def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kep
     assert values(negated)["unlearned", "forget", "answer_nll"] > found["original", "forget", "answer_nll"]
 
 
-def test_a_method_that_cannot_run_on_this_model_is_a_skip_with_a_reason(tmp_path):
+def test_a_method_that_cannot_run_on_this_model_is_a_skip_with_a_reason_before_training(tmp_path):
     _, result = run(tmp_path, "method=task_vector", "model.adapter.r=4")
     assert result["status"] == "skipped" and "lora_negation" in result["reason"]
+    assert not (tmp_path / "cache" / "stages").exists()
+    with pytest.raises(UserError, match="lora_negation"):
+        unlearnbench.run([f"outputs={tmp_path}", *TINY, "method=task_vector", "model.adapter.r=4"])
+
+
+def test_the_report_says_whether_the_premise_holds_and_what_is_left_of_the_bias(tmp_path):
+    folder, result = run(tmp_path / "out", "method=prompt")
+    assert result["premise"]["holds"] is False  # two epochs of a tiny model
+    target = write([folder], tmp_path / "report")
+    board = (target / "leaderboard.md").read_text()
+    assert "Premise: it holds for 0 of 1 seeds. Seed 0: PREMISE FAILS" in board
+    row = next(line for line in board.splitlines() if line.startswith("| prompt |") and line.count("|") == 6)
+    assert f"{values(folder)['unlearned', 'test', 'flip_rate']:.4f}" in row
+    page = (target / "report.html").read_text()
+    assert "PREMISE FAILS" in page and "flip rate where legitimate" in page
 
 
 def test_further_evaluation_sets_are_scored_for_every_role(tmp_path):

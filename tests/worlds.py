@@ -50,6 +50,7 @@ def notes(**changes: object) -> ClinicalNotes:
     """A part of the embedded notes."""
     values: dict[str, object] = {
         "limit": 120, "limit_test": 48, "limit_validation": 20, "context": 256, "too_long": "cut", "seed": 0,
+        "axes": None, "legitimate": True,
     }  # fmt: skip
     return ClinicalNotes(**{**values, **changes})
 

@@ -180,6 +180,7 @@ def _list(words: list[str]) -> int:
             f"{', '.join(TOPICS)}"
         )
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -188,7 +189,7 @@ def _list(words: list[str]) -> int:
         for column in ("name", "kind", "what it is", "paper"):
             table.add_column(column, no_wrap=column == "name")
         for entry in entries(topic, given.config_dir):
-            table.add_row(entry.name, entry.kind, entry.about, entry.paper)
+            table.add_row(*(escape(text) for text in (entry.name, entry.kind, entry.about, entry.paper)))
         console.print(table)
         console.print()
     return DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,7 @@ class ForgetSet(Protocol):
 class Random:
     """A random part of the training data: a fraction of it, or a count of examples."""
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     fraction: Annotated[float, Field(gt=0, lt=1)] | None
     count: Annotated[int, Field(ge=2)] | None
     seed: int
@@ -104,6 +105,7 @@ class Random:
 class ByClass:
     """All training examples of some classes, by number or name."""
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     classes: tuple[int | str, ...]
     seed: int
 
@@ -147,6 +149,7 @@ class Subclass:
 class Column:
     """The training rows whose column has a value, or a random fraction of them; the test set divides by the value."""
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     column: str
     value: bool | int | str
     fraction: Annotated[float, Field(gt=0, le=1)]

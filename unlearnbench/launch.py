@@ -42,8 +42,11 @@ def prepare(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Request:
 
 
 def single(request: Request) -> Path:
-    """Do a run and return its folder; raise what made it fail."""
-    return execute(request, on_failure=_raise).folder
+    """Do a run and return its folder; raise what made it fail, UserError where the method cannot run here."""
+    outcome = execute(request, on_failure=_raise)
+    if outcome.status == "skipped":
+        raise UserError(f"method={request.name('method')} cannot run here: {outcome.reason}")
+    return outcome.folder
 
 
 def execute(request: Request, on_failure: Callable[[Exception], None] | None = None) -> Outcome:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from unlearnbench.data.files import json_lines
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
@@ -29,6 +29,7 @@ SAME = {
 class Bbq(TextSettings):
     """BBQ's categories found in a local folder of its JSON lines (evaluation only: eval.extra=[bbq])."""
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     root: Path | None = field(metadata={"key": False})
 
     def info(self) -> DataInfo:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -34,6 +34,7 @@ class ClinicalBias(TextSettings):
     `test` and `validation` are the shares that are held out, drawn by `seed`.
     """
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     root: Path | None = field(metadata={"key": False})
     hub: str
     revision: str | None

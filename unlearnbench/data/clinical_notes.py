@@ -10,57 +10,86 @@ import hashlib
 import json
 import lzma
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, nearest
 from unlearnbench.problem import DataInfo
 
 FILE = Path(__file__).with_name("clinical_notes.jsonl.xz")
 SHA256 = "89ace572522904f1da23bb4cb9cac57992202386a426b2ccc64ada801fe13070"
-COUNTS = {"train": 2004, "validation": 228, "test": 552}
 CLASSES = ("neutral", "biased", "discrepancy", "indicated", "not indicated")
-LEGITIMATE = "legitimate"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClinicalNotes(TextSettings):
-    """2,784 short clinical notes and assessments with a planted demographic bias, in counterfactual pairs."""
+    """2,784 short clinical notes and assessments with a planted demographic bias, in counterfactual pairs.
+
+    `axes` keeps the bias templates of some demographic axes (null: all), `legitimate` those in which sex or age
+    rightly decides.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    axes: tuple[str, ...] | None
+    legitimate: bool
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
-        train, test = (COUNTS["train"], self.limit), (COUNTS["test"], self.limit_test)
+        """Say what the data set holds; raise UserError for an axis that it does not have."""
+        self.check()
+        known = sorted({values["axis"] for values in _lines() if not _is_legitimate(values)})
+        for axis in self.axes or ():
+            if axis not in known:
+                raise UserError(
+                    f"dataset.axes names {axis!r}, which clinical_notes does not have.{nearest(axis, known)}\n"
+                    f"It has: {', '.join(known)}.\nTry: 'dataset.axes=[{known[0]}]'"
+                )
+        train, test = (sum(values["split"] == split for values in self._chosen()) for split in ("train", "test"))
         return DataInfo(
             kind="text",
             classes=CLASSES,
-            train=min(train[0], train[1] or train[0]),
-            test=min(test[0], test[1] or test[0]),
+            train=min(train, self.limit or train),
+            test=min(test, self.limit_test or test),
             shape=(),
             columns=("is_biased", "legitimate", "axis", "group", "template_id"),
         )
 
     def check(self) -> None:
-        """Raise UserError where the embedded file is missing or damaged."""
+        """Raise UserError where the embedded file is missing or damaged, or nothing is left of it."""
         if not FILE.exists() or hashlib.sha256(FILE.read_bytes()).hexdigest() != SHA256:
             raise UserError(
                 f"the embedded data file {FILE.name} is missing or damaged.\nTry: install unlearnbench again"
             )
+        if self.axes == ():
+            raise UserError("dataset.axes=[] leaves nothing to unlearn.\nTry: dataset.axes=null")
 
     def load(self) -> TextData:
         """Read the embedded notes."""
-        self.check()
-        lines = lzma.decompress(FILE.read_bytes()).decode().splitlines()
-        parts: dict[str, list[TextRow]] = {name: [] for name in COUNTS}
-        for line in lines:
-            values = json.loads(line)
+        parts: dict[str, list[TextRow]] = {"train": [], "validation": [], "test": []}
+        for values in self._chosen():
             parts[values["split"]].append(_row(values))
         return assemble(self, self.info(), parts["train"], parts["validation"], parts["test"])
+
+    def _chosen(self) -> list[dict[str, Any]]:
+        def wanted(values: dict[str, Any]) -> bool:
+            return self.legitimate if _is_legitimate(values) else self.axes is None or values["axis"] in self.axes
+
+        return [values for values in _lines() if wanted(values)]
+
+
+@cache
+def _lines() -> tuple[dict[str, Any], ...]:
+    return tuple(json.loads(line) for line in lzma.decompress(FILE.read_bytes()).decode().splitlines())
+
+
+def _is_legitimate(values: dict[str, Any]) -> bool:
+    return str(values["template_id"]).startswith("legitimate/")
 
 
 def _row(values: dict[str, Any]) -> TextRow:
     """Turn a line of the file into a row; a legitimate template's two options have columns of their own."""
-    legitimate = values["template_id"].startswith(f"{LEGITIMATE}/")
+    legitimate = _is_legitimate(values)
     options: tuple[str, ...] = tuple(values["options"])
     columns = (None,) * 3 + options if legitimate else options + (None,) * 2
     corrected = columns.index(values["answer"])

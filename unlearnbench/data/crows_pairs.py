@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from unlearnbench.data.files import check_file, read_table
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
@@ -21,6 +22,7 @@ ROWS = 1508
 class CrowsPairs(TextSettings):
     """1,508 pairs of a more and a less stereotyped sentence (evaluation only: eval.extra=[crows_pairs])."""
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     root: Path | None = field(metadata={"key": False})
     hub: str
     revision: str | None

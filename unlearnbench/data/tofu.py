@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from unlearnbench.data.files import check_there, json_lines
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
@@ -32,6 +32,7 @@ class Tofu(TextSettings):
     `root` holds TOFU's JSON files. Where a question has perturbed answers, they and its paraphrase are its options.
     """
 
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     root: Path | None = field(metadata={"key": False})
 
     def info(self) -> DataInfo:
