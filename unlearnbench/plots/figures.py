@@ -36,4 +36,4 @@ def save(drawn: Figure, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(drawn)
-    drawn.savefig(path, metadata={"Software": "unlearnbench"})
+    drawn.savefig(path, bbox_inches="tight", pad_inches=0.08, metadata={"Software": "unlearnbench"})
