@@ -763,3 +763,18 @@ def test_real_tofu_is_read_whole_and_every_row_has_its_own_wrong_answers(real):
             assert list(row.options[2:]) == (wrong[row.prompt, row.options[0]] + [None] * 5)[:5]
     sizes = [len(Column(column="task_id", value=str(n), fraction=1.0, seed=0).split(data).forget) for n in range(1, 10)]
     assert sum(sizes) == 3600 and min(sizes) > 0
+
+
+def test_axes_keep_the_bias_of_some_and_the_legitimate_notes_where_asked_for():
+    race = dataset("clinical_notes", "dataset.axes=[race]", "dataset.limit_validation=null")
+    data = race.load()
+    biased = data.columns["is_biased"]
+    assert set(data.columns["axis"][biased].tolist()) == {"race"}
+    assert data.columns["legitimate"].any() and len(data.train) == race.info().train
+    alone = dataset("clinical_notes", "dataset.axes=[race]", "dataset.legitimate=false").load()
+    assert set(alone.columns["axis"].tolist()) == {"race"}
+    assert len(alone.train) == 252
+    with pytest.raises(UserError, match="Did you mean 'race'"):
+        dataset("clinical_notes", "dataset.axes=[rase]").info()
+    with pytest.raises(UserError, match="leaves nothing to unlearn"):
+        dataset("clinical_notes", "dataset.axes=[]").check()
