@@ -20,7 +20,7 @@ from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
 
 WORDS = {"image": "images", "text": "text"}
-EXTRA = ("bbq", "crows_pairs")
+EXTRA = ("bbq", "crows_pairs", "stereoset")
 PARTS = ("dataset", "model", "forget", "method", "train")
 
 

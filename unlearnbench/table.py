@@ -16,7 +16,8 @@ SPLITS = ("retain", "forget", "test", "test_retain", "test_forget")
 EXTRA = (
     ("accuracy_corrected", "test_forget"), ("flip_rate", "test"), ("flip_rate_legitimate", "test"),
     ("js_to_retrained", "forget"), ("zrf", "forget"), ("mia_confidence", "forget"),
-    ("stereotype_rate", "crows_pairs"), ("bbq_s_dis", "bbq"), ("bbq_s_amb", "bbq"), ("bbq_accuracy", "bbq"),
+    ("stereotype_rate", "crows_pairs"), ("stereoset_icat", "stereoset"),
+    ("bbq_s_dis", "bbq"), ("bbq_s_amb", "bbq"), ("bbq_accuracy", "bbq"),
     ("truth_ratio", "forget"), ("forget_quality", "forget"), ("model_utility", "test"),
 )  # fmt: skip
 """What is shown beside the accuracies, where a run has it."""

@@ -1,0 +1,64 @@
+"""StereoSet: a context, and a stereotyped, an anti-stereotyped and an unrelated sentence; for evaluation only.
+
+Nadeem, Bethke, Reddy: StereoSet: Measuring stereotypical bias in pretrained language models, ACL 2021,
+arXiv:2004.09456; CC BY-SA 4.0. Of an intersentence item the context stands before the sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.errors import UserError
+from unlearnbench.problem import DataInfo
+
+CLASSES = ("stereotype", "anti-stereotype", "unrelated")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StereoSet(TextSettings):
+    """StereoSet's items in a local folder with its dev.json (evaluation only: eval.extra=[stereoset])."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    root: Path | None = field(metadata={"key": False})
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without reading it."""
+        return DataInfo(kind="text", classes=CLASSES, train=0, test=self.limit_test or 0, shape=())
+
+    def check(self) -> None:
+        """Raise UserError where the file is missing."""
+        if self.root is None or not (self.root / "dev.json").is_file():
+            raise UserError(
+                f"stereoset: {self.root} holds no dev.json.\nTry: eval.root=FOLDER with stereoset/dev.json in it"
+            )
+
+    def load(self) -> TextData:
+        """Read both kinds of items; raise UserError where the file is not StereoSet's."""
+        file = (self.root or Path()) / "dev.json"
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))["data"]
+            rows = [_row(item, between) for between in (False, True) for item in data[_name(between)]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file} is not StereoSet's: {type(error).__name__}: {error}") from error
+        return assemble(self, self.info(), [], [], rows, chat=False)
+
+
+def _name(between: bool) -> str:
+    return "intersentence" if between else "intrasentence"
+
+
+def _row(item: dict[str, Any], between: bool) -> TextRow:
+    """Turn an item into a row without a prompt: its three sentences are the options."""
+    before = f"{item['context']} " if between else ""
+    by_label = {sentence["gold_label"]: before + str(sentence["sentence"]) for sentence in item["sentences"]}
+    return TextRow(
+        prompt="a sentence",
+        options=tuple(by_label[name] for name in CLASSES),
+        label=0,
+        corrected=0,
+        facts={"target": str(item["target"]), "stereoset_type": str(item["bias_type"])},
+    )
