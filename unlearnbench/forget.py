@@ -185,7 +185,7 @@ class Column:
                 + (f"forget.value={other}" if len(known) > 1 else "another forget.column, or forget=random")
             )
         _, goes = _parted(data.train, values == value)
-        test_retain, test_forget = _parted(data.test, values == value)
+        test_retain, test_forget = _divided(data.test, values == value)
         if self.fraction < 1:
             generator = np.random.default_rng(stage_seed(self.seed, "forget", "column"))
             goes = np.sort(generator.permutation(goes)[: max(round(self.fraction * len(goes)), 2)])
@@ -194,6 +194,12 @@ class Column:
 
 def _parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:
     return positions[~chosen[positions]], positions[chosen[positions]]
+
+
+def _divided(test: Index, chosen: NDArray[np.bool_]) -> tuple[Index | None, Index | None]:
+    """Divide the test set, unless all of it would be on one side."""
+    stays, goes = _parted(test, chosen)
+    return (stays, goes) if len(stays) and len(goes) else (None, None)
 
 
 def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> tuple[int, ...]:
@@ -221,7 +227,7 @@ def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> t
 def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:
     goes = np.isin(labels, numbers)
     retain, forget = _parted(data.train, goes)
-    test_retain, test_forget = _parted(data.test, goes)
+    test_retain, test_forget = _divided(data.test, goes)
     if not len(forget):
         raise UserError(
             "no training example has the label that is to be forgotten.\nTry: another one of forget.classes"

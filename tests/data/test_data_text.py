@@ -15,6 +15,7 @@ import numpy as np
 import pandas
 import pytest
 
+import unlearnbench
 from unlearnbench.compose import compose
 from unlearnbench.config import build
 from unlearnbench.data import clinical_notes, files
@@ -778,3 +779,15 @@ def test_axes_keep_the_bias_of_some_and_the_legitimate_notes_where_asked_for():
         dataset("clinical_notes", "dataset.axes=[rase]").info()
     with pytest.raises(UserError, match="leaves nothing to unlearn"):
         dataset("clinical_notes", "dataset.axes=[]").check()
+
+
+def test_tofu_runs_to_the_end_with_its_metrics_though_no_test_question_belongs_to_a_task(tofu, tmp_path):
+    words = [
+        f"dataset.root={tmp_path}", "dataset=tofu", "method=grad_diff", "model.hidden=16", "model.vocabulary=400",
+        "train.epochs=1", f"outputs={tmp_path / 'out'}", "eval.generate=30",
+    ]  # fmt: skip
+    table = unlearnbench.run(words)
+    found = {(row.role, row.split, row.metric) for row in table.itertuples()}
+    assert ("unlearned", "test", "gap_model_utility") in found
+    assert ("unlearned", "forget", "gap_forget_quality") in found
+    assert not [split for _, split, _ in found if split == "test_forget"]
