@@ -181,7 +181,7 @@ def _language(part: Path, done: Run, identity: Identity) -> dict[str, object]:
     transcripts.write(part, cast(Any, done.data), roles)
     found = premise(roles["original"], roles["retrained"], identity.forget)
     if found is not None:
-        log.info("premise: %s", found["text"])
+        log.debug("premise: %s", found["text"])
     return {"premise": found, "sequences_cut": cast(Any, done.stages.task).encoder.cut}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,8 @@ from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
 from unlearnbench.tasks.encoding import Encoder, Message, Tokens
 from unlearnbench.tasks.options import Packed, only_at, pack
+
+log = logging.getLogger("unlearnbench")
 
 IGNORED = -100
 FORWARD_TOKENS = 4096
@@ -49,6 +52,8 @@ class TextTask:
         ends = [max(len(self.answers[place]), len(self.answers[place + count])) for place in range(count)]
         longest = [max([end, *(len(tokens) for _, tokens in row)]) for end, row in zip(ends, self.options, strict=True)]
         self.prompts = [encoder.prompt(*pair) for pair in zip(questions, longest, strict=True)]
+        if encoder.cut:
+            log.warning("%d of %d sequences were over %d tokens and cut", encoder.cut, count, encoder.context)
 
     def settings(self) -> tuple[object, ...]:
         """Return what can change a result beside the rows themselves: how sequences are cut, what is generated."""
