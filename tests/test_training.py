@@ -11,11 +11,12 @@ import torch
 
 from unlearnbench.errors import Diverged
 from unlearnbench.losses import cross_entropy, kl_to_teacher, softened
+from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Predictions
 from unlearnbench.progress import Quiet
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.resume import Resumable
-from unlearnbench.training import Batches, Optimizer, Record, Stepper, fit, train
+from unlearnbench.training import Batches, Record, Stepper, fit, train
 from worlds import RECIPE, SGD, same_weights
 
 

@@ -12,10 +12,11 @@ from unlearnbench.data.images import Augment
 from unlearnbench.data.synthetic import Synthetic
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.llama import LlamaTiny
+from unlearnbench.optimizer import Optimizer
 from unlearnbench.precision import Precision
 from unlearnbench.tasks import bind
 from unlearnbench.tasks.text import TextTask
-from unlearnbench.training import Optimizer, Recipe
+from unlearnbench.training import Recipe
 
 CPU = Precision("cpu", bf16=False)
 TINY = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=2")

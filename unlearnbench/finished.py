@@ -71,11 +71,13 @@ def stage_sources(request: Request) -> dict[str, str]:
     core = (
         "experiment",
         "stages",
+        "optimizer",
         "training",
         "losses",
         "problem",
         "randomness",
         "evidence",
+        "tasks.augment",
         "tasks.image",
         "tasks.text",
         "tasks.encoding",

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from unlearnbench.optimizer import Optimizer
     from unlearnbench.progress import Progress
-    from unlearnbench.training import Batches, Optimizer, Recipe, Record
+    from unlearnbench.training import Batches, Recipe, Record
 
 Kind = Literal["image", "text"]
 Index = NDArray[np.int64]
@@ -168,11 +169,15 @@ class Method(Protocol):
 class Task(Protocol):
     """The only place where images and text differ; it is bound to a data set, a device and a precision."""
 
+    @property
+    def head(self) -> str:
+        """The name of the model's classifier."""
+
     def settings(self) -> tuple[object, ...]:
         """Return what of the data set's configuration can change a result, beside the examples: part of every key."""
 
-    def batch(self, index: Index, generator: torch.Generator | None) -> Batch:
-        """Return the examples at these positions; augmented where a generator is given."""
+    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
+        """Return the examples at these positions; augmented, as is due in this epoch, where a generator is given."""
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
         """Return shuffled positions in an order that suits batches of these sizes: texts of a length together."""

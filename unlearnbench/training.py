@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -14,14 +15,11 @@ from torch import Tensor, nn
 
 from unlearnbench.errors import Diverged
 from unlearnbench.losses import cross_entropy
+from unlearnbench.optimizer import Count, Optimizer, Share, groups, optimizer_over, schedule_over
 from unlearnbench.problem import Batch, Index, Task
 from unlearnbench.progress import Progress
 from unlearnbench.randomness import stage_seed
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
 Loss = Callable[..., Tensor]
 
 CHECK_EVERY = 25
@@ -29,35 +27,17 @@ CHECK_EVERY = 25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """An optimiser with its learning-rate schedule and gradient clipping.
-
-    `one_cycle` warms up over the first quarter of the steps (Smith & Topin 2017); `cosine` and `linear` fall to 0,
-    `linear` after rising over the share `warmup` of the steps; `plateau` multiplies by .3 after an epoch without a
-    lower validation loss. `micro_batch` splits a step to save memory. `max_steps` ends a training before its epochs do.
-    """
-
-    name: Literal["sgd", "adam", "adamw"]
-    lr: Positive
-    momentum: Share = 0.0
-    nesterov: bool = False
-    weight_decay: Weight = 0.0
-    schedule: Literal["none", "one_cycle", "cosine", "linear", "plateau"] = "none"
-    warmup: Share = 0.0
-    clip_norm: Positive | None = None
-    clip_value: Positive | None = None
-    micro_batch: Count | None = None
-    max_steps: Count | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained from its start: the original on all data, a retrained one on the retain set."""
+    """How a model is trained from its start: the original on all data, a retrained one on the retain set.
+
+    `compile` has torch.compile translate the model first: minutes at the beginning, faster steps after it.
+    """
 
     epochs: Count
     batch_size: Annotated[int, Field(ge=1)]
     label_smoothing: Share
     optimizer: Optimizer
+    compile: bool = False
 
 
 @dataclass
@@ -97,7 +77,7 @@ class Batches:
             shuffled = index[torch.randperm(len(index), generator=generator).numpy()]
             order = self.task.arranged(shuffled, [stop - start for start, stop in chunks], generator)
             for start, stop in chunks:
-                yield self.task.batch(order[start:stop], generator)
+                yield self.task.batch(order[start:stop], generator, epoch)
 
 
 def _chunks(count: int, size: int) -> list[tuple[int, int]]:
@@ -109,19 +89,18 @@ def _chunks(count: int, size: int) -> list[tuple[int, int]]:
 class Stepper:
     """One optimiser over one model: `step(loss, *batches)`, with clipping, micro-batches and a watch on the loss."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, steps: int) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer, steps: int, head: str = "") -> None:
         self.model = model
         self.settings = optimizer
-        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = _optimizer(trainable, optimizer)
-        self.scheduler = _schedule(self.optimizer, optimizer, steps)
+        self.optimizer = optimizer_over(groups(model, optimizer, head), optimizer)
+        self.scheduler = schedule_over(self.optimizer, optimizer, steps)
         self.steps = 0
         self.examples = 0
         self.losses: list[Tensor] = []
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step."""
+        """The learning rate of the next step; of the backbone, where the head has another."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self, loss: Loss, *batches: Batch) -> None:
@@ -175,41 +154,6 @@ def _piece(batch: Batch, part: int, parts: int) -> Batch:
     return batch.rows(len(batch) * part // parts, len(batch) * (part + 1) // parts)
 
 
-def _optimizer(parameters: Iterable[Tensor], settings: Optimizer) -> torch.optim.Optimizer:
-    decay = settings.weight_decay
-    if settings.name == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            settings.lr,
-            momentum=settings.momentum,
-            weight_decay=decay,
-            nesterov=settings.nesterov,
-            fused=True,
-        )
-    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(parameters, settings.lr, weight_decay=decay, fused=True)
-
-
-def _schedule(
-    optimizer: torch.optim.Optimizer, settings: Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler | None:
-    schedulers = torch.optim.lr_scheduler
-    if settings.schedule == "one_cycle":
-        total = max(steps, 3)
-        warm_up = max(0.25, 2 / total)  # torch divides by the warm-up's steps less one
-        return schedulers.OneCycleLR(optimizer, settings.lr, total_steps=total, pct_start=warm_up, cycle_momentum=False)
-    if settings.schedule == "cosine":
-        return schedulers.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
-    if settings.schedule == "linear":
-        rise = round(settings.warmup * steps)
-        return schedulers.LambdaLR(
-            optimizer, lambda step: (step + 1) / rise if step < rise else (steps - step) / max(steps - rise, 1)
-        )
-    if settings.schedule == "plateau":
-        return schedulers.ReduceLROnPlateau(optimizer, factor=0.3, patience=0)
-    return None
-
-
 Resume = Callable[["Stepper", Record], int]
 Save = Callable[["Stepper", Record, int], None]
 
@@ -233,7 +177,7 @@ def train(
     """
     steps = batches.steps_per_epoch
     total = min(steps * batches.epochs, optimizer.max_steps or steps * batches.epochs)
-    stepper = Stepper(model, optimizer, total)
+    stepper = Stepper(model, optimizer, total, batches.task.head)
     first = resume(stepper, record) if resume else 0
     before = record.examples
     for epoch in range(first, math.ceil(total / steps)):
@@ -276,14 +220,26 @@ def fit(
         return cross_entropy(task.predict(model, batch), recipe.label_smoothing)
 
     batches = Batches(task, (index,), recipe.batch_size, recipe.epochs, seed)
-    return train(
-        model,
-        loss,
-        batches,
-        recipe.optimizer,
-        record=record,
-        progress=progress,
-        validation=validation,
-        resume=resume,
-        save=save,
-    )
+    with compiled(model, recipe.compile):
+        return train(
+            model,
+            loss,
+            batches,
+            recipe.optimizer,
+            record=record,
+            progress=progress,
+            validation=validation,
+            resume=resume,
+            save=save,
+        )
+
+
+@contextmanager
+def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Translate the model inside the block, in place: the names of its weights stay."""
+    if wanted:
+        model.compile()
+    try:
+        yield
+    finally:
+        model._compiled_call_impl = None

@@ -15,7 +15,7 @@ from unlearnbench.methods.gradient_ascent import GradientAscent
 from unlearnbench.methods.masking import Masking
 from unlearnbench.methods.none import Nothing
 from unlearnbench.methods.retrain import Retrain
-from unlearnbench.training import Optimizer
+from unlearnbench.optimizer import Optimizer
 from worlds import RECIPE, SGD, same_weights
 
 ADAM = Optimizer(name="adam", lr=1e-2)

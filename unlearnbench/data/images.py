@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -21,10 +21,18 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random shifts by up to `crop` pixels (zeros come in from the border), and mirroring of half the images."""
+    """Random shifts by up to `crop` pixels (zeros come in from the border), mirroring, and what is seldom asked for.
+
+    `flip` mirrors half the images, or with `alternate` each one in every second epoch. `rotate` turns by up to so many
+    degrees, `jitter` changes brightness, contrast and saturation by up to this share, `erase` is the share of images
+    that lose a rectangle.
+    """
 
     crop: Annotated[int, Field(ge=0, le=64)]
-    flip: bool
+    flip: bool | Literal["alternate"]
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.losses import kl_to_teacher, softened
+from unlearnbench.optimizer import Count, Optimizer, Positive
 from unlearnbench.problem import Batch, Problem
-from unlearnbench.training import Count, Optimizer, Positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
+from unlearnbench.optimizer import Count, Optimizer
 from unlearnbench.problem import Batch, Problem
-from unlearnbench.training import Count, Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
+from unlearnbench.optimizer import Count, Optimizer, Weight
 from unlearnbench.problem import Batch, Problem
-from unlearnbench.training import Count, Optimizer, Weight
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
 from unlearnbench.models.start import adapter_of
+from unlearnbench.optimizer import Count, Optimizer, Positive
 from unlearnbench.problem import Batch, Problem
-from unlearnbench.training import Count, Optimizer, Positive
 
 
 @dataclass(frozen=True, kw_only=True)

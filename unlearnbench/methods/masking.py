@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.models import masks
+from unlearnbench.optimizer import Count, Positive
 from unlearnbench.problem import Index, Problem
-from unlearnbench.training import Count, Positive
 
 
 @dataclass(frozen=True, kw_only=True)

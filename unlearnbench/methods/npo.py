@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy, npo, summed_loss
+from unlearnbench.optimizer import Count, Optimizer, Positive, Weight
 from unlearnbench.problem import Batch, Problem
-from unlearnbench.training import Count, Optimizer, Positive, Weight
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from unlearnbench.evidence import Scores
 from unlearnbench.models.hooks import output_of
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, Predictions
+from unlearnbench.tasks.augment import coloured, erased, moved
 
 
 class ImageTask:
@@ -46,16 +47,24 @@ class ImageTask:
         dataset = self.dataset
         return (dataset.mean, dataset.std, dataset.size, dataset.augment)
 
-    def batch(self, index: Index, generator: torch.Generator | None) -> Batch:
+    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
         """Return the images at these positions as floats, (n, c, h, w); augmented where a generator is given."""
-        where = torch.from_numpy(index).to(self.device)
-        images = self.images[where] if generator is None else self._augmented(where, generator)
+        places, augment = torch.from_numpy(index), self.dataset.augment
+        where = places.to(self.device)
+        images = self.images[where]
+        if generator is not None:
+            images = moved(images, places, augment, generator, epoch)
         layout = torch.channels_last if self.precision.bf16 else torch.contiguous_format
         floats = images.to(dtype=torch.float32, memory_format=layout)
+        if generator is not None:
+            floats = coloured(floats, augment, generator)
         if self.dataset.size is not None and self.dataset.size != floats.shape[-1]:
             side = (self.dataset.size, self.dataset.size)
             floats = functional.interpolate(floats, side, mode="bilinear", antialias=True, align_corners=False)
-        return Batch(floats.mul_(self._scale).sub_(self._shift), self.labels[where], where)
+        floats = floats.mul_(self._scale).sub_(self._shift)
+        if generator is not None:
+            floats = erased(floats, augment, generator)
+        return Batch(floats.to(memory_format=layout), self.labels[where], where)
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
         """Run the model under the run's precision; logits (n, c) float32."""
@@ -99,25 +108,6 @@ class ImageTask:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16)
-
-    def _augmented(self, where: Tensor, generator: torch.Generator) -> Tensor:
-        """Gather randomly shifted and mirrored images in one indexing operation, (n, c, h, w) uint8."""
-        count, pad = len(where), self.dataset.augment.crop
-        images = self.images[where]
-        height, width = images.shape[-2:]
-        if not pad and not self.dataset.augment.flip:
-            return images
-        rows, columns = torch.arange(height).expand(count, -1), torch.arange(width).expand(count, -1)
-        if self.dataset.augment.flip:
-            mirrored = torch.rand(count, generator=generator) < 0.5
-            columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-        if pad:
-            shift = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)
-            rows, columns = rows + shift[0], columns + shift[1]
-            images = functional.pad(images, (pad, pad, pad, pad))
-        rows, columns = rows.to(self.device), columns.to(self.device)
-        example = torch.arange(count, device=self.device)[:, None, None]
-        return images[example, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
     @contextmanager
     def _exact_head(self, model: nn.Module) -> Iterator[None]:

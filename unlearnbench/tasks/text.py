@@ -64,7 +64,12 @@ class TextTask:
         encoder = Encoder(self.encoder.tokenizer, data.chat, self.encoder.context, "cut")
         return TextTask(data, encoder, self.precision, self.spec, self.score_batch, 0)
 
-    def batch(self, index: Index, generator: torch.Generator | None) -> Batch:
+    @property
+    def head(self) -> str:
+        """The name of the model's output layer."""
+        return self.spec.parts().head
+
+    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
         """Return the conversations at these positions, (n, t) padded on the right; labels on the answers alone."""
         rows = [(self.prompts[place % len(self.prompts)], self.answers[place]) for place in index.tolist()]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
@@ -96,7 +101,7 @@ class TextTask:
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
         """Run the model under the run's precision; a row of logits (vocabulary,) float32 per token of an answer."""
         row, place = (batch.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
-        head = head_of(model, self.spec.parts().head)
+        head = head_of(model, self.head)
         with only_at(head, row, place, batch.inputs.shape[1], exact=False), self._autocast():
             logits = model(input_ids=batch.inputs, use_cache=False).logits
         return Predictions(logits.float(), batch.labels[row, place + 1], row, len(batch), batch.rows_per_example)
@@ -185,7 +190,7 @@ class TextTask:
             tensor.to(self.device)
             for tensor in (packed.inputs, packed.mask, packed.positions, packed.row, packed.before, packed.token)
         )
-        head = head_of(model, self.spec.parts().head)
+        head = head_of(model, self.head)
         with only_at(head, row, before, inputs.shape[1], exact=self.precision.bf16), self._autocast():
             logits = model(input_ids=inputs, attention_mask=mask, position_ids=positions, use_cache=False).logits
         log_probabilities = logits.float().log_softmax(dim=1)
