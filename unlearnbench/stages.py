@@ -256,6 +256,7 @@ class Stages:
             self._built[key] = weights.merged(made.model).eval()
             facts = {
                 "curve": made.record.curve,
+                "strength": made.record.strength,
                 "examples": made.record.examples,
                 "adapter": is_adapter,
                 "weights_changed": made.changed,

@@ -42,9 +42,13 @@ class Recipe:
 
 @dataclass
 class Record:
-    """What a training leaves beside its weights: one row an epoch, and how many examples it looked at."""
+    """What a stage leaves beside its weights: one row an epoch, and how many examples it looked at.
+
+    `strength` is for methods that can say what weaker and stronger settings would have done: a row each.
+    """
 
     curve: list[dict[str, float]] = field(default_factory=list)
+    strength: list[dict[str, float]] = field(default_factory=list)
     examples: int = 0
 
 

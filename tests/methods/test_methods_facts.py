@@ -113,6 +113,31 @@ def test_masking_threshold_is_the_mean_over_forget(tiny_problem, original):
     assert torch.equal((model.features.unit_mask == 0)[clear], (mean >= 0.5)[clear])
 
 
+def test_masking_records_the_accuracy_that_a_mask_of_each_strength_leaves(tiny_problem, original):
+    problem = tiny_problem()
+    masking = Masking(layer=None, unit="channel", score="difference", threshold=None, share=0.1, batch_size=64)
+    model = masking(original, problem)
+    rows = problem.record.strength
+    none, chosen = rows[0], rows[-1]
+    assert (none["share"], none["chosen"], chosen["chosen"]) == (0.0, 0.0, 1.0)
+    assert chosen["share"] == pytest.approx(float((model.features.unit_mask == 0).float().mean()))
+    for row, one in ((none, problem.reference), (chosen, model)):
+        assert row["forget_accuracy"] == pytest.approx(accuracy(problem, one, problem.forget), abs=1e-6)
+        assert row["retain_accuracy"] == pytest.approx(accuracy(problem, one, problem.retain), abs=1e-6)
+    shares = [row["share"] for row in rows[:-1]]
+    assert shares == sorted(shares)
+
+
+def test_masking_runs_each_example_through_the_network_once(tiny_problem, original):
+    problem = tiny_problem()
+    seen = []
+    handle = problem.reference.features.register_forward_hook(lambda _module, inputs, _out: seen.append(len(inputs[0])))
+    Masking(layer=None, unit="position", score="forget", threshold=0.5, share=None, batch_size=64)(original, problem)
+    handle.remove()
+    whole = [count for count in seen if count > 1]
+    assert sum(whole) == len(problem.retain) + len(problem.forget)
+
+
 def test_masking_names_a_layer_that_is_not_there(tiny_problem):
     masking = Masking(layer="nowhere", unit="channel", score="forget", threshold=0.5, share=None, batch_size=64)
     assert "nowhere" in masking.check(tiny_problem())

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from unlearnbench.evidence import Scores
-from unlearnbench.plots.run import draw
+from unlearnbench.plots.run import draw, strength
 
 
 def scores(count, classes, seed):
@@ -39,3 +39,11 @@ def test_no_curves_and_equal_losses_are_drawn(tmp_path):
     same = {split: Scores(np.zeros((5, 3), np.float32), np.zeros(5, int), np.arange(5)) for split in ("forget", "test")}
     draw(tmp_path, same, (same,), same, ("a", "b", "c"), {})
     assert (tmp_path / "plots" / "training_curves.png").exists()
+
+
+def test_a_strength_curve_is_drawn_where_there_is_one(tmp_path):
+    strength(tmp_path, [])
+    assert not list(tmp_path.rglob("*.png"))
+    rows = [{"share": share, "chosen": 0.0, "forget_accuracy": 1 - share, "retain_accuracy": 0.9} for share in (0, 0.5)]
+    strength(tmp_path, [*rows, {**rows[1], "chosen": 1.0}])
+    assert (tmp_path / "plots" / "masking_strength.png").stat().st_size > 5000

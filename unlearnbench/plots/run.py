@@ -1,4 +1,4 @@
-"""The four figures of a run: confusion, accuracy by class, membership, training curves."""
+"""The figures of a run: confusion, accuracy by class, membership, training curves; of masking, its strength."""
 
 from __future__ import annotations
 
@@ -29,6 +29,26 @@ def draw(
     _accuracy_by_class(folder / "plots" / "accuracy_by_class.png", roles, classes)
     _membership(folder / "plots" / "membership.png", roles)
     _training_curves(folder / "plots" / "training_curves.png", curves)
+
+
+def strength(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write plots/masking_strength.png where the method tried other strengths: accuracies by share of units masked."""
+    if not rows:
+        return
+    drawn = figure(6.4, 4.0)
+    axes = drawn.subplots()
+    curve = sorted((row for row in rows if not row["chosen"]), key=lambda row: row["share"])
+    chosen = [row for row in rows if row["chosen"]]
+    for name, role in (("retain", "retrained"), ("forget", "unlearned")):
+        colour, key = ROLE_COLOURS[role], f"{name}_accuracy"
+        axes.plot([row["share"] for row in curve], [row[key] for row in curve], marker=".", color=colour, label=name)
+        axes.plot([row["share"] for row in chosen], [row[key] for row in chosen], "o", color=colour, markersize=9)
+    for row in chosen:
+        axes.axvline(row["share"], color="grey", linewidth=1, linestyle=":", label=f"this mask: {row['share']:.3f}")
+    axes.set_ylim(-0.02, 1.02)
+    axes.legend(frameon=False)
+    tidy(axes, "Strength of the mask, on training examples", x="share of units masked", y="accuracy")
+    save(drawn, path=folder / "plots" / "masking_strength.png")
 
 
 def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:
