@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from unlearnbench.cache import Artefact, Cache, Stage
-from unlearnbench.data.text import units
 from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.forget import Splits
@@ -26,6 +25,7 @@ from unlearnbench.problem import Data, Index, Problem
 from unlearnbench.progress import Progress, Quiet, stage_progress
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.resume import Resumable
+from unlearnbench.sampling import units
 from unlearnbench.tasks import bind
 from unlearnbench.training import Record, fit
 

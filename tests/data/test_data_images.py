@@ -16,8 +16,8 @@ import pytest
 from unlearnbench.compose import compose
 from unlearnbench.config import build
 from unlearnbench.data import fashion
-from unlearnbench.data.images import balanced
 from unlearnbench.errors import UserError
+from unlearnbench.sampling import balanced
 from worlds import synthetic
 
 ROOT = Path(__file__).parents[2]

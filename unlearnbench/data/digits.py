@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unlearnbench.data.images import ImageData, ImageSettings, assemble, balanced
+from unlearnbench.data.images import ImageData, ImageSettings, assemble
 from unlearnbench.problem import DataInfo
+from unlearnbench.sampling import balanced
 
 TRAIN, TEST, SIDE = 1437, 360, 8
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo, Index
-from unlearnbench.randomness import stage_seed
+from unlearnbench.sampling import balanced
 
 Pixels = NDArray[np.uint8]
 
@@ -129,17 +129,3 @@ def assemble(
         validation=validation,
         test=np.arange(count, len(images)),
     )
-
-
-def balanced(labels: Index, count: int, seed: int, name: str) -> Index:
-    """Draw `count` positions, as evenly over the labels as their numbers allow; sorted."""
-    if count >= len(labels):
-        return np.arange(len(labels))
-    generator = np.random.default_rng(stage_seed(seed, name))
-    order = generator.permutation(len(labels))
-    rank = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        rank[members] = np.arange(len(members))
-    by_rank = order[np.argsort(rank[order], kind="stable")]
-    return np.sort(by_rank[:count])

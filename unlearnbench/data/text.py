@@ -15,7 +15,7 @@ from pydantic import Field
 
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo, Index
-from unlearnbench.randomness import stage_seed
+from unlearnbench.sampling import units
 
 Column = NDArray[np.generic]
 
@@ -149,19 +149,6 @@ def sampled(rows: Sequence[TextRow], limit: int | None, seed: int, name: str) ->
     pairs = [row.pair or str(position) for position, row in enumerate(rows)]
     unit = np.array([first.setdefault(pair, place) for place, pair in enumerate(pairs)])
     return [rows[place] for place in units(np.arange(len(rows)), unit, limit, seed, name)]
-
-
-def units(index: Index, unit: Index, limit: int, *names: str | int) -> Index:
-    """Draw at most `limit` of the positions, whole units (n,) at a time, sorted."""
-    groups: dict[int, list[int]] = {}
-    for position in index.tolist():
-        groups.setdefault(int(unit[position]), []).append(position)
-    order = np.random.default_rng(stage_seed(*names)).permutation(sorted(groups))
-    drawn: list[int] = []
-    for group in order.tolist():
-        if len(drawn) + len(groups[group]) <= limit:
-            drawn += groups[group]
-    return np.array(sorted(drawn), dtype=np.int64)
 
 
 def check_row(row: TextRow, name: str) -> None:
