@@ -53,6 +53,25 @@ def test_mistakes_name_key_value_and_remedy(values, says):
         typed(Outer, values, "method")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    inners: tuple[Inner, ...]
+
+
+@pytest.mark.parametrize(
+    ("inners", "says"),
+    [
+        ([{"lr": 1}, {"lrr": 1}], r"train.inners\[1\].lrr .* Did you mean 'lr'"),
+        ([{"lr": 1}, {}], r"train.inners\[1\].lr is missing.\nTry: lr: VALUE in that entry"),
+        ([{"lr": 0}], r"train.inners\[0\].lr=0: expected greater than 0"),
+        ([7], r"train.inners\[0\]=7"),
+    ],
+)
+def test_mistakes_in_a_list_of_settings_name_their_entry(inners, says):
+    with pytest.raises(UserError, match=says):
+        typed(Several, {"inners": inners}, "train")
+
+
 @pytest.mark.parametrize("target", ["os.system", "torch.load", "unlearnbenchx.methods.X", "builtins.eval", "nodots"])
 def test_only_own_classes_are_built(target):
     with pytest.raises(UserError, match=r"refused|_target_"):

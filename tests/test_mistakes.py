@@ -76,6 +76,7 @@ MISTAKES = [
     (["run", "dataset=bbq"], "evaluation only"),
     (["run", "-m", "--cfg", "job", "seed=0,1"], "without -m"),
     (["run", "--cfg", "job", "seed=0,1"], "-m for a sweep"),
+    (["run", "reported=[{role:original,split:test,metric:acuracy,value:0.5,source:T}]"], "Did you mean 'accuracy'"),
     (["list", "method"], "Did you mean 'methods'"),
     (["report", "nowhere"], "nowhere"),
     (["report", "--to", __file__], "is a file, not a folder"),

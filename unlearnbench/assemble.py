@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from unlearnbench import plugins
+from unlearnbench import plugins, reported
 from unlearnbench.compose import Request
 from unlearnbench.config import build, typed
 from unlearnbench.errors import UserError, WrongKind, nearest
@@ -18,6 +18,7 @@ from unlearnbench.models import checkpoint
 from unlearnbench.places import writable
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
+from unlearnbench.reported import Reported
 
 WORDS = {"image": "images", "text": "text"}
 EXTRA = ("bbq", "crows_pairs", "stereoset")
@@ -53,6 +54,7 @@ class Settings:
     save_model: bool | None
     reference: Reference
     eval: Evaluation
+    reported: tuple[Reported, ...]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def assemble(request: Request) -> Assembled:
     config = request.config
     outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}
     settings: Settings = typed(Settings, outside, "")
+    reported.check(settings.reported)
     parts = {name: _part(config, name) for name in PARTS}
     dataset, model, method = parts["dataset"], parts["model"], parts["method"]
     info: DataInfo = dataset.info()

@@ -78,12 +78,20 @@ def _check_keys(kind: Any, values: Mapping[str, Any], where: str) -> None:
             hint = nearest(key, fields)
             raise UserError(f"{prefix}{key} is no setting of {where or 'a run'}.{hint}\nIt has: {known}")
         nested = _dataclass_in(get_type_hints(kind)[key])
-        if nested is not None and isinstance(value, Mapping):
-            _check_keys(nested, value, f"{prefix}{key}")
+        if nested is not None:
+            for place, entry in _mappings(value, f"{prefix}{key}"):
+                _check_keys(nested, entry, place)
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
-            raise UserError(f"{prefix}{name} is missing.\nTry: +{prefix}{name}=VALUE")
+            word = f"{name}: VALUE in that entry" if "[" in where else f"+{prefix}{name}=VALUE"
+            raise UserError(f"{prefix}{name} is missing.\nTry: {word}")
+
+
+def _mappings(value: Any, where: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return a value, or the entries of a list, with their places, where they are mappings."""
+    places = [(f"{where}[{number}]", entry) for number, entry in enumerate(value)] if isinstance(value, list) else []
+    return [(place, entry) for place, entry in places or [(where, value)] if isinstance(entry, Mapping)]
 
 
 def _dataclass_in(hint: Any) -> Any:

@@ -11,16 +11,21 @@ from unlearnbench import plugins
 from unlearnbench.compose import Request
 from unlearnbench.keys import digest, file_digest, sources
 from unlearnbench.precision import cpu_has_amx
+from unlearnbench.reported import carries
+from unlearnbench.results import read_result
 
 
 def find(request: Request) -> Path | None:
-    """Return the folder of this very request's finished run, if there is one; a damaged entry counts as none."""
+    """Return the folder of this very request's finished run, if there is one; a damaged entry counts as none.
+
+    So does a run that carries other reported numbers than the request: `execute` finds it by its name, and mends that.
+    """
     entry = _entry(request)
     try:
         folder = request.outputs / "runs" / json.loads(entry.read_text())["folder"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return folder if is_finished(folder, request) else None
+    return folder if is_finished(folder, request) and carries(read_result(folder), request) else None
 
 
 def is_finished(folder: Path, request: Request) -> bool:

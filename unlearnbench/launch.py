@@ -59,12 +59,13 @@ def execute(request: Request, on_failure: Callable[[Exception], None] | None = N
         return _outcome(known, reused=True)
     with torch_explained():
         from unlearnbench.assemble import assemble
-        from unlearnbench.results import identify
+        from unlearnbench.results import identify, refresh
 
         assembled = assemble(request)
     identity = identify(request, assembled, stage_sources(request))
     final = request.outputs / "runs" / identity.folder
     if is_finished(final, request):
+        refresh(final, request)
         remember(request, final)
         return _outcome(final, reused=True)
     return _run(request, assembled, identity, final, on_failure)

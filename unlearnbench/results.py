@@ -19,6 +19,7 @@ from unlearnbench.cache import Artefact, write_artefact
 from unlearnbench.compose import Request
 from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
+from unlearnbench.reported import carried, carries
 
 if TYPE_CHECKING:
     import pandas
@@ -204,6 +205,7 @@ def facts(request: Request, identity: Identity) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": provenance.versions(),
         "git_revision": provenance.git_revision(),
+        "reported": carried(request),
     }
 
 
@@ -237,7 +239,21 @@ def outcome(assembled: Assembled, run: Run) -> dict[str, Any]:
 
 def write_result(folder: Path, values: Mapping[str, Any]) -> None:
     """Write result.json."""
-    (folder / "result.json").write_text(json.dumps(dict(values), indent=1) + "\n")
+    (folder / "result.json").write_text(_json(values))
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), indent=1) + "\n"
+
+
+def refresh(folder: Path, request: Request) -> None:
+    """Give a finished run the reported numbers of the request, where its result.json has others."""
+    result = read_result(folder)
+    if carries(result, request):
+        return
+    part = folder / f".result-{os.getpid()}.json"
+    part.write_text(_json({**result, "reported": carried(request)}))
+    part.replace(folder / "result.json")
 
 
 def read_result(folder: Path) -> dict[str, Any]:
