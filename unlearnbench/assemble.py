@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -34,8 +34,12 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How many examples a split are scored (null: all), and how many at once; what else is evaluated of text."""
+    """How many examples a split are scored (null: all), and how many at once; what else is evaluated of text.
 
+    `held_out` is what is scored as test: the test set, or the validation part, to choose settings by.
+    """
+
+    held_out: Literal["test", "validation"]
     limit: Annotated[int, Field(ge=20)] | None
     batch_size: Annotated[int, Field(ge=1)]
     generate: Annotated[int, Field(ge=0)]
@@ -109,6 +113,7 @@ def assemble(request: Request) -> Assembled:
         method=method,
         recipe=parts["train"],
         references=settings.reference.count,
+        eval_held_out=settings.eval.held_out,
         eval_limit=settings.eval.limit,
         eval_batch=settings.eval.batch_size,
         eval_generate=settings.eval.generate,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 from unlearnbench.cache import Cache
 from unlearnbench.evidence import BySplit, Scores
@@ -24,6 +25,7 @@ class Experiment:
     method: Method
     recipe: Recipe
     references: int
+    eval_held_out: Literal["test", "validation"]
     eval_limit: int | None
     eval_batch: int
     eval_generate: int
@@ -52,6 +54,8 @@ class Run:
 def run(experiment: Experiment, cache: Cache) -> Run:
     """Train, retrain, unlearn and score; raise Skipped or Diverged where the method cannot run or its loss explodes."""
     data = experiment.dataset.load()
+    if experiment.eval_held_out == "validation":
+        data = replace(cast(Any, data), test=data.validation)
     splits = experiment.forget.split(data)
     stages = Stages(experiment, cache, data, splits)
 
