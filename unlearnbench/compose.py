@@ -100,7 +100,8 @@ def expand(
     """Yield single-valued override lists that together show every value and every combination of group choices.
 
     The product is taken over groups only: values of plain keys are each tried once, so that checking a sweep
-    costs far less than running it. Raises UserError for an override that does not parse.
+    costs far less than running it. An override replaces the parameter (of a preset) of its name, as it does for
+    Hydra's sweepers. Raises UserError for an override that does not parse.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -109,8 +110,9 @@ def expand(
         parsed = OverridesParser.create().parse_overrides([*parameters, *overrides])
     except HydraException as error:
         raise UserError(_explain(error, overrides, folders)) from error
-    plain = [item.input_line or "" for item in parsed if not item.is_sweep_override()]
-    swept = [item for item in parsed if item.is_sweep_override()]
+    last = {item.get_key_element(): item for item in parsed}.values()
+    plain = [item.input_line or "" for item in last if not item.is_sweep_override()]
+    swept = [item for item in last if item.is_sweep_override()]
     groups = [_values(item, folders) for item in swept if item.key_or_group in GROUPS]
     values = [_values(item, folders) for item in swept if item.key_or_group not in GROUPS]
     first = tuple(column[0] for column in values)
