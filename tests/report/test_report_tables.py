@@ -3,65 +3,26 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import math
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pandas
 import pytest
 
+from runs import make_run
 from unlearnbench.errors import UserError
 from unlearnbench.report import write
 from unlearnbench.report.summary import interval
 from unlearnbench.results import COLUMNS
 from worlds import HERE
 
-SPLITS = ("retain", "forget", "test")
-
 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch):
     """Let caplog hear the package's log, which the command line keeps to itself in a process that ran it."""
     monkeypatch.setattr(logging.getLogger("unlearnbench"), "propagate", True)
-
-
-def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0, **changes) -> Path:
-    """Write a small run folder as results.py does: accuracies, a divergence, and retrained scores on forget."""
-    folder = outputs / "runs" / f"{method.replace('/', '')}_m_d_{run_id}"
-    (folder / "scores").mkdir(parents=True)
-    accuracy = changes.pop("accuracy", {"retain": 0.9, "forget": 0.3, "test": 0.8})
-    names = {
-        "run_id": run_id, "experiment": "", "dataset": "d", "forget": "class:a", "model": "m", "method": method,
-        "seed": seed,
-    }  # fmt: skip
-    result = {
-        **names, "setting": "5e771296", "method_setting": "3e780d01", "status": "done", "reason": "",
-        "weights_changed": True, "device": "cpu", "threads": 2,
-        "precision": "fp32", "git_revision": "abc", "versions": {"torch": "2"}, "seconds": {"unlearned": 1.5},
-        "peak_mib": {"unlearned": 100.0}, "cost_ratio": 0.1, "overrides": [f"method={method}", f"seed={seed}"],
-        **changes,
-    }  # fmt: skip
-    (folder / "result.json").write_text(json.dumps(result))
-    if result["status"] != "done":
-        return folder
-    rows = []
-    for split in SPLITS:
-        retrained = {"retain": 0.95, "forget": 0.0, "test": 0.85}[split] + 0.01 * seed
-        values = {"original": 1.0, "retrained": retrained, "unlearned": accuracy[split]}
-        rows += [(*names.values(), role, split, "accuracy", repr(value)) for role, value in values.items()]
-        gap = accuracy[split] - retrained
-        rows.append((*names.values(), "unlearned", split, "gap_accuracy", repr(gap)))
-    rows.append((*names.values(), "unlearned", "forget", "js_to_retrained", "0.25"))
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([COLUMNS, *rows])
-    logits = np.random.default_rng(seed).normal(size=(6, 3)).astype(np.float32)
-    np.savez(folder / "scores" / "retrained_forget.npz", logits=logits, label=np.zeros(6, int), index=np.arange(6))
-    return folder
 
 
 def test_report_writes_every_file(tmp_path):

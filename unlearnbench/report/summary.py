@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.scores import read
 
 if TYPE_CHECKING:
     import pandas
-
-log = logging.getLogger("unlearnbench")
 
 CELL = (*GROUP, "setting", "variant", "role", "split", "metric")
 
@@ -83,25 +80,15 @@ def floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]
 
 def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, str], float]:
     """Compare the stored scores of the retrained models of different seeds."""
-    from unlearnbench.evidence import Evidence, Scores
+    from unlearnbench.evidence import Evidence
     from unlearnbench.metrics import catalogue
-
-    def scores(run_id: str, split: str) -> Scores | None:
-        file = runs.folders[run_id] / "scores" / f"retrained_{split}.npz"
-        if not file.exists():
-            return None
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return Scores(arrays["logits"], arrays["label"], arrays["index"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            log.warning("report: %s is damaged and left out of the noise floor: %s", file, error)
-            return None
 
     one_a_seed: dict[Any, str] = dict(mine.groupby("seed")["run_id"].first())
     found = {}
     for metric in catalogue():
         for split in metric.splits if metric.relative and metric.name != "tug_of_war" and not metric.needs else ():
-            known = [score for run_id in one_a_seed.values() if (score := scores(run_id, split)) is not None]
+            places = [runs.folders[run_id] for run_id in one_a_seed.values()]
+            known = [score for place in places if (score := read(place, "retrained", split)) is not None]
             same = [score for score in known if np.array_equal(score.index, known[0].index)]
             pairs = itertools.permutations(same, 2)
             seen = (Evidence({split: a}, {split: a}, ({split: b},), (), whole_class=False) for a, b in pairs)
