@@ -20,6 +20,7 @@ defaults:
   - override /method: none
 hydra: {mode: MULTIRUN, sweeper: {params: {model: "tiny_cnn,tiny_resnet", seed: "0,1"}}}
 train: {epochs: 1}
+reported: [{model: tiny_resnet, role: original, split: test, metric: accuracy, value: -1.0, source: Table IV}]
 """
 SCALED = PRESET.replace('"0,1"', '"7"')
 PAIRS = [("tiny_cnn", "0"), ("tiny_cnn", "1"), ("tiny_resnet", "0"), ("tiny_resnet", "1")]
@@ -66,7 +67,9 @@ def test_a_preset_is_a_sweep_and_ends_with_a_report(command, folder, tmp_path):
     assert rows == [
         ("model=tiny_cnn seed=0 experiment=swept", "done"), ("model=tiny_resnet seed=0 experiment=swept", "done"),
     ]  # fmt: skip
-    assert (made / "report" / "report.html").exists() and "tiny_resnet on synthetic" in done.stdout
+    assert done.stdout.count("### Reported and measured") == 1
+    assert "examples of one seed" in done.stdout.partition("tiny_resnet on synthetic")[2]
+    assert (made / "report" / "reported.csv").exists() and (made / "report" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,16 @@ from pathlib import Path
 def write(folders: Sequence[Path], target: Path) -> Path:
     """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it.
 
-    Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures and report.html. Raises UserError where
-    a folder does not exist or holds no run, or where the target cannot be written.
+    Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures and report.html, and reported.csv where
+    runs carry published numbers. Raises UserError where a folder does not exist or holds no run, or where the target
+    cannot be written.
     """
     from unlearnbench.places import writable
     from unlearnbench.plots import report as plots
     from unlearnbench.report.collect import collect
     from unlearnbench.report.html import page
     from unlearnbench.report.leaderboard import boards, markdown
+    from unlearnbench.report.reported import csv_rows
     from unlearnbench.report.summary import summarise
 
     writable(target, "--to ")
@@ -27,6 +29,10 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     runs.results.to_csv(target / "results.csv", index=False, lineterminator="\n")
     runs.table.to_csv(target / "runs.csv", index=False, lineterminator="\n")
     summary.to_csv(target / "summary.csv", index=False, lineterminator="\n")
+    published = [one for board in groups for one in board.reported]
+    (target / "reported.csv").unlink(missing_ok=True)
+    if published:
+        csv_rows(published).to_csv(target / "reported.csv", index=False, lineterminator="\n")
     (target / "leaderboard.md").write_text(markdown(groups))
     figures = plots.draw(target, groups)
     (target / "report.html").write_text(page(runs, groups, figures), encoding="utf-8")

@@ -10,6 +10,8 @@ from pathlib import Path
 from unlearnbench.report.collect import Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.leaderboard import HEADER, Board, noise_text
+from unlearnbench.report.reported import HEADER as REPORTED_HEADER
+from unlearnbench.report.reported import NOTE
 
 FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
 
@@ -26,6 +28,8 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
         .render(
             header=HEADER,
             bias_header=BIAS_HEADER,
+            reported_header=REPORTED_HEADER,
+            reported_note=NOTE if any(board.reported for board in boards) else "",
             boards=[(board, noise_text(board), _floor_rows(board)) for board in boards],
             figures=[(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()) for path in figures],
             counts=table["status"].value_counts().to_dict(),

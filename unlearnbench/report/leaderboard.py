@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import bias_rows, premise_text
+from unlearnbench.report.reported import HEADER as REPORTED_HEADER
+from unlearnbench.report.reported import NOTE, Comparison, comparisons
 from unlearnbench.report.summary import floors, interval
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ class Board:
     """The lines of one group: reference and original first, then methods, the nearest to retrained first.
 
     `noise` is the mean over retain, forget and test of how far the accuracies of two retrained models are apart,
-    NaN where there is only one. `premise` and `bias` speak of text.
+    NaN where there is only one. `premise` and `bias` speak of text, `reported` of published numbers.
     """
 
     title: str
@@ -72,6 +75,7 @@ class Board:
     floor: dict[tuple[str, str], float]
     premise: str = ""
     bias: tuple[tuple[str, ...], ...] = ()
+    reported: tuple[Comparison, ...] = ()
 
 
 def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
@@ -96,7 +100,8 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
         return str(_cell(mine, variant, role, metric, split))
 
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
-    return Board(title, lines, noise, floor, premise_text(runs, table), tuple(bias))
+    published = comparisons(runs, mine, table, group)
+    return Board(title, lines, noise, floor, premise_text(runs, table), tuple(bias), published)
 
 
 def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.DataFrame, noise: float) -> Line:
@@ -152,14 +157,14 @@ def markdown(groups: list[Board]) -> str:
     parts = ["# Leaderboard\n"]
     for board in groups:
         parts.append(f"## {_escaped(board.title)}\n")
-        parts.append("| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
-        parts += ["| " + " | ".join(_escaped(cell) for cell in line.cells()) + " |" for line in board.lines]
+        parts += _table(HEADER, [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
         if board.premise:
             parts.append(f"{_escaped(board.premise)}\n")
         if board.bias:
-            parts.append("| " + " | ".join(BIAS_HEADER) + " |\n" + "|---" * len(BIAS_HEADER) + "|")
-            parts += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in board.bias]
+            parts += [*_table(BIAS_HEADER, board.bias), ""]
+        if board.reported:
+            parts += ["### Reported and measured\n", *_table(REPORTED_HEADER, [one.cells() for one in board.reported])]
             parts.append("")
     if not groups:
         parts.append("No finished run: runs.csv says why.\n")
@@ -167,7 +172,15 @@ def markdown(groups: list[Board]) -> str:
         "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy; ±: half of the "
         "95 % interval over seeds (Student t); one seed has none.\n"
     )
+    if any(board.reported for board in groups):
+        parts.append(f"{NOTE}\n")
     return "\n".join(parts)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|", *lines]
 
 
 def _escaped(text: str) -> str:

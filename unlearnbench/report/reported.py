@@ -1,0 +1,147 @@
+"""Published numbers beside measured ones, for each board whose runs carry some."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.config import typed
+from unlearnbench.errors import UserError
+from unlearnbench.report.bootstrap import interval_over_examples
+from unlearnbench.report.collect import Runs
+from unlearnbench.report.scores import read, references
+from unlearnbench.report.summary import CELL
+from unlearnbench.reported import Reported
+
+if TYPE_CHECKING:
+    import pandas
+
+log = logging.getLogger("unlearnbench")
+
+COLUMNS = (
+    *CELL, "source", "reported", "measured", "ci_low", "ci_high", "interval", "seeds", "difference", "differs",
+)  # fmt: skip
+"""Of reported.csv: CELL as in summary.csv; `interval` is what it is over (seeds, examples, or nothing)."""
+HEADER = (
+    "method", "split", "metric", "source", "reported", "measured", "95 % interval", "over", "difference", "verdict",
+)  # fmt: skip
+NOTE = (
+    "Reported and measured: difference is measured - reported; differs: the reported value lies outside the 95 % "
+    "interval of the measured one. Over seeds it is Student t's; over the examples of one seed a bootstrap's, which "
+    "knows nothing of other seeds."
+)
+EQUAL = 1e-9
+"""How far a value may lie outside by rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One published number and what was measured: NaN where nothing was, or where there is no interval.
+
+    `place` is the board's: experiment, data set, forget set, model and setting. `over` says what the interval is over.
+    """
+
+    place: tuple[str, ...]
+    variant: str
+    entry: Reported
+    measured: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    over: str = ""
+    seeds: int = 0
+    examples: int = 0
+
+    @property
+    def differs(self) -> bool | None:
+        """Say whether the reported value lies outside the interval; None without an interval."""
+        if math.isnan(self.low):
+            return None
+        return not self.low - EQUAL <= self.entry.value <= self.high + EQUAL
+
+    def row(self) -> tuple[Any, ...]:
+        """Return the row of reported.csv."""
+        entry, difference = self.entry, self.measured - self.entry.value
+        cell = (*self.place, self.variant, entry.role, entry.split, entry.metric)
+        numbers = (entry.source, entry.value, self.measured, self.low, self.high)
+        return (*cell, *numbers, self.over, self.seeds, difference, "" if self.differs is None else self.differs)
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row as text, one entry per column of HEADER."""
+        entry = self.entry
+        what = (self.variant or entry.role, entry.split, entry.metric, entry.source, f"{entry.value:.4f}")
+        if math.isnan(self.measured):
+            return (*what, "", "", "", "", "not measured")
+        difference = f"{self.measured - entry.value:+.4f}"
+        if self.differs is None:
+            return (*what, f"{self.measured:.4f}", "", "", difference, "one seed")
+        over = f"{self.seeds} seeds" if self.over == "seeds" else f"{self.examples} examples of one seed"
+        verdict = "differs" if self.differs else "within"
+        return (*what, f"{self.measured:.4f}", f"{self.low:.4f} to {self.high:.4f}", over, difference, verdict)
+
+
+def comparisons(
+    runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame, place: tuple[str, ...]
+) -> tuple[Comparison, ...]:
+    """Compare what the runs of a board (`table`) carry with their summary (`mine`): by method, as their lists go.
+
+    Two lists of one board that differ, as from before and after a correction, both stand in it.
+    """
+    found: dict[tuple[str, Reported], Comparison] = {}
+    ordered = table.sort_values(["variant", "seed"])
+    for run_id, variant in zip(ordered["run_id"], ordered["variant"], strict=True):
+        for entry in _entries(runs, str(run_id)):
+            name = str(variant) if entry.role == "unlearned" else ""
+            if (name, entry) not in found:
+                blank = Comparison(place=place, variant=name, entry=entry)
+                found[name, entry] = _measured(runs, mine, table, blank)
+    return tuple(found.values())
+
+
+def csv_rows(all_of: Iterable[Comparison]) -> pandas.DataFrame:
+    """Return reported.csv as a table."""
+    import pandas
+
+    return pandas.DataFrame([one.row() for one in all_of], columns=list(COLUMNS))
+
+
+def _entries(runs: Runs, run_id: str) -> Iterator[Reported]:
+    """Yield what a run carries; what is damaged is left out with a warning."""
+    try:
+        for values in runs.facts[run_id].get("reported", []):
+            yield typed(Reported, values, "reported")
+    except (UserError, TypeError, AttributeError) as error:
+        log.warning("report: a reported value of %s is damaged and left out: %s", runs.folders[run_id], error)
+
+
+def _measured(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame, blank: Comparison) -> Comparison:
+    """Fill in what the board's runs measured, with its interval."""
+    chosen = mine[_at(mine, blank.entry) & (mine["variant"] == blank.variant)]
+    if chosen.empty:
+        return blank
+    mean, low, high, seeds = (chosen.iloc[0][name] for name in ("mean", "ci_low", "ci_high", "seeds"))
+    known = replace(blank, measured=float(mean), low=float(low), high=float(high), seeds=int(seeds))
+    if known.seeds > 1:
+        return replace(known, over="seeds")
+    ran = table[table["variant"] == blank.variant] if blank.variant else table
+    rows = runs.results[runs.results["run_id"].isin(ran["run_id"])]
+    return _over_examples(runs.folders[str(rows[_at(rows, blank.entry)]["run_id"].iloc[0])], known)
+
+
+def _at(rows: pandas.DataFrame, entry: Reported) -> pandas.Series[bool]:
+    """Say which rows are of an entry's role, split and metric."""
+    names = ("role", "split", "metric")
+    return (rows[list(names)] == [getattr(entry, name) for name in names]).all(axis=1)
+
+
+def _over_examples(run: Path, known: Comparison) -> Comparison:
+    """Add the interval over the examples of a run's stored scores, where the metric has one and they can be read."""
+    entry = known.entry
+    subject = read(run, entry.role, entry.split)
+    found = interval_over_examples(entry.metric, subject, references(run, entry.split)) if subject is not None else None
+    if subject is None or found is None:
+        return known
+    return replace(known, low=found[0], high=found[1], over="examples", examples=len(subject))
