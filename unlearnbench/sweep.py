@@ -8,7 +8,7 @@ import logging
 import math
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +32,26 @@ def check_all(composed: Composed, overrides: Sequence[str], folders: Sequence[Pa
 
     A method that is made for another kind of data is no mistake here: its job becomes a skipped row.
     """
-    runnable, experiments = 0, set()
+    runnable = 0
+    sweeps: dict[str, bool] = {}
     for one in expand(overrides, composed.parameters, folders):
         try:
             single = compose(["hydra.mode=RUN", *one], folders)
-            experiments.add((single.request.name("experiment"), single.parameters))
+            sweeps[single.request.name("experiment")] = bool(single.parameters)
             check(single)
             runnable += 1
         except WrongKind as error:
             log.info("will be skipped (%s): %s", " ".join(one), str(error).splitlines()[0])
-    _refuse_sweeps_of_sweeps(experiments)
+    _refuse_sweeps_of_sweeps(sweeps)
     if not runnable:
         raise UserError("no job of this sweep can run: every method is made for another kind of data.")
     writable(composed.sweep_dir, "hydra.sweep.dir=")
 
 
-def _refuse_sweeps_of_sweeps(experiments: set[tuple[str, tuple[str, ...]]]) -> None:
-    """Refuse to sweep over presets of which one is a sweep itself: its jobs would be lost."""
-    own = [name for name, parameters in sorted(experiments) if parameters]
-    if own and len(experiments) > 1:
+def _refuse_sweeps_of_sweeps(sweeps: Mapping[str, bool]) -> None:
+    """Refuse to sweep over presets of which one is a sweep itself (by name): its jobs would be lost."""
+    own = [name for name, is_sweep in sweeps.items() if is_sweep]
+    if own and len(sweeps) > 1:
         raise UserError(f"experiment={own[0]} is a sweep of its own.\nTry: unlearnbench run experiment={own[0]}, alone")
 
 
