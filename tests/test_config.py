@@ -140,15 +140,17 @@ def test_plain_interpolation_is_fine():
 @pytest.mark.parametrize(
     ("words", "taken"),
     [
-        (["experiment=paper_bias_instruct", "scale=cpu"], "experiment=paper_bias_instruct_cpu"),
-        (["scale=cpu", "experiment=paper_bias_prompt,smoke"], "experiment=paper_bias_prompt_cpu,smoke"),
-        (["experiment=paper_bias_instruct", "scale=smoke"], "experiment=paper_bias_instruct"),
-        (["experiment=paper_bias_instruct"], "experiment=paper_bias_instruct"),
+        (["experiment=paper_bias_instruct", "scale=cpu"], ["experiment=paper_bias_instruct_cpu"]),
+        (
+            ["scale=cpu", "experiment=paper_bias_prompt,smoke"],
+            ["scale=cpu", "experiment=paper_bias_prompt_cpu,smoke"],
+        ),
+        (["experiment=paper_bias_instruct", "scale=smoke"], ["experiment=paper_bias_instruct", "scale=smoke"]),
+        (["experiment=paper_bias_instruct"], ["experiment=paper_bias_instruct"]),
     ],
 )
-def test_a_scale_takes_the_presets_own_file_where_it_has_one(words, taken):
-    assert taken in scaled(words)
-    assert len(scaled(words)) == len(words)
+def test_a_scale_takes_the_presets_own_file_where_it_has_one_and_else_the_groups(words, taken):
+    assert scaled(words) == taken
 
 
 def test_a_data_set_chooses_model_and_forget_set_and_a_model_its_recipe_and_tuning():

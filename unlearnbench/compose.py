@@ -84,6 +84,7 @@ def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     """Take the preset's own file for a scale, where it has one: experiment=P scale=S becomes experiment=P_S.
 
     Hydra lets no configuration that is found by another's choice override groups, and a scale may change the model.
+    The group's own file of that scale is for presets that have none.
     """
     given = dict(word.split("=", 1) for word in overrides if word.startswith(("experiment=", "scale=")))
     known, scale = choices_of("experiment", folders), given.get("scale", "")
@@ -91,7 +92,9 @@ def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     if "," in scale or not any(f"{name}_{scale}" in known for name in names):
         return list(overrides)
     taken = ",".join(f"{name}_{scale}" if f"{name}_{scale}" in known else name for name in names)
-    return [f"experiment={taken}" if word.startswith("experiment=") else word for word in overrides]
+    words = [f"experiment={taken}" if word.startswith("experiment=") else word for word in overrides]
+    every = all(f"{name}_{scale}" in known for name in names)
+    return [word for word in words if not (every and word.startswith("scale="))]
 
 
 def expand(
