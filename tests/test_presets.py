@@ -1,0 +1,76 @@
+"""The study's vision presets: each has its scales, keeps its protocol across them, and lists sound reported numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from unlearnbench import reported
+from unlearnbench.assemble import assemble
+from unlearnbench.compose import Request, compose, expand
+from unlearnbench.config import typed
+from unlearnbench.errors import UserError
+from unlearnbench.reported import Reported
+
+PRESETS = ("paper_table1", "paper_table2", "paper_table3", "paper_table4", "paper_figure3")
+SCALES = ("", "_cpu", "_smoke")
+
+
+def composed(name: str, *more: str) -> Request:
+    return compose([f"experiment={name}", *more]).request
+
+
+def jobs(name: str, *more: str) -> list[tuple[str, ...]]:
+    words = [f"experiment={name}", *more]
+    return list(expand(words, compose(words).parameters))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_scale_keeps_the_forget_set_the_method_and_the_reported_numbers(name):
+    full, cpu, smoke = (composed(name + scale) for scale in SCALES)
+    for one in (cpu, smoke):
+        assert [one.name(group) for group in ("method", "forget")] == [full.name(g) for g in ("method", "forget")]
+        assert one.config["reported"] == full.config["reported"]
+    assert cpu.name("dataset") == full.name("dataset")
+    assert cpu.config["forget"] == full.config["forget"]
+    assert cpu.config["reference"]["count"] == 2
+    assert smoke.name("dataset") == "fashion"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_three_seeds_are_the_default_and_one_at_smaller_scales(name):
+    assert compose([f"experiment={name}"]).sweep
+    seeds = {word for job in jobs(name) for word in job if word.startswith("seed=")}
+    assert seeds == {"seed=0", "seed=1", "seed=2"}
+    for scale in SCALES[1:]:
+        assert {word for job in jobs(name + scale) for word in job if word.startswith("seed=")} == {"seed=0"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_reported_numbers_are_of_metrics_and_splits_that_there_are(name):
+    entries = [typed(Reported, entry, "reported") for entry in composed(name).config["reported"]]
+    assert bool(entries) == (name != "paper_figure3")  # the study shows matrices there, and no numbers
+    reported.check(entries)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_job_of_the_smoke_scale_can_be_built_without_data_or_network(name, tmp_path):
+    for job in jobs(f"{name}_smoke", f"outputs={tmp_path}"):
+        request = compose(["hydra.mode=RUN", *job]).request
+        assert assemble(request).experiment.forget.label(assemble(request).info)
+
+
+def test_table_4_takes_a_rate_that_works_for_coatnet_and_the_studys_for_the_others():
+    rates = {
+        model: composed("paper_table4", f"model={model}").config["method"]["optimizer"]["lr"]
+        for model in ("resnet18", "efficientformerv2_s0", "coatnet_0")
+    }
+    assert rates == {"resnet18": 0.1, "efficientformerv2_s0": 0.1, "coatnet_0": 0.01}
+    override = ("model=coatnet_0", "method.optimizer.lr=0.1")
+    assert composed("paper_table4", *override).config["method"]["optimizer"]["lr"] == 0.1
+
+
+def test_a_preset_whose_data_is_missing_ends_at_once_with_the_remedy(tmp_path):
+    words = ("hydra.mode=RUN", f"dataset.root={tmp_path}", f"outputs={tmp_path}/out")
+    with pytest.raises(UserError, match=r"Try: .*dataset"):
+        assemble(composed("paper_table4_cpu", *words))
+    assert not list(tmp_path.iterdir())
