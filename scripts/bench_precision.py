@@ -21,8 +21,8 @@ BATCH, REPEATS = 128, 5
 MODELS: dict[str, ModelSpec] = {
     "tiny_cnn": TinyCNN(checkpoint=None),
     "tiny_resnet": TinyResNet(depth=14, checkpoint=None),
-    "vgg16": VGG16(batch_norm=True, checkpoint=None),
-    "resnet18": ResNet18(stem="auto", checkpoint=None),
+    "vgg16": VGG16(batch_norm=True, dropout=0.0, pretrained=False, checkpoint=None),
+    "resnet18": ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None),
 }
 SIZES = ((8, 1), (28, 1), (32, 3), (64, 3))
 

@@ -38,7 +38,7 @@ INCOMPETENT = 3
 """Random networks that ZRF averages over."""
 CORE = tuple(f"unlearnbench.{name}" for name in ("training", "losses", "problem", "randomness", "stages"))
 SOURCES = {
-    "image": ("unlearnbench.tasks.image",),
+    "image": tuple(f"unlearnbench.{name}" for name in ("tasks.image", "models.head", "models.imagenet")),
     "text": tuple(f"unlearnbench.tasks.{name}" for name in ("text", "encoding", "options")),
 }
 MODEL_SOURCES = tuple(f"unlearnbench.models.{name}" for name in ("masks", "prefix", "adapter", "weights", "start"))
