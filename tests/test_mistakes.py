@@ -39,6 +39,8 @@ MISTAKES = [
     (["run", "model=resnet18", "model.pretrained=nowhere.safetensors"], "is no file"),
     (["run", "model=resnet18", "model.pretrained=1"], "model.pretrained=1"),
     (["run", "model=resnet9", "model.dropout=1"], "model.dropout=1"),
+    (["run", "model=coatnet_0"], "cannot take 1 channels of 8x8"),
+    (["run", "model=efficientformerv2_s0", "model.architecture=efficientformerv2_s9"], "Did you mean 'efficientformer"),
     (["run", "outputs=/proc/nowhere"], "cannot be written"),
     (["run", "outputs="], "outputs= is empty"),
     (["run", "-m", "outputs=", "seed=0,1"], "outputs= is empty"),

@@ -142,6 +142,7 @@ def test_weights_of_the_hubs_cache_are_used_without_a_network(offline, file):
     [
         ("resnet18", "timm/resnet18.tv_in1k"),
         ("vgg16", "timm/vgg16_bn.tv_in1k"),
+        ("coatnet_nano", "timm/coatnet_nano_rw_224.sw_in1k"),
     ],
 )
 def test_absent_weights_without_a_network_end_at_once_with_a_remedy(
