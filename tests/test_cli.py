@@ -33,6 +33,8 @@ def test_list_shows_every_topic(command):
     shown = command("list").stdout
     for word in ("distill", "resnet18", "cifar100", "subclass", "zrf_published", "smoke", "arXiv:2205.08096"):
         assert word in shown
+    for model in ("resnet9", "coatnet_0", "coatnet_nano", "efficientformerv2_s0", "efficientformerv2_l"):
+        assert f"\n{model} " in shown
 
 
 @pytest.mark.parametrize("words", [["list"], ["run", "--help"], ["--version"]])

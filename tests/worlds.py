@@ -12,8 +12,10 @@ from unlearnbench.data.images import Augment
 from unlearnbench.data.synthetic import Synthetic
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.llama import LlamaTiny
+from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.optimizer import Optimizer
 from unlearnbench.precision import Precision
+from unlearnbench.problem import DataInfo
 from unlearnbench.tasks import bind
 from unlearnbench.tasks.text import TextTask
 from unlearnbench.training import Recipe
@@ -39,6 +41,19 @@ def synthetic(**changes: object) -> Synthetic:
         "augment": Augment(crop=0, flip=False), "seed": 0,
     }  # fmt: skip
     return Synthetic(**{**values, **changes})
+
+
+def image_info(side: int = 32, channels: int = 3, classes: int = 10) -> DataInfo:
+    """What is known of images of this shape."""
+    names = tuple(f"c{number}" for number in range(classes))
+    return DataInfo(kind="image", classes=names, train=100, test=50, shape=(channels, side, side))
+
+
+def timm_model(architecture: str, **changes: object) -> TimmModel:
+    """One of timm's models, with random weights."""
+    return TimmModel(
+        **{"architecture": architecture, "dropout": 0.0, "pretrained": False, "checkpoint": None, **changes}
+    )
 
 
 NO_ADAPTER = Adapter(r=0, alpha=8, dropout=0.0, targets=("q_proj", "v_proj"))

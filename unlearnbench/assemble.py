@@ -15,6 +15,7 @@ from unlearnbench.config import build, typed
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.models import checkpoint
+from unlearnbench.models.start import is_pretrained, started
 from unlearnbench.places import writable
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
@@ -105,6 +106,8 @@ def assemble(request: Request) -> Assembled:
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
     if model.checkpoint is not None:
         checkpoint.load(model.build(info), model.checkpoint)
+    if info.kind == "image" and is_pretrained(model):
+        started(model, info)  # weights that do not fit end here too
     experiment = Experiment(
         seed=settings.seed,
         dataset=dataset,

@@ -46,11 +46,15 @@ def _entry(request: Request) -> Path:
     package = sorted(Path(__file__).parent.rglob("*.py"))
     code = [*(file_digest(file) for file in package), *_plugin_code()]
     config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
-    given = (config.get("model") or {}).get("checkpoint")
-    checkpoint = file_digest(Path(given)) if given and Path(given).is_file() else None
     machine = [cpu_has_amx(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    key = digest(config, request.choices, code, checkpoint, _weights(config), machine)
+    key = digest(config, request.choices, code, _given(config), _weights(config), machine)
     return request.outputs / "cache" / "runs" / f"{key}.json"
+
+
+def _given(config: dict[str, Any]) -> list[str | None]:
+    """Return the digests of a model's files of weights: its checkpoint and its pretrained ones."""
+    named = [(config.get("model") or {}).get(key) for key in ("checkpoint", "pretrained")]
+    return [file_digest(Path(file)) if isinstance(file, str) and Path(file).is_file() else None for file in named]
 
 
 def _weights(config: dict[str, Any]) -> list[list[object]]:
@@ -87,6 +91,8 @@ def stage_sources(request: Request) -> dict[str, str]:
         "tasks.text",
         "tasks.encoding",
         "tasks.options",
+        "models.head",
+        "models.imagenet",
     )
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
     return {**sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics]), **theirs}

@@ -136,9 +136,9 @@ class Parts:
 class ModelSpec(Protocol):
     """A model's configuration.
 
-    One with pretrained weights also has `start(info) -> nn.Module`, which returns the model with them; one that needs
-    files also has `check()`, which raises UserError where they cannot be had; one that can be trained through a
-    low-rank adapter has `adapter`.
+    One with pretrained weights also has `start(info) -> nn.Module`, which returns the model with them, and where they
+    are a choice `pretrained`, False for random weights; one that needs files also has `check()`, which raises
+    UserError where they cannot be had; one that can be trained through a low-rank adapter has `adapter`.
     """
 
     kinds: ClassVar[frozenset[str]]

@@ -38,8 +38,11 @@ INCOMPETENT = 3
 """Random networks that ZRF averages over."""
 CORE = tuple(f"unlearnbench.{name}" for name in ("training", "optimizer", "losses", "problem", "randomness", "stages"))
 SOURCES = {
-    "image": ("unlearnbench.tasks.image", "unlearnbench.tasks.augment"),
-    "text": tuple(f"unlearnbench.tasks.{name}" for name in ("text", "encoding", "options")),
+    kind: tuple(f"unlearnbench.{name}" for name in names)
+    for kind, names in {
+        "image": ("tasks.image", "tasks.augment", "models.head", "models.imagenet"),
+        "text": ("tasks.text", "tasks.encoding", "tasks.options"),
+    }.items()
 }
 MODEL_SOURCES = tuple(f"unlearnbench.models.{name}" for name in ("masks", "prefix", "adapter", "weights", "start"))
 

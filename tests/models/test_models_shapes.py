@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from unlearnbench.errors import UserError
 from unlearnbench.models import checkpoint, masks
+from unlearnbench.models.head import dropped
 from unlearnbench.models.resnet import ResNet18
+from unlearnbench.models.resnet9 import ResNet9
 from unlearnbench.models.tiny import TinyCNN, TinyResNet
 from unlearnbench.models.vgg import VGG16
-from unlearnbench.problem import DataInfo
+from worlds import image_info as info
+from worlds import same_weights
 
 SPECS = {
-    "resnet18": ResNet18(stem="auto", checkpoint=None),
-    "vgg16": VGG16(batch_norm=True, checkpoint=None),
+    "resnet18": ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None),
+    "resnet9": ResNet9(dropout=0.0, checkpoint=None),
+    "vgg16": VGG16(batch_norm=True, dropout=0.0, pretrained=False, checkpoint=None),
     "tiny_resnet": TinyResNet(depth=14, checkpoint=None),
     "tiny_cnn": TinyCNN(checkpoint=None),
 }
-
-
-def info(side: int = 32, channels: int = 3, classes: int = 10) -> DataInfo:
-    names = tuple(f"c{number}" for number in range(classes))
-    return DataInfo(kind="image", classes=names, train=100, test=50, shape=(channels, side, side))
 
 
 @pytest.mark.parametrize("side", [8, 28, 32, 64])
@@ -43,12 +44,49 @@ def test_sizes_are_as_documented():
 
     assert millions(SPECS["tiny_resnet"]) == pytest.approx(0.18, abs=0.01)
     assert millions(TinyResNet(depth=20, checkpoint=None)) == pytest.approx(0.27, abs=0.01)
+    assert millions(SPECS["resnet9"]) == pytest.approx(6.6, abs=0.05)
     assert millions(SPECS["resnet18"]) == pytest.approx(11.2, abs=0.1)
 
 
 def test_depth_of_another_kind_is_refused():
     with pytest.raises(ValueError, match="6n"):
         TinyResNet(depth=15, checkpoint=None)
+
+
+def test_resnet9_refuses_images_that_its_pools_use_up():
+    with pytest.raises(UserError, match=r"8 pixels and more; these have 7(.|\n)*dataset\.size"):
+        SPECS["resnet9"].build(info(7))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet9", "vgg16"])
+def test_dropout_acts_in_training_alone_and_changes_no_weight(name):
+    plain, dropped = SPECS[name], dataclasses.replace(SPECS[name], dropout=0.5)
+    torch.manual_seed(0)
+    a = plain.build(info()).eval()
+    torch.manual_seed(0)
+    b = dropped.build(info()).eval()
+    assert same_weights(a, b)
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(a(x), b(x))
+    a.get_submodule(plain.parts().head).train()
+    b.get_submodule(plain.parts().head).train()
+    assert torch.equal(a(x), a(x))
+    assert not torch.equal(b(x), b(x))
+
+
+def test_without_dropout_the_last_layer_is_a_plain_one():
+    linear = torch.nn.Linear(3, 2)
+    assert dropped(linear, 0.0) is linear
+    assert dropped(linear, 0.5).weight is linear.weight
+
+
+def test_dropout_drops_the_asked_share_of_the_inputs_and_keeps_their_mean():
+    layer = dropped(torch.nn.Linear(1, 1), 0.25)
+    torch.nn.init.ones_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    out = layer(torch.ones(20000, 1)).detach()
+    assert float((out == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert float(out.mean()) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,14 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def load(model: nn.Module, path: Path) -> None:
     """Load the file's weights into the model; raise UserError with what differs in names or shapes."""
-    state, own = read(path), model.state_dict()
+    state = read(path)
+    remedy = "the model=, dataset= and model's own settings (stem, depth) it was trained with"
+    compare(state, model.state_dict(), f"model.checkpoint={path}", remedy)
+    model.load_state_dict(state, strict=False)
+
+
+def compare(state: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str, remedy: str) -> None:
+    """Raise UserError where `state` differs from a model's `own` in names or shapes; batches need not be counted."""
     uncounted = [name for name in own if name.endswith("num_batches_tracked") and name not in state]
     missing = [f"missing     {name} {tuple(own[name].shape)}" for name in own if name not in {*state, *uncounted}]
     unknown = [f"unexpected  {name} {tuple(state[name].shape)}" for name in state if name not in own]
@@ -59,11 +66,7 @@ def load(model: nn.Module, path: Path) -> None:
     differences = [*missing, *unknown, *other]
     if differences:
         shown = "\n  ".join(differences[:15]) + (f"\n  ... {len(differences)} in all" if len(differences) > 15 else "")
-        raise UserError(
-            f"model.checkpoint={path} does not fit this model and data set:\n  {shown}\n"
-            "Try: the model=, dataset= and model's own settings (stem, depth) it was trained with"
-        )
-    model.load_state_dict({**{name: own[name] for name in uncounted}, **state})
+        raise UserError(f"{what} does not fit this model and data set:\n  {shown}\nTry: {remedy}")
 
 
 def _bare(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def is_pretrained(spec: ModelSpec) -> bool:
-    """Say whether the model starts from somebody's weights."""
-    return hasattr(spec, "start")
+    """Say whether the model starts from somebody's weights: always, or where `pretrained` asks for them."""
+    return hasattr(spec, "start") and getattr(spec, "pretrained", True) is not False
 
 
 def adapter_of(spec: ModelSpec) -> Adapter | None:
@@ -24,8 +24,8 @@ def adapter_of(spec: ModelSpec) -> Adapter | None:
 
 def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
     """Return the model as it stands before training; random weights come from torch's global generator."""
-    if hasattr(spec, "start"):
-        model: nn.Module = spec.start(info)
+    if is_pretrained(spec):
+        model: nn.Module = cast(Any, spec).start(info)
         return model
     return spec.build(info)
 

@@ -5,44 +5,94 @@ Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Reco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
+from unlearnbench.errors import UserError
+from unlearnbench.models import imagenet
+from unlearnbench.models.head import Dropout, dropped
 from unlearnbench.problem import DataInfo, Parts
 
 SMALL_SIDE = 64
 """Up to this image side the classifier is one linear layer on the pooled features, as is usual on CIFAR."""
+HIDDEN_DROPOUT = 0.5
+"""What the authors drop of the large classifier's two hidden layers."""
+TIMM_NAMES = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3", "head.fc": "classifier.6"}
+"""timm's names of the large classifier's layers, of which the first two are convolutions there, and torchvision's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VGG16:
-    """VGG16, 15 million parameters on small images and 134 million above 64 pixels."""
+    """VGG16, 15 million parameters on small images and 134 million above 64 pixels.
+
+    `dropout` is before the last layer; at 0 the large classifier keeps the authors' .5 on its hidden layers.
+    `pretrained` true means torchvision's ImageNet weights, of which small images take the convolutions alone.
+    """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
     batch_norm: bool
+    dropout: Dropout
+    pretrained: bool | Path = field(metadata={"key": False})
     checkpoint: Path | None
+
+    def check(self) -> None:
+        """Raise UserError where pretrained weights are asked for and cannot be had."""
+        if self.pretrained is not False:
+            imagenet.file_of(self.pretrained, self._hub())
+
+    def digest(self) -> str | None:
+        """Return the SHA-256 of the pretrained weights: part of every key."""
+        return imagenet.content(self.pretrained, self._hub())
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the network for the data set's image shape and classes, with random weights."""
         from torchvision.models import vgg16, vgg16_bn
 
         channels, side = info.shape[0], info.shape[1]
-        model: nn.Module = (vgg16_bn if self.batch_norm else vgg16)(num_classes=len(info.classes))
+        kind = vgg16_bn if self.batch_norm else vgg16
+        model: nn.Module = kind(num_classes=len(info.classes), dropout=self.dropout or HIDDEN_DROPOUT)
         assert isinstance(model.features, nn.Sequential)
         if channels != 3:
             model.features[0] = stem = nn.Conv2d(channels, 64, 3, padding=1)
             nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
         if side <= SMALL_SIDE:
             model.avgpool = nn.AdaptiveAvgPool2d(1)
-            model.classifier = nn.Sequential(nn.Linear(512, len(info.classes)))
+            model.classifier = nn.Sequential(dropped(nn.Linear(512, len(info.classes)), self.dropout))
         pools = [number for number, layer in enumerate(model.features) if isinstance(layer, nn.MaxPool2d)]
         while pools and side < 2 ** len(pools):
             model.features[pools.pop()] = nn.Identity()
         return model
 
+    def start(self, info: DataInfo) -> nn.Module:
+        """Return the network with the pretrained weights and a fresh last layer; raise UserError if they do not fit."""
+        if info.shape[0] != 3:
+            raise UserError(
+                f"model.pretrained needs colour images; these have {info.shape[0]} channels.\n"
+                "Try: dataset=cifar10, or model.pretrained=false"
+            )
+        state = in_torchvision_names(imagenet.read(self.pretrained, self._hub()))
+        if info.shape[1] > SMALL_SIDE:
+            return imagenet.load(self.build(info), state, "classifier.6", self.pretrained)
+        return imagenet.load(self.build(info), state, "classifier", self.pretrained)
+
     def parts(self) -> Parts:
         """Name the classifier, the features as one block and as the layer to mask (Table I of the study)."""
         return Parts(head="classifier", blocks=("features",), mask_layer="features")
+
+    def _hub(self) -> str:
+        return "timm/vgg16_bn.tv_in1k" if self.batch_norm else "timm/vgg16.tv_in1k"
+
+
+def in_torchvision_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename timm's classifier, with its convolutions (o, i, 7, 7) as matrices (o, 49 i); other names stay."""
+    named = {}
+    for name, tensor in state.items():
+        layer, _, last = name.rpartition(".")
+        named[f"{TIMM_NAMES.get(layer, layer)}.{last}"] = (
+            tensor.flatten(1) if layer in TIMM_NAMES and tensor.ndim == 4 else tensor
+        )
+    return named

@@ -1,0 +1,29 @@
+"""Dropout before a classifier, without another name in the state dict: weights load with it and without."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+"""The share of a classifier's inputs that is dropped while it trains."""
+
+
+class _Dropped(nn.Linear):
+    share: float
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (n, d) to logits (n, c), without a random share of the features while training."""
+        return super().forward(functional.dropout(x, self.share, self.training))
+
+
+def dropped(linear: nn.Linear, share: float) -> nn.Linear:
+    """Return the layer's weights behind dropout of its input; at a share of 0, the layer itself."""
+    if not share:
+        return linear
+    head = _Dropped(linear.in_features, linear.out_features, device="meta")
+    head.weight, head.bias, head.share = linear.weight, linear.bias, share
+    return head

@@ -1,0 +1,99 @@
+"""Weights trained on ImageNet, for image models: the Hugging Face hub's or a file of yours; safetensors alone.
+
+The hub's are timm's collection, by the client that timm uses: its local cache first, then the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from unlearnbench.errors import UserError
+from unlearnbench.keys import file_digest
+from unlearnbench.models.checkpoint import compare
+
+ELSE = "model.pretrained=FILE.safetensors with them, or model.pretrained=false"
+NAME = "model.safetensors"
+
+
+def file_of(pretrained: bool | Path, hub: str | None) -> Path:
+    """Return the file that `pretrained` means: itself, or at true the weights of the hub's repository.
+
+    Raises UserError where it cannot be had, or is no safetensors.
+    """
+    if isinstance(pretrained, bool):
+        return _from_hub(hub)
+    if not pretrained.is_file():
+        raise UserError(f"model.pretrained={pretrained} is no file.\nTry: model.pretrained=true, or an absolute path")
+    if pretrained.suffix != ".safetensors":
+        raise UserError(
+            f"model.pretrained={pretrained} is no .safetensors; pickled weights are not read, they run code.\n"
+            "Try: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+        )
+    return pretrained
+
+
+def content(pretrained: bool | Path, hub: str | None) -> str | None:
+    """Return the SHA-256 of the weights, None where there are none: for keys."""
+    if pretrained is False:
+        return None
+    file = file_of(pretrained, hub)
+    return _digest(file, file.stat().st_size, file.stat().st_mtime_ns)
+
+
+def read(pretrained: bool | Path, hub: str | None) -> dict[str, Tensor]:
+    """Return the weights by name; raise UserError where they cannot be had or read."""
+    file = file_of(pretrained, hub)
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} cannot be read as safetensors: {error}\nTry: {ELSE}") from error
+
+
+def load(model: nn.Module, state: Mapping[str, Tensor], head: str, pretrained: bool | Path) -> nn.Module:
+    """Give the model the weights, all but those of the submodule `head`, which stay as they are; return it.
+
+    Raises UserError with what differs in names or shapes.
+    """
+    kept, own = without(state, head), model.state_dict()
+    compare(kept, without(own, head), f"model.pretrained={shown(pretrained)}", ELSE)
+    model.load_state_dict(kept, strict=False)
+    return model
+
+
+def without(state: Mapping[str, Tensor], *modules: str) -> dict[str, Tensor]:
+    """Return the weights without those of the named submodules."""
+    prefixes = tuple(f"{module}." for module in modules)
+    return {name: tensor for name, tensor in state.items() if not name.startswith(prefixes)}
+
+
+def shown(pretrained: bool | Path) -> str:
+    """Return the setting as a user types it."""
+    return str(pretrained).lower() if isinstance(pretrained, bool) else str(pretrained)
+
+
+@cache
+def _digest(file: Path, _size: int, _written: int) -> str:
+    return file_digest(file)
+
+
+@cache
+def _from_hub(hub: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    if hub is None:
+        raise UserError(f"model.pretrained=true: nobody published weights of this architecture.\nTry: {ELSE}")
+    for offline in (True, False):
+        try:
+            return Path(hf_hub_download(hub, NAME, local_files_only=offline))
+        except Exception as error:  # the hub's client raises a dozen kinds; each means that the weights are not here
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    raise UserError(
+        f"model.pretrained=true: {NAME} of {hub} is not in the hub's cache and cannot be had: absent, or no network "
+        f"({reason}).\nTry: {ELSE}"
+    )

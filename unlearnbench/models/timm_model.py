@@ -1,0 +1,172 @@
+"""Any image model of timm, built for the data's own size and classes.
+
+Wightman: PyTorch Image Models (2019), https://github.com/huggingface/pytorch-image-models, doi:10.5281/zenodo.4414861.
+EfficientFormerV2's second classifier, for distillation from a teacher, is left out: there is one classifier to name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unlearnbench.errors import UserError, nearest
+from unlearnbench.models import imagenet
+from unlearnbench.models.checkpoint import compare
+from unlearnbench.models.head import Dropout
+from unlearnbench.problem import DataInfo, Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmModel:
+    """One of timm's image models, at the data's own size.
+
+    `architecture` is timm's name of it; `dropout` is before the last layer; `pretrained` true means the weights that
+    timm names for it, whose first layer timm adapts to the channels, and tables of positions to the size where it can.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image"})
+    architecture: str
+    dropout: Dropout
+    pretrained: bool | Path = field(metadata={"key": False})
+    checkpoint: Path | None
+
+    def check(self) -> None:
+        """Raise UserError for a name that timm does not have, and where pretrained weights cannot be had."""
+        self.parts()
+        if self.pretrained is not False:
+            imagenet.file_of(self.pretrained, _configuration(self.architecture).hf_hub_id)
+
+    def digest(self) -> str | None:
+        """Return the SHA-256 of the pretrained weights: part of every key."""
+        return imagenet.content(self.pretrained, _configuration(self.architecture).hf_hub_id)
+
+    def build(self, info: DataInfo) -> nn.Module:
+        """Return the network for the data set's image shape and classes, with random weights."""
+        channels, side = info.shape[0], info.shape[1]
+        _check_side(self.architecture, channels, side)
+        return _create(self.architecture, len(info.classes), channels, side, self.dropout)
+
+    def start(self, info: DataInfo) -> nn.Module:
+        """Return the network with the pretrained weights and a fresh last layer; raise UserError if they do not fit."""
+        configuration, heads = _configuration(self.architecture), _heads(self.architecture)
+        kept = imagenet.without(imagenet.read(self.pretrained, configuration.hf_hub_id), *heads)
+        if isinstance(self.pretrained, Path):  # the hub's may have older names, which timm translates
+            own = imagenet.without(self.build(info).state_dict(), *heads)
+            alike = {name: own.get(name, tensor) for name, tensor in kept.items()}
+            compare(alike, own, f"model.pretrained={self.pretrained}", imagenet.ELSE)
+        channels, side = info.shape[0], info.shape[1]
+        try:
+            return _create(self.architecture, len(info.classes), channels, side, self.dropout, kept)
+        except RuntimeError as error:
+            theirs = configuration.input_size[-1]
+            raise UserError(
+                f"model.pretrained={imagenet.shown(self.pretrained)}: the weights do not fit {self.architecture} at "
+                f"{side} pixels and {channels} channels ({str(error).splitlines()[-1].strip()}).\n"
+                f"Try: dataset.size={theirs}, or model.pretrained=false"
+            ) from error
+
+    def parts(self) -> Parts:
+        """Name the classifier (the first, of several), the blocks from input to output and the last feature map."""
+        return _parts(self.architecture)
+
+
+@cache
+def _parts(architecture: str) -> Parts:
+    channels, side = _configuration(architecture).input_size[:2]
+    with torch.device("meta"):
+        model: Any = _create(architecture, 2, channels, side)
+    names, heads = dict(model.named_modules()), _heads(architecture)
+    if not heads[0] or heads[0] not in names:
+        raise UserError(f"model.architecture={architecture} has no classifier.\nTry: model.architecture=resnet50")
+    blocks = tuple(_blocks(model, heads))
+    last = model.feature_info[-1]["module"] if getattr(model, "feature_info", None) else ""
+    return Parts(head=heads[0], blocks=blocks, mask_layer=last if last in names else blocks[-1])
+
+
+def _blocks(model: nn.Module, heads: tuple[str, ...]) -> Iterator[str]:
+    """Yield the submodules with weights from input to output, without classifiers; sequences by their elements."""
+    for name, child in model.named_children():
+        if any(f"{head}.".startswith(f"{name}.") for head in heads) or not list(child.parameters()):
+            continue
+        if type(child) in (nn.Sequential, nn.ModuleList):
+            yield from (f"{name}.{inner}" for inner, block in child.named_children() if list(block.parameters()))
+        else:
+            yield name
+
+
+def _create(
+    architecture: str, classes: int, channels: int, side: int, dropout: float = 0.0,
+    state: Mapping[str, Tensor] | None = None,
+) -> nn.Module:  # fmt: skip
+    """Return timm's model for images (n, channels, side, side), with the weights that `state` holds of it."""
+    import timm
+
+    options: dict[str, Any] = {"num_classes": classes, "in_chans": channels}
+    if _configuration(architecture).fixed_input_size:
+        options["img_size"] = side
+    if architecture.startswith("efficientformerv2"):
+        options["distillation"] = False
+    if dropout:
+        options["drop_rate"] = dropout
+    if state is not None:  # other classes than any model's: timm then leaves the classifier as it is
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state), "num_classes": 0}}
+    model: Any = timm.create_model(architecture, **options)
+    model.pretrained_cfg.pop("state_dict", None)
+    for module in model.modules():
+        if hasattr(module, "attention_bias_cache"):
+            module.register_forward_pre_hook(_forget)
+    built: nn.Module = model
+    return built
+
+
+def _forget(module: Any, _inputs: object) -> None:
+    """Compute attention biases anew: timm keeps them in evaluation, with a graph that is used up, or stale weights."""
+    module.attention_bias_cache = {}
+
+
+@cache
+def _check_side(architecture: str, channels: int, side: int) -> None:
+    """Raise UserError where the architecture cannot take images (n, channels, side, side); costs no memory."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            _create(architecture, 2, channels, side).eval()(torch.zeros(2, channels, side, side))
+    except Exception as error:  # each architecture fails in its own way where a map becomes too small or uneven
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        theirs = _configuration(architecture).input_size[-1]
+        raise UserError(
+            f"model.architecture={architecture} cannot take {channels} channels of {side}x{side} ({reason}).\n"
+            f"Try: dataset.size={theirs}, which it was made for; most can take 32 and its multiples"
+        ) from error
+
+
+def _heads(architecture: str) -> tuple[str, ...]:
+    """Return the names of an architecture's classifiers, ("",) where timm names none."""
+    found = _configuration(architecture).classifier or ""
+    return (found,) if isinstance(found, str) else tuple(found)
+
+
+@cache
+def _configuration(architecture: str) -> Any:
+    """Return what timm knows of an architecture's weights and input; raise UserError for a name it does not have."""
+    import timm
+
+    if not timm.is_model(architecture):
+        raise UserError(
+            f"model.architecture={architecture} is no model of timm {timm.__version__}."
+            f"{nearest(architecture, timm.list_models())}\n"
+            "Try: python -c \"import timm; print(*timm.list_models('*NAME*'))\""
+        )
+    try:
+        return timm.get_pretrained_cfg(architecture)
+    except RuntimeError as error:
+        name = architecture.partition(".")[0]
+        raise UserError(
+            f"model.architecture={architecture}: {name} has no such weights."
+            f"{nearest(architecture, timm.list_pretrained(f'{name}.*'))}\nTry: model.architecture={name}"
+        ) from error
