@@ -79,6 +79,7 @@ def stage_sources(request: Request) -> dict[str, str]:
         "optimizer",
         "training",
         "losses",
+        "batch",
         "problem",
         "randomness",
         "evidence",

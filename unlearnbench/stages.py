@@ -36,7 +36,9 @@ log = logging.getLogger("unlearnbench")
 
 INCOMPETENT = 3
 """Random networks that ZRF averages over."""
-CORE = tuple(f"unlearnbench.{name}" for name in ("training", "optimizer", "losses", "problem", "randomness", "stages"))
+CORE = tuple(
+    f"unlearnbench.{name}" for name in ("training", "optimizer", "losses", "batch", "problem", "randomness", "stages")
+)
 SOURCES = {
     "image": ("unlearnbench.tasks.image", "unlearnbench.tasks.augment"),
     "text": tuple(f"unlearnbench.tasks.{name}" for name in ("text", "encoding", "options")),

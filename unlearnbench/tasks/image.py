@@ -70,7 +70,8 @@ class ImageTask:
         """Run the model under the run's precision; logits (n, c) float32."""
         with self._autocast():
             logits = model(batch.inputs)
-        return Predictions(logits.float(), batch.labels, torch.arange(len(batch), device=self.device), len(batch))
+        example = torch.arange(len(batch), device=self.device)
+        return Predictions(logits.float(), batch.labels, example, len(batch), weight=batch.weight)
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
         """Return the positions as they are: all images take equally long."""

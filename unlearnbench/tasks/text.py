@@ -104,7 +104,8 @@ class TextTask:
         head = head_of(model, self.head)
         with only_at(head, row, place, batch.inputs.shape[1], exact=False), self._autocast():
             logits = model(input_ids=batch.inputs, use_cache=False).logits
-        return Predictions(logits.float(), batch.labels[row, place + 1], row, len(batch), batch.rows_per_example)
+        labels = batch.labels[row, place + 1]
+        return Predictions(logits.float(), labels, row, len(batch), batch.rows_per_example, batch.weight)
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the token embeddings, (n, t, d)."""
