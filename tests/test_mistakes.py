@@ -68,6 +68,7 @@ MISTAKES = [
     (["run", "dataset=clinical_notes", "method=prompt", "method.name=fare"], "Did you mean 'fair'"),
     (["run", "dataset=clinical_notes", "method=icul", "method.contexts=3"], "expected 2, 4 or 6"),
     (["run", "dataset=clinical_notes", "dataset.context=64", "dataset.too_long=refuse"], "dataset.too_long=cut"),
+    (["run", "dataset=clinical_notes", "model.context=16"], "Try: model.context="),
     (["run", "dataset=clinical_notes", "eval.extra=[crow_pairs]"], "Did you mean 'crows_pairs'"),
     (["run", "dataset=clinical_notes", "eval.extra=[bbq]"], "eval.root=FOLDER"),
     (["run", "dataset=clinical_notes", "model=smollm2_135m", "model.path=nowhere"], "no folder with a config.json"),

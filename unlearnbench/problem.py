@@ -101,7 +101,7 @@ class ModelSpec(Protocol):
 
     One with pretrained weights also has `start(info) -> nn.Module`, which returns the model with them; one that needs
     files also has `check()`, which raises UserError where they cannot be had; one that can be trained through a
-    low-rank adapter has `adapter`.
+    low-rank adapter has `adapter`. One of text has `tokenizer(texts)`, and `context` where it bounds the sequences.
     """
 
     kinds: ClassVar[frozenset[str]]

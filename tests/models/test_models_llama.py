@@ -71,6 +71,7 @@ def test_a_local_folder_is_loaded_with_its_weights_and_tokenizer(folder):
     assert same_weights(spec.start(INFO), llama().build(INFO))
     assert not same_weights(spec.build(INFO), spec.start(INFO))
     assert spec.tokenizer([]).chat_template
+    assert spec.context == llama().context
 
 
 def test_keys_hold_the_content_of_a_folder_not_its_place(folder, tmp_path):

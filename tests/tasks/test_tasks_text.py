@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from unlearnbench.data.text import TextRow, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.losses import cross_entropy
 from unlearnbench.problem import DataInfo
-from unlearnbench.tasks.encoding import Encoder
+from unlearnbench.tasks.encoding import Encoder, Limit
 from unlearnbench.tasks.text import TextTask
 from unlearnbench.training import Batches
 from worlds import CPU, llama, notes, text_task
+
+LIMIT = Limit(asked=100, too_long="cut")
 
 
 def naive(model, prompt, option):
@@ -110,6 +114,38 @@ def test_long_questions_can_be_refused():
         text_task(context=80, too_long="refuse")
 
 
+def test_the_models_own_limit_bounds_sequences_too():
+    task = text_task(replace(llama(), context=80))
+    assert task.encoder.cut == text_task(context=80).encoder.cut > 0
+    assert max(len(p) + max(len(o) for _, o in row) for p, row in zip(task.prompts, task.options, strict=True)) <= 80
+    with pytest.raises(
+        UserError, match=r"over model\.context=80; they are refused.*\nTry: dataset.too_long=cut, or mod"
+    ):
+        text_task(replace(llama(), context=80), too_long="refuse")
+
+
+@pytest.mark.parametrize("too_long", ["cut", "refuse"])
+def test_the_smallest_context_that_works_is_named(too_long):
+    with pytest.raises(UserError) as caught:
+        text_task(context=16, too_long=too_long)
+    named = int(re.search(r"\nTry: dataset\.context=(\d+)$", str(caught.value))[1])
+    text_task(context=named, too_long=too_long)
+    with pytest.raises(UserError):
+        text_task(context=named - 1, too_long=too_long)
+
+
+def test_both_limits_are_named_where_both_are_too_small():
+    with pytest.raises(UserError) as caught:
+        text_task(replace(llama(), context=17), context=16)
+    assert re.search(r"Try: dataset\.context=(\d+) model\.context=\1$", str(caught.value))
+
+
+def test_a_limit_that_cannot_be_raised_asks_for_another_model():
+    limit = Limit(asked=512, too_long="cut", model=32)
+    assert limit.name == "the 32 tokens that the model takes"
+    assert limit.remedy(40) == "a model that takes 40 tokens: this one takes 32"
+
+
 def test_a_prompt_equals_the_conversation_with_its_system_message(tiny_text):
     task, index = tiny_text.task, tiny_text.data.test[:4]
     message = {"role": "system", "content": "Judge by the facts."}
@@ -154,7 +190,7 @@ def test_rows_without_a_conversation_are_scored_behind_the_start_token(tiny_text
 def test_a_tokenizer_without_a_template_gets_the_documented_one(tiny_text, caplog):
     tokenizer = llama().tokenizer(["some text to learn from"])
     tokenizer.chat_template = None
-    encoder = Encoder(tokenizer, True, 100, "cut")
+    encoder = Encoder(tokenizer, True, LIMIT)
     assert tokenizer.decode(encoder.opening) == "### user\n"
     assert tokenizer.decode(encoder.closing) == "\n\n### assistant\n"
     assert "no chat template" in caplog.text
@@ -166,7 +202,7 @@ def test_templates_that_print_a_date_are_given_a_fixed_one():
         "{% if not date_string is defined %}{{ strftime_now('%d %b %Y') }}{% else %}{{ date_string }}{% endif %}"
         "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     )
-    assert tokenizer.decode(Encoder(tokenizer, True, 100, "cut").opening) == "26 Jul 2024"
+    assert tokenizer.decode(Encoder(tokenizer, True, LIMIT).opening) == "26 Jul 2024"
 
 
 def test_the_same_texts_give_the_same_tokenizer():

@@ -116,6 +116,15 @@ class Pretrained:
         """Return the SHA-256 of weights and configuration: part of every key."""
         return weights_digest(self._place())
 
+    @property
+    def context(self) -> int | None:
+        """The number of tokens that the model was made for, where its configuration says so."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(folder_of(self._place()), local_files_only=True)
+        longest: int | None = getattr(config, "max_position_embeddings", None)
+        return longest
+
     def build(self, info: DataInfo) -> nn.Module:
         """Return the architecture with random weights."""
         from transformers import AutoConfig, AutoModelForCausalLM

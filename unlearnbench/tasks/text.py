@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,17 +52,18 @@ class TextTask:
         count = len(data.rows)
         ends = [max(len(self.answers[place]), len(self.answers[place + count])) for place in range(count)]
         longest = [max([end, *(len(tokens) for _, tokens in row)]) for end, row in zip(ends, self.options, strict=True)]
-        self.prompts = [encoder.prompt(*pair) for pair in zip(questions, longest, strict=True)]
+        self.prompts = encoder.prompts(questions, longest)
         if encoder.cut:
-            log.warning("%d of %d sequences were over %d tokens and cut", encoder.cut, count, encoder.context)
+            log.warning("%d of %d sequences were over %s and cut", encoder.cut, count, encoder.limit.name)
 
     def settings(self) -> tuple[object, ...]:
         """Return what can change a result beside the rows themselves: how sequences are cut, what is generated."""
-        return (self.encoder.digest(), self.encoder.context, self.generate)
+        return (self.encoder.digest(), self.encoder.limit.tokens, self.generate)
 
     def on(self, data: TextData) -> TextTask:
         """Return the task of the same model on another data set, with nothing written out."""
-        encoder = Encoder(self.encoder.tokenizer, data.chat, self.encoder.context, "cut")
+        limit = replace(self.encoder.limit, too_long="cut")
+        encoder = Encoder(self.encoder.tokenizer, data.chat, limit)
         return TextTask(data, encoder, self.precision, self.spec, self.score_batch, 0)
 
     @property
