@@ -163,6 +163,15 @@ def test_long_sequences_are_counted_in_the_result(tmp_path):
     assert result["sequences_cut"] > 0
 
 
+def test_prompts_that_lengthen_sequences_are_refused_before_training_or_cut_and_counted(tmp_path):
+    words = ("method=icul", "method.contexts=2", "dataset.context=300")
+    with pytest.raises(UserError, match=r"behind the prompt are over dataset\.context=300"):
+        run(tmp_path, *words, "dataset.too_long=refuse")
+    assert not (tmp_path / "cache" / "stages").exists()
+    _, result = run(tmp_path, *words)
+    assert result["sequences_cut"] > 0
+
+
 def test_limits_of_evaluation_keep_counterfactual_pairs_together(tmp_path):
     folder, _ = run(tmp_path, "method=none", "eval.limit=20")
     scores = np.load(folder / "scores" / "original_test.npz")

@@ -87,6 +87,7 @@ def stage_sources(request: Request) -> dict[str, str]:
         "tasks.image",
         "tasks.text",
         "tasks.encoding",
+        "tasks.generation",
         "tasks.options",
     )
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}

@@ -41,7 +41,7 @@ CORE = tuple(
 )
 SOURCES = {
     "image": ("unlearnbench.tasks.image", "unlearnbench.tasks.augment"),
-    "text": tuple(f"unlearnbench.tasks.{name}" for name in ("text", "encoding", "options")),
+    "text": tuple(f"unlearnbench.tasks.{name}" for name in ("text", "encoding", "generation", "options")),
 }
 MODEL_SOURCES = tuple(f"unlearnbench.models.{name}" for name in ("masks", "prefix", "adapter", "weights", "start"))
 
@@ -94,7 +94,8 @@ class Stages:
             return
         with torch.device("meta"):
             model = self.experiment.model.build(self.data.info)
-        reason = check(self._problem(model, 0, Record(), Quiet()))
+        seed = stage_seed(self.experiment.seed, "unlearned")
+        reason = check(self._problem(model, seed, Record(), Quiet()))
         if reason:
             raise Skipped(reason)
 

@@ -130,7 +130,7 @@ class Encoder:
         longest = limit.tokens + over
         if least > 0:
             fits = limit.tokens + least if limit.too_long == "cut" else longest
-            found = "their answers leave no room for the question"
+            found = "no room is left for the question"
         elif limit.too_long == "refuse":
             fits, found = longest, "they are refused (dataset.too_long=refuse)"
         else:
