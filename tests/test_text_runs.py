@@ -163,6 +163,28 @@ def test_long_sequences_are_counted_in_the_result(tmp_path):
     assert result["sequences_cut"] > 0
 
 
+def test_settings_that_change_nothing_train_and_score_nothing_again(tmp_path, forwards):
+    first, result = run(tmp_path, "method=npo")
+    forwards.clear()
+    _, longer = run(tmp_path, "method=npo", "dataset.context=500")
+    assert longer["stage_keys"] == result["stage_keys"] and not forwards
+    written, more = run(tmp_path, "method=npo", "eval.generate=5")
+    assert more["stage_keys"] == result["stage_keys"] and written != first
+    assert forwards  # the scores hold what is written
+    _, shorter = run(tmp_path, "method=npo", "dataset.context=80")
+    assert not set(shorter["stage_keys"].values()) & set(result["stage_keys"].values())
+
+
+def test_a_context_that_cuts_behind_a_prompt_alone_changes_the_prompted_scores(tmp_path, forwards):
+    words = ("method=icul", "method.contexts=2")
+    first, result = run(tmp_path, *words, "dataset.context=500")
+    forwards.clear()
+    second, shorter = run(tmp_path, *words, "dataset.context=300")
+    assert shorter["stage_keys"] == result["stage_keys"]
+    assert sum(forwards.values()) == 3  # retain, forget and test of the prompted model
+    assert values(first)["unlearned", "test", "loss"] != values(second)["unlearned", "test", "loss"]
+
+
 def test_prompts_that_lengthen_sequences_are_refused_before_training_or_cut_and_counted(tmp_path):
     words = ("method=icul", "method.contexts=2", "dataset.context=300")
     with pytest.raises(UserError, match=r"behind the prompt are over dataset\.context=300"):

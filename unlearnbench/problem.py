@@ -139,6 +139,9 @@ class Task(Protocol):
     def settings(self) -> tuple[object, ...]:
         """Return what of the data set's configuration can change a result, beside the examples: part of every key."""
 
+    def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
+        """Return what is cut of these examples, where a prompt makes each so much longer: part of their key."""
+
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
         """Return the examples at these positions; augmented, as is due in this epoch, where a generator is given."""
 

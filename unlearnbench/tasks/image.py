@@ -47,6 +47,10 @@ class ImageTask:
         dataset = self.dataset
         return (dataset.mean, dataset.std, dataset.size, dataset.augment)
 
+    def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
+        """Return nothing: images are not cut."""
+        return ()
+
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
         """Return the images at these positions as floats, (n, c, h, w); augmented where a generator is given."""
         places, augment = torch.from_numpy(index), self.dataset.augment

@@ -56,8 +56,19 @@ class TextTask:
         self.prompts = self.behind(0)
 
     def settings(self) -> tuple[object, ...]:
-        """Return what can change a result beside the rows themselves: how sequences are cut, what is generated."""
-        return (self.encoder.digest(), self.encoder.limit.tokens, self.generate)
+        """Return what can change a result beside the rows themselves: the tokenizer, and what stands around them."""
+        return (self.encoder.digest(),)
+
+    def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
+        """Return which of these rows are cut, and to which length: a limit that cuts nothing changes nothing."""
+        places, prompts = (index % len(self.prompts)).tolist(), self.behind(longer)
+        around = len(self.encoder.opening) + len(self.encoder.closing)
+        whole = [around + len(self._uncut[0][place]) for place in places]
+        return tuple(
+            (place, len(prompts[place]))
+            for place, all_ in zip(places, whole, strict=True)
+            if len(prompts[place]) < all_
+        )
 
     def behind(self, longer: int) -> list[Tokens]:
         """Return the prompts for a model whose own prompt makes sequences so much longer: cut where they need it.
