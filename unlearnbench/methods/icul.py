@@ -26,9 +26,13 @@ class Icul:
     contexts: Literal[2, 4, 6]
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where no answers are corrected; raise UserError where questions behind the examples are refused."""
+        """Say so where examples cannot be drawn; raise UserError where questions behind them are refused."""
         if problem.twins is None:
             return "icul needs corrected answers, and this data set has none"
+        for name, index in (("forget", problem.forget), ("retain", problem.retain)):
+            if len(index) < self.contexts // 2:
+                fewer = f"method.contexts={2 * len(index)}, or a larger {name} set" if len(index) else f"a {name} set"
+                return f"icul draws {self.contexts // 2} {name} examples, and there are {len(index)}; try {fewer}"
         assert isinstance(problem.task, TextTask)
         problem.task.opened(self._messages(problem, problem.task))
         return None
