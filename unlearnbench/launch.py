@@ -118,7 +118,7 @@ def _run(
             except (Skipped, Diverged) as known:
                 problem, status = known, "skipped" if isinstance(known, Skipped) else "diverged"
                 finding = {"status": status, "reason": str(known)}
-                log.info("%s: %s", status, known)
+                log.debug("%s: %s", status, known)  # the terminal is told when the run is shown
             except UserError:
                 raise
             except Exception as failure:
