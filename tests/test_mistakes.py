@@ -72,6 +72,7 @@ MISTAKES = [
     (["run", "dataset=clinical_notes", "eval.extra=[crow_pairs]"], "Did you mean 'crows_pairs'"),
     (["run", "dataset=clinical_notes", "eval.extra=[bbq]"], "eval.root=FOLDER"),
     (["run", "dataset=clinical_notes", "model=smollm2_135m", "model.path=nowhere"], "no folder with a config.json"),
+    (["run", "dataset=clinical_notes", "model.adapter.r=4", "model.adapter.targets=[foo]"], "names foo"),
     (["run", "dataset=tofu"], "dataset.root=FOLDER"),
     (["run", "dataset=clinical_bias", "dataset.root=nowhere"], "dataset.root=FILE"),
     (["run", "dataset=bbq"], "evaluation only"),

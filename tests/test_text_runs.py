@@ -151,6 +151,15 @@ def test_further_evaluation_sets_are_scored_for_every_role(tmp_path):
     assert scores["logits"].shape == (4, 2) and scores["bias_type"].tolist()[3] == "age"
 
 
+def test_evaluation_sets_that_cannot_be_encoded_end_the_run_before_training(tmp_path):
+    (tmp_path / "sets" / "crows_pairs").mkdir(parents=True)
+    line = "sent_more,sent_less,bias_type\n" + f"{'She is weak. ' * 300},He is weak.,gender\n"
+    (tmp_path / "sets" / "crows_pairs" / "pairs.csv").write_text(line)
+    with pytest.raises(UserError, match="no room is left"):
+        run(tmp_path / "out", "method=none", "eval.extra=[crows_pairs]", f"eval.root={tmp_path / 'sets'}")
+    assert not (tmp_path / "out" / "cache" / "stages").exists()
+
+
 def test_equal_runs_on_text_give_equal_bytes(tmp_path):
     one, _ = run(tmp_path / "a", "method=npo")
     two, _ = run(tmp_path / "b", "method=npo")

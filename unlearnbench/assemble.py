@@ -15,6 +15,7 @@ from unlearnbench.config import build, typed
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.models import checkpoint
+from unlearnbench.models.start import adapter_of
 from unlearnbench.places import writable
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
@@ -100,7 +101,11 @@ def assemble(request: Request) -> Assembled:
     if hasattr(model, "check"):
         model.check()
     with torch.device("meta"):
-        model.build(info)  # what cannot be built ends here, and costs no memory
+        built = model.build(info)  # what cannot be built ends here, and costs no memory
+    if adapter_of(model) is not None:
+        from unlearnbench.models import adapter
+
+        adapter.check(built, model.adapter)
     dataset.check()
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
     if model.checkpoint is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import gguf
 import numpy as np
@@ -98,6 +99,53 @@ def test_folders_that_cannot_be_used_are_refused(folder, spoil, says):
     spoil(folder)
     with pytest.raises(UserError, match=says):
         spec_of(folder).check()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("config.json", "{", r"config\.json cannot be read \(.*not a valid JSON"),
+        ("config.json", "[]", r"config\.json cannot be read"),
+        ("config.json", '{"model_type": "foo", "architectures": ["FooForCausalLM"]}', "model type `foo`"),
+        ("tokenizer.json", None, "the tokenizer in .* cannot be read"),
+        ("tokenizer.json", "{}", "the tokenizer in .* cannot be read"),
+        ("tokenizer_config.json", "{", "the tokenizer in .* cannot be read"),
+        ("model.safetensors", "short", r"model\.safetensors cannot be read \(SafetensorError"),
+        (
+            "model.safetensors.index.json",
+            '{"weight_map": {"a": "gone.safetensors"}}',
+            r"gone\.safetensors cannot be read",
+        ),
+        ("model.safetensors.index.json", "{}", r"index\.json cannot be read \(KeyError"),
+    ],
+)
+def test_damaged_files_are_named_before_anything_is_loaded(folder, file, content, says):
+    (folder / file).write_text(content) if content is not None else (folder / file).unlink()
+    with pytest.raises(UserError, match=rf"{says}(.|\n)*Try: model.path=FOLDER"):
+        spec_of(folder).check()
+
+
+def test_truncated_weights_are_found_by_their_header(folder):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-10])
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        spec_of(folder).check()
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        (("q_proj", "v_prj"), r"names v_prj: linear layers were expected\. Did you mean 'v_proj'"),
+        (("self_attn",), "names self_attn"),
+        (("embed_tokens",), "names embed_tokens"),
+        ((), "names no layer"),
+    ],
+)
+def test_targets_that_are_no_linear_layers_are_refused(targets, says):
+    with pytest.raises(UserError, match=says) as caught:
+        adapter.check(llama().build(INFO), replace(LORA, targets=targets))
+    assert "The model has: down_proj, gate_proj, k_proj" in str(caught.value)
+    adapter.check(llama().build(INFO), replace(LORA, targets=("q_proj", "1.mlp.up_proj")))
 
 
 def rename_architecture(folder, name):

@@ -234,6 +234,13 @@ def test_bare_sentences_stand_whole_behind_a_prompt(tiny_text):
         assert scores.logits[0, column] == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_tokenizer_that_starts_no_sentence_is_refused(tiny_text):
+    tokenizer = llama().tokenizer(["some text"])
+    tokenizer.bos_token = tokenizer.eos_token = None
+    with pytest.raises(UserError, match=r"bos or eos token, and it has neither"):
+        Encoder(tokenizer, False, HUNDRED)
+
+
 def test_a_tokenizer_without_a_template_gets_the_documented_one(tiny_text, caplog):
     tokenizer = llama().tokenizer(["some text to learn from"])
     tokenizer.chat_template = None

@@ -87,8 +87,13 @@ class Encoder:
     def opened(self, messages: Sequence[Message]) -> Tokens:
         """Return the tokens before the user's question when these messages stand before it, (t,)."""
         if not self.chat:
-            start = self.tokenizer.bos_token_id
-            return [int(start if start is not None else self.tokenizer.eos_token_id)]
+            start = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+            if start == (None, None):
+                raise UserError(
+                    "a sentence outside a conversation starts with the tokenizer's bos or eos token, and it has neither"
+                    ".\nTry: eval.extra=[] or [bbq], whose rows are questions, or another model"
+                )
+            return [int(next(token for token in start if token is not None))]
         return self.tokens(self._around(messages)[0])
 
     def tokens(self, text: str) -> Tokens:
