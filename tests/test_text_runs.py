@@ -105,6 +105,7 @@ def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kep
     assert {file.name for file in (folder / "model" / "adapter").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors",
     }  # fmt: skip
+    assert_adapter_is_the_merged_model(folder / "model")
     before, again = run(tmp_path, "method=none", *words)  # the original is read from the cache, and merged again
     assert again["weights_changed"] is False
     found = values(before)
@@ -113,6 +114,17 @@ def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kep
     assert not (retrained / "model" / "adapter").exists()  # it stands on no original
     negated, _ = run(tmp_path, "method=lora_negation", "method.batch_size=16", "method.optimizer.max_steps=5", *words)
     assert values(negated)["unlearned", "forget", "answer_nll"] > found["original", "forget", "answer_nll"]
+
+
+def assert_adapter_is_the_merged_model(folder):
+    tokens = torch.tensor([[1, 4, 30, 31]])
+    names = (".", "adapter", "original")
+    with torch.no_grad():
+        merged, through_adapter, original = (
+            AutoModelForCausalLM.from_pretrained(folder / name)(tokens).logits for name in names
+        )
+    torch.testing.assert_close(through_adapter, merged, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(original, merged, atol=1e-4)
 
 
 def test_a_method_that_cannot_run_on_this_model_is_a_skip_with_a_reason_before_training(tmp_path):

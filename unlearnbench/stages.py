@@ -224,6 +224,8 @@ class Stages:
 
         model = self.model(original)
         self.release(original)
+        if original.stage is not None and not original.stage.artefact.facts["adapter"]:
+            model = copy.deepcopy(model)  # the artefact holds these very weights, and merging changes them in place
         with seeded(seed, "adapter"):
             student: Any = trainable(self.experiment.model, model)
         return student, AdapterOff(student)

@@ -274,7 +274,7 @@ def test_a_prompt_survives_state_and_file(folder, tmp_path, tiny_text):
     again = weights.restore(tiny_text.spec.build(tiny_text.data.info), weights.state_of(model))
     torch.testing.assert_close(logits(again), logits(model))
     artefact = Artefact(weights.state_of(model), {"adapter": False})
-    saved.write(tmp_path / "run", model, tiny_text.task, tiny_text.spec, artefact)
+    saved.write(tmp_path / "run", model, tiny_text.task, tiny_text.spec, artefact, lambda: model, tmp_path / "run")
     torch.testing.assert_close(logits(saved.read(tmp_path / "run")), logits(model))
 
 
@@ -283,12 +283,17 @@ def test_saved_models_are_read_by_transformers_and_peft(trained, tmp_path, tiny_
     artefact = Artefact(weights.state_of(student), {"adapter": True})
     expected = logits(student)
     merged = weights.merged(student)
-    saved.write(tmp_path / "run", merged, tiny_text.task, llama(LORA), artefact)
+    saved.write(tmp_path / "part", merged, tiny_text.task, llama(LORA), artefact, lambda: before, tmp_path / "run")
+    (tmp_path / "part").rename(tmp_path / "run")
     torch.testing.assert_close(
         logits(AutoModelForCausalLM.from_pretrained(tmp_path / "run")), expected, atol=1e-5, rtol=1e-4
     )
     assert AutoTokenizer.from_pretrained(tmp_path / "run").chat_template
-    with_adapter = PeftModel.from_pretrained(before, tmp_path / "run" / "adapter")
+    at_once = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "adapter")
+    torch.testing.assert_close(logits(at_once), expected, atol=1e-5, rtol=1e-4)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    original = AutoModelForCausalLM.from_pretrained(tmp_path / "moved" / "original")
+    with_adapter = PeftModel.from_pretrained(original, tmp_path / "moved" / "adapter")
     torch.testing.assert_close(logits(with_adapter), expected, atol=1e-5, rtol=1e-4)
 
 
