@@ -98,14 +98,7 @@ def assemble(request: Request) -> Assembled:
     if not settings.outputs.strip():
         raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
     writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))
-    if hasattr(model, "check"):
-        model.check()
-    with torch.device("meta"):
-        built = model.build(info)  # what cannot be built ends here, and costs no memory
-    if adapter_of(model) is not None:
-        from unlearnbench.models import adapter
-
-        adapter.check(built, model.adapter)
+    _check_model(model, info)
     dataset.check()
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
     if model.checkpoint is not None:
@@ -126,6 +119,18 @@ def assemble(request: Request) -> Assembled:
         precision=precision,
     )
     return Assembled(experiment, settings, info, forget)
+
+
+def _check_model(model: Any, info: DataInfo) -> None:
+    """Raise UserError where the model's files, its architecture or its adapter's targets cannot be used."""
+    if hasattr(model, "check"):
+        model.check()
+    with torch.device("meta"):
+        built = model.build(info)  # what cannot be built ends here, and costs no memory
+    if adapter_of(model) is not None:
+        from unlearnbench.models import adapter
+
+        adapter.check(built, model.adapter)
 
 
 def _extra(name: str, settings: Evaluation, info: DataInfo) -> Any:
