@@ -57,6 +57,12 @@ def test_finished_run_is_shown_without_torch(command, tmp_path):
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "outputs" / "runs").rglob("*")} == before
 
 
+def test_a_skip_says_its_reason_once(command):
+    done = command("run", "dataset=clinical_notes", "dataset.limit=40", "method=lora_negation")
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("needs an adapter") == 1
+
+
 def test_cfg_job_prints_the_configuration(command, tmp_path):
     shown = command("run", "--cfg", "job", "method=finetune", "seed=3")
     assert shown.returncode == 0

@@ -88,8 +88,14 @@ def test_the_seed_of_all_rows_changes_nothing(data: TextData) -> None:
     assert np.array_equal(*splits)
 
 
-def test_a_small_fraction_still_forgets_two_rows(data: TextData) -> None:
-    assert len(column("is_biased", True, 0.01).split(data).forget) == 2
+@pytest.mark.parametrize(("fraction", "value", "enough"), [(0.00001, 1, 0.2), (0.1, 1, 0.2), (0.05, 2, 0.2)])
+def test_a_fraction_that_forgets_fewer_than_two_rows_is_refused(data, fraction, value, enough) -> None:
+    with pytest.raises(
+        UserError, match=f"forget.fraction={fraction} of the 10 training rows with year={value}"
+    ) as error:
+        column("year", value, fraction).split(data)
+    assert str(error.value).endswith(f"Try: forget.fraction={enough}")
+    assert len(column("year", value, enough).split(data).forget) == 2
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kep
     assert {file.name for file in (folder / "model" / "adapter").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors",
     }  # fmt: skip
+    assert_adapter_is_the_merged_model(folder / "model")
     before, again = run(tmp_path, "method=none", *words)  # the original is read from the cache, and merged again
     assert again["weights_changed"] is False
     found = values(before)
@@ -113,6 +114,17 @@ def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kep
     assert not (retrained / "model" / "adapter").exists()  # it stands on no original
     negated, _ = run(tmp_path, "method=lora_negation", "method.batch_size=16", "method.optimizer.max_steps=5", *words)
     assert values(negated)["unlearned", "forget", "answer_nll"] > found["original", "forget", "answer_nll"]
+
+
+def assert_adapter_is_the_merged_model(folder):
+    tokens = torch.tensor([[1, 4, 30, 31]])
+    names = (".", "adapter", "original")
+    with torch.no_grad():
+        merged, through_adapter, original = (
+            AutoModelForCausalLM.from_pretrained(folder / name)(tokens).logits for name in names
+        )
+    torch.testing.assert_close(through_adapter, merged, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(original, merged, atol=1e-4)
 
 
 def test_a_method_that_cannot_run_on_this_model_is_a_skip_with_a_reason_before_training(tmp_path):
@@ -151,6 +163,15 @@ def test_further_evaluation_sets_are_scored_for_every_role(tmp_path):
     assert scores["logits"].shape == (4, 2) and scores["bias_type"].tolist()[3] == "age"
 
 
+def test_evaluation_sets_that_cannot_be_encoded_end_the_run_before_training(tmp_path):
+    (tmp_path / "sets" / "crows_pairs").mkdir(parents=True)
+    line = "sent_more,sent_less,bias_type\n" + f"{'She is weak. ' * 300},He is weak.,gender\n"
+    (tmp_path / "sets" / "crows_pairs" / "pairs.csv").write_text(line)
+    with pytest.raises(UserError, match="no room is left"):
+        run(tmp_path / "out", "method=none", "eval.extra=[crows_pairs]", f"eval.root={tmp_path / 'sets'}")
+    assert not (tmp_path / "out" / "cache" / "stages").exists()
+
+
 def test_equal_runs_on_text_give_equal_bytes(tmp_path):
     one, _ = run(tmp_path / "a", "method=npo")
     two, _ = run(tmp_path / "b", "method=npo")
@@ -160,6 +181,37 @@ def test_equal_runs_on_text_give_equal_bytes(tmp_path):
 
 def test_long_sequences_are_counted_in_the_result(tmp_path):
     _, result = run(tmp_path, "method=none", "dataset.context=80")
+    assert result["sequences_cut"] > 0
+
+
+def test_settings_that_change_nothing_train_and_score_nothing_again(tmp_path, forwards):
+    first, result = run(tmp_path, "method=npo")
+    forwards.clear()
+    _, longer = run(tmp_path, "method=npo", "dataset.context=500")
+    assert longer["stage_keys"] == result["stage_keys"] and not forwards
+    written, more = run(tmp_path, "method=npo", "eval.generate=5")
+    assert more["stage_keys"] == result["stage_keys"] and written != first
+    assert forwards  # the scores hold what is written
+    _, shorter = run(tmp_path, "method=npo", "dataset.context=80")
+    assert not set(shorter["stage_keys"].values()) & set(result["stage_keys"].values())
+
+
+def test_a_context_that_cuts_behind_a_prompt_alone_changes_the_prompted_scores(tmp_path, forwards):
+    words = ("method=icul", "method.contexts=2")
+    first, result = run(tmp_path, *words, "dataset.context=500")
+    forwards.clear()
+    second, shorter = run(tmp_path, *words, "dataset.context=300")
+    assert shorter["stage_keys"] == result["stage_keys"]
+    assert sum(forwards.values()) == 3  # retain, forget and test of the prompted model
+    assert values(first)["unlearned", "test", "loss"] != values(second)["unlearned", "test", "loss"]
+
+
+def test_prompts_that_lengthen_sequences_are_refused_before_training_or_cut_and_counted(tmp_path):
+    words = ("method=icul", "method.contexts=2", "dataset.context=300")
+    with pytest.raises(UserError, match=r"behind the prompt are over dataset\.context=300"):
+        run(tmp_path, *words, "dataset.too_long=refuse")
+    assert not (tmp_path / "cache" / "stages").exists()
+    _, result = run(tmp_path, *words)
     assert result["sequences_cut"] > 0
 
 

@@ -65,7 +65,7 @@ TEXT_RECIPE = Recipe(epochs=2, batch_size=16, label_smoothing=0.0, optimizer=ADA
 def notes(**changes: object) -> ClinicalNotes:
     """A part of the embedded notes."""
     values: dict[str, object] = {
-        "limit": 120, "limit_test": 48, "limit_validation": 20, "context": 256, "too_long": "cut", "seed": 0,
+        "limit": 120, "limit_test": 48, "limit_validation": 20, "context": 512, "too_long": "cut", "seed": 0,
         "axes": None, "legitimate": True,
     }  # fmt: skip
     return ClinicalNotes(**{**values, **changes})

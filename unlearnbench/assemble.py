@@ -15,7 +15,7 @@ from unlearnbench.config import build, typed
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.models import checkpoint
-from unlearnbench.models.start import is_pretrained, started
+from unlearnbench.models.start import adapter_of, is_pretrained, started
 from unlearnbench.places import writable
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
@@ -98,16 +98,9 @@ def assemble(request: Request) -> Assembled:
     if not settings.outputs.strip():
         raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
     writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))
-    if hasattr(model, "check"):
-        model.check()
-    with torch.device("meta"):
-        model.build(info)  # what cannot be built ends here, and costs no memory
+    _check_model(model, info)
     dataset.check()
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
-    if model.checkpoint is not None:
-        checkpoint.load(model.build(info), model.checkpoint)
-    if info.kind == "image" and is_pretrained(model):
-        started(model, info)  # weights that do not fit end here too
     experiment = Experiment(
         seed=settings.seed,
         dataset=dataset,
@@ -124,6 +117,22 @@ def assemble(request: Request) -> Assembled:
         precision=precision,
     )
     return Assembled(experiment, settings, info, forget)
+
+
+def _check_model(model: Any, info: DataInfo) -> None:
+    """Raise UserError where the model's files or weights, its architecture or its adapter's targets cannot be used."""
+    if hasattr(model, "check"):
+        model.check()
+    with torch.device("meta"):
+        built = model.build(info)  # what cannot be built ends here, and costs no memory
+    if adapter_of(model) is not None:
+        from unlearnbench.models import adapter
+
+        adapter.check(built, model.adapter)
+    if model.checkpoint is not None:
+        checkpoint.load(model.build(info), model.checkpoint)
+    if info.kind == "image" and is_pretrained(model):
+        started(model, info)  # weights that do not fit end here too
 
 
 def _extra(name: str, settings: Evaluation, info: DataInfo) -> Any:

@@ -61,6 +61,7 @@ def run(experiment: Experiment, cache: Cache) -> Run:
 
     stages.check()
     more = {name: extra.load() for name, extra in experiment.extra.items()}
+    stages.prepare(more)
 
     def scored(model: Trained) -> BySplit:
         by_split = {name: stages.scores(model, name, index) for name, index in splits.scored()}

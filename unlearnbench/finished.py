@@ -9,7 +9,7 @@ from typing import Any
 
 from unlearnbench import plugins
 from unlearnbench.compose import Request
-from unlearnbench.keys import digest, file_digest, sources
+from unlearnbench.keys import CORE, MODELS, TASKS, digest, file_digest, sources
 from unlearnbench.precision import cpu_has_amx
 from unlearnbench.reported import carries
 from unlearnbench.results import read_result
@@ -77,25 +77,10 @@ def stage_sources(request: Request) -> dict[str, str]:
     """Return the digests of the sources that decide a run's results: its parts', the evaluation's, all plugins'."""
     parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
     metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
-    core = (
-        "experiment",
-        "stages",
-        "optimizer",
-        "training",
-        "losses",
-        "problem",
-        "randomness",
-        "evidence",
-        "tasks.augment",
-        "tasks.image",
-        "tasks.text",
-        "tasks.encoding",
-        "tasks.options",
-        "models.head",
-        "models.imagenet",
-    )
+    tasks = (name for names in TASKS.values() for name in names)
+    core = ("unlearnbench.experiment", "unlearnbench.evidence", *CORE, *tasks, *MODELS)
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
-    return {**sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics]), **theirs}
+    return {**sources([*parts, *core, *metrics]), **theirs}
 
 
 def _plugin_code() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Protocol
@@ -188,8 +189,19 @@ class Column:
         test_retain, test_forget = _divided(data.test, values == value)
         if self.fraction < 1:
             generator = np.random.default_rng(stage_seed(self.seed, "forget", "column"))
-            goes = np.sort(generator.permutation(goes)[: max(round(self.fraction * len(goes)), 2)])
+            goes = np.sort(generator.permutation(goes)[: self._count(len(goes))])
         return Splits(np.setdiff1d(data.train, goes), goes, data.validation, data.test, test_retain, test_forget)
+
+    def _count(self, rows: int) -> int:
+        """Return how many of the value's rows go; raise UserError where they are no set to forget."""
+        count = round(self.fraction * rows)
+        if count < 2:
+            enough = min(max(math.ceil(200 / rows) / 100, 0.1), 1.0)
+            raise UserError(
+                f"forget.fraction={self.fraction} of the {rows} training rows with {self.column}={self.value} is an "
+                f"empty forget set, or one row.\nTry: forget.fraction={enough:g}"
+            )
+        return count
 
 
 def _parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:

@@ -13,6 +13,21 @@ from pathlib import Path
 import numpy as np
 
 
+def _ours(*names: str) -> tuple[str, ...]:
+    return tuple(f"unlearnbench.{name}" for name in names)
+
+
+CORE = _ours("stages", "training", "optimizer", "losses", "batch", "problem", "randomness")
+"""Modules whose source is part of every stage's key, beside the model's own."""
+TASKS = {
+    "image": _ours("tasks.image", "tasks.augment", "models.head", "models.imagenet"),
+    "text": _ours("tasks.text", "tasks.encoding", "tasks.generation", "tasks.options"),
+}
+"""Those of a kind of data."""
+MODELS = _ours("models.masks", "models.prefix", "models.adapter", "models.weights", "models.start")
+"""Those that methods change models with: part of an unlearned model's key, beside the method's own."""
+
+
 def digest(*parts: object) -> str:
     """Return the SHA-256 of the parts' canonical JSON, 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps([describe(part) for part in parts], sort_keys=True).encode()).hexdigest()

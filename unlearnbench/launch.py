@@ -118,7 +118,7 @@ def _run(
             except (Skipped, Diverged) as known:
                 problem, status = known, "skipped" if isinstance(known, Skipped) else "diverged"
                 finding = {"status": status, "reason": str(known)}
-                log.info("%s: %s", status, known)
+                log.debug("%s: %s", status, known)  # the terminal is told when the run is shown
             except UserError:
                 raise
             except Exception as failure:
@@ -162,7 +162,7 @@ def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Iden
     results.write_scores(part, done)
     keep = assembled.settings.save_model
     if keep or (keep is None and not request.in_sweep):
-        results.write_model(part, request, done)
+        results.write_model(part, request, done, request.outputs / "runs" / identity.folder)
     outcome = results.outcome(assembled, done)
     if done.info.kind == "text":
         outcome |= _language(part, done, identity)

@@ -1,4 +1,7 @@
-"""Losses that methods share: pure functions of predictions, with rows averaged in float32."""
+"""Losses that methods share: pure functions of predictions, with rows averaged in float32.
+
+Those of summed losses take the batch's `weight` too: a part of a batch then counts as it should.
+"""
 
 from __future__ import annotations
 
@@ -29,30 +32,30 @@ def summed_loss(predictions: Predictions) -> Tensor:
     return rows.new_zeros(predictions.examples).index_add(0, predictions.example, rows)
 
 
-def npo(model: Tensor, reference: Tensor, beta: float) -> Tensor:
+def npo(model: Tensor, reference: Tensor, beta: float, weight: float = 1.0) -> Tensor:
     """Negative preference optimisation from summed losses (n,) of model and reference, a scalar mean over examples.
 
     -(2 / beta) log sigmoid(beta (l_model - l_reference)): Zhang et al. 2024, eq. 3, arXiv:2404.05868.
     """
-    return -(2 / beta) * functional.logsigmoid(beta * (model - reference)).mean()
+    return -(2 / beta) * weight * functional.logsigmoid(beta * (model - reference)).mean()
 
 
-def simnpo(model: Tensor, rows: Tensor, beta: float, delta: float) -> Tensor:
+def simnpo(model: Tensor, rows: Tensor, beta: float, delta: float, weight: float = 1.0) -> Tensor:
     """Reference-free NPO on the loss per row, from summed losses (n,) and numbers of rows (n,), a scalar.
 
     -(2 / beta) log sigmoid(beta (l / rows - delta)): Fan et al. 2024, arXiv:2410.07163.
     """
-    return -(2 / beta) * functional.logsigmoid(beta * (model / rows - delta)).mean()
+    return -(2 / beta) * weight * functional.logsigmoid(beta * (model / rows - delta)).mean()
 
 
-def dpo(winning: tuple[Tensor, Tensor], losing: tuple[Tensor, Tensor], beta: float) -> Tensor:
+def dpo(winning: tuple[Tensor, Tensor], losing: tuple[Tensor, Tensor], beta: float, weight: float = 1.0) -> Tensor:
     """Direct preference optimisation from summed losses (n,) of (model, reference) on two answers, a scalar.
 
     -(2 / beta) log sigmoid(beta [(l_ref - l)_win - (l_ref - l)_lose]): Rafailov et al. 2023, eq. 7, arXiv:2305.18290,
     with the factor 2 of NPO.
     """
     gain = (winning[1] - winning[0]) - (losing[1] - losing[0])
-    return -(2 / beta) * functional.logsigmoid(beta * gain).mean()
+    return -(2 / beta) * weight * functional.logsigmoid(beta * gain).mean()
 
 
 def undial(model: Predictions, reference: Tensor, beta: float) -> Tensor:
@@ -85,8 +88,8 @@ def ceu(predictions: Predictions) -> Tensor:
 
 
 def _rows(predictions: Predictions) -> float:
-    """The number of rows in the batch; of a part of it, the share that its examples stand for."""
-    return predictions.examples * predictions.rows_per_example
+    """What a mean over rows divides by: their number; in a part of a batch, what makes the parts' means add up."""
+    return predictions.examples * predictions.rows_per_example / predictions.weight
 
 
 def softened(logits: Tensor, temperature: float = 1.0) -> Tensor:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unlearnbench.batch import Batch as Batch
+from unlearnbench.batch import Predictions as Predictions
 from unlearnbench.evidence import Scores
 from unlearnbench.models.start import incompetent, started, trainable
 from unlearnbench.randomness import seeded, stage_seed
@@ -85,45 +87,6 @@ class Dataset(Protocol):
         """Read the data set; memory and time are proportional to the limits asked for."""
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Examples as a model takes them, on the device.
-
-    `inputs` (n, ...): images are (n, c, h, w) float32, augmented and normalised, text is (n, t) int64 token ids;
-    `labels` (n,) int64, or (n, t) with -100 where nothing is supervised; `index` (n,) int64 are the examples'
-    positions in the data set. `rows_per_example` is the mean number of supervised rows of an example in the whole
-    batch, also in a part of it.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    index: Tensor
-    rows_per_example: float = 1.0
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def rows(self, start: int, stop: int) -> Batch:
-        """Return the examples start to stop, without a copy."""
-        part = slice(start, stop)
-        return Batch(self.inputs[part], self.labels[part], self.index[part], self.rows_per_example)
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Rows of `logits` (m, c) float32 with their `labels` (m,) int64; one row an image, or one a supervised token.
-
-    `example` (m,) int64 maps a row to its example in the batch, which has `examples`; `rows_per_example` is the
-    batch's. A loss that is a mean over rows divides by their product, so that micro-batches add up to the batch.
-    """
-
-    logits: Tensor
-    labels: Tensor
-    example: Tensor
-    examples: int
-    rows_per_example: float = 1.0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Names of a model's submodules: the classifier, the blocks from input to output, the layer that masking masks."""
@@ -138,7 +101,8 @@ class ModelSpec(Protocol):
 
     One with pretrained weights also has `start(info) -> nn.Module`, which returns the model with them, and where they
     are a choice `pretrained`, False for random weights; one that needs files also has `check()`, which raises
-    UserError where they cannot be had; one that can be trained through a low-rank adapter has `adapter`.
+    UserError where they cannot be had; one that can be trained through a low-rank adapter has `adapter`. One of text
+    has `tokenizer(texts)`, and `context` where it bounds the sequences.
     """
 
     kinds: ClassVar[frozenset[str]]
@@ -175,6 +139,9 @@ class Task(Protocol):
 
     def settings(self) -> tuple[object, ...]:
         """Return what of the data set's configuration can change a result, beside the examples: part of every key."""
+
+    def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
+        """Return what is cut of these examples, where a prompt makes each so much longer: part of their key."""
 
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
         """Return the examples at these positions; augmented, as is due in this epoch, where a generator is given."""

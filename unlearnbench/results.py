@@ -154,11 +154,12 @@ def write_scores(folder: Path, run: Run) -> None:
                 np.savez(target / f"{name}_{split}.npz", allow_pickle=False, **arrays, **scores.extras)
 
 
-def write_model(folder: Path, request: Request, run: Run) -> None:
+def write_model(folder: Path, request: Request, run: Run, final: Path) -> None:
     """Write the unlearned weights, and what is needed to build the model again.
 
     Of a language model: the folder is what `save_pretrained` makes (AutoModelForCausalLM reads it), its adapter lies
-    in model/adapter, a prompt's tokens in model/prompt.safetensors.
+    in model/adapter over the original in model/original, a prompt's tokens in model/prompt.safetensors. `final` is the
+    folder's name once it is published.
     """
     stage = run.unlearned.stage
     assert stage is not None
@@ -166,7 +167,10 @@ def write_model(folder: Path, request: Request, run: Run) -> None:
     if run.info.kind == "text":
         from unlearnbench.models.saved import write
 
-        write(target, run.stages.model(run.unlearned), run.stages.task, run.stages.experiment.model, stage.artefact)
+        spec, task = run.stages.experiment.model, run.stages.task
+        model = run.stages.model(run.unlearned)
+        home = final.resolve() / "model"
+        write(target, model, task, spec, stage.artefact, lambda: run.stages.model(run.original), home)
         return
     info = {"classes": run.info.classes, "shape": run.info.shape, "kind": run.info.kind}
     facts = {"model": request.config["model"], "data": info}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,8 +16,8 @@ from unlearnbench.cache import Artefact, Cache, Stage
 from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.forget import Splits
-from unlearnbench.keys import digest, sources
-from unlearnbench.models import checkpoint, weights
+from unlearnbench.keys import CORE, MODELS, TASKS, digest, sources
+from unlearnbench.models import checkpoint, start, weights
 from unlearnbench.models.prefix import inner
 from unlearnbench.models.start import adapter_of, incompetent, is_pretrained, started, trainable
 from unlearnbench.problem import Data, Index, Problem
@@ -36,15 +35,6 @@ log = logging.getLogger("unlearnbench")
 
 INCOMPETENT = 3
 """Random networks that ZRF averages over."""
-CORE = tuple(f"unlearnbench.{name}" for name in ("training", "optimizer", "losses", "problem", "randomness", "stages"))
-SOURCES = {
-    kind: tuple(f"unlearnbench.{name}" for name in names)
-    for kind, names in {
-        "image": ("tasks.image", "tasks.augment", "models.head", "models.imagenet"),
-        "text": ("tasks.text", "tasks.encoding", "tasks.options"),
-    }.items()
-}
-MODEL_SOURCES = tuple(f"unlearnbench.models.{name}" for name in ("masks", "prefix", "adapter", "weights", "start"))
 
 
 class Skipped(Exception):
@@ -59,6 +49,11 @@ class Trained:
     key: str
     stage: Stage | None
     build: Callable[[], nn.Module]
+
+    @property
+    def longer(self) -> int:
+        """By how many tokens the model's prompt, where it has one, lengthens a sequence."""
+        return weights.lengthened(self.stage.artefact.tensors) if self.stage is not None else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +80,10 @@ class Stages:
         self._prints: dict[bytes, str] = {}
         self._extra_tasks: dict[str, Any] = {}
         model = experiment.model
-        self._setting = (model_without_checkpoint(model), self.task.settings(), experiment.precision)
-        self._source = sources((*CORE, *SOURCES[data.info.kind], type(model).__module__))
+        written = experiment.eval_generate if data.info.kind == "text" else 0
+        self._scoring = (experiment.eval_batch, written)
+        self._setting = (start.model_without_checkpoint(model), self.task.settings(), experiment.precision)
+        self._source = sources((*CORE, *TASKS[data.info.kind], type(model).__module__))
 
     def check(self) -> None:
         """Raise Skipped where the method says that it cannot run here: before anything is trained."""
@@ -95,9 +92,15 @@ class Stages:
             return
         with torch.device("meta"):
             model = self.experiment.model.build(self.data.info)
-        reason = check(self._problem(model, 0, Record(), Quiet()))
+        seed = stage_seed(self.experiment.seed, "unlearned")
+        reason = check(self._problem(model, seed, Record(), Quiet()))
         if reason:
             raise Skipped(reason)
+
+    def prepare(self, extra: Mapping[str, Data]) -> None:
+        """Encode further evaluation sets of text; raise UserError for what cannot be, before anything is trained."""
+        for name, data in extra.items():
+            self._extra_tasks[name] = cast(Any, self.task).on(data)
 
     def original(self) -> Trained:
         """The model before unlearning: trained on retain and forget, or the user's own checkpoint."""
@@ -133,7 +136,7 @@ class Stages:
         """The method applied to a copy of the original; raise Skipped where it says that it cannot run."""
         experiment, splits = self.experiment, self.splits
         seed = stage_seed(experiment.seed, "unlearned")
-        method_source = sources((type(experiment.method).__module__, *MODEL_SOURCES))
+        method_source = sources((type(experiment.method).__module__, *MODELS))
         data = tuple(self._print(index) for index in (splits.retain, splits.forget, splits.validation))
         method = (type(experiment.method).__module__, experiment.method)
         parts = (original.key, data, method, experiment.recipe, seed, method_source, self._source, self._setting)
@@ -154,7 +157,8 @@ class Stages:
         limit = self.experiment.eval_limit
         if limit is not None and limit < len(index):
             index = units(index, self.data.unit, limit, "scored", split)
-        parts = (model.key, self._print(index), self._setting, self.experiment.eval_batch, self._source)
+        rows = (self._print(index), self.task.shortened(index, model.longer) if model.longer else ())
+        parts = (model.key, rows, self._setting, self._source, self._scoring)
 
         def compute(_key: str) -> Artefact:
             scores = self.task.score(self.model(model), index)
@@ -165,14 +169,14 @@ class Stages:
         return Scores.from_tensors(self.cache.stage(f"scores_{model.role}_{split}", parts, compute).artefact.tensors)
 
     def extra(self, model: Trained, name: str, data: Data) -> Scores:
-        """The model's outputs on a further evaluation set of text."""
-        key = data.fingerprint(data.test)
-        parts = (model.key, "extra", name, key, self._setting, self.experiment.eval_batch, self._source)
+        """The model's outputs on a further evaluation set of text that `prepare` was given."""
+        task = self._extra_tasks[name]
+        cut = (task.shortened(data.test), task.encoder.limit.tokens if model.longer else None)
+        rows = (data.fingerprint(data.test), cut)
+        parts = (model.key, "extra", name, rows, self._setting, self._source, self.experiment.eval_batch)
 
         def compute(_key: str) -> Artefact:
-            if name not in self._extra_tasks:
-                self._extra_tasks[name] = cast(Any, self.task).on(data)
-            return Artefact(self._extra_tasks[name].score(self.model(model), data.test).tensors(), {"split": name})
+            return Artefact(task.score(self.model(model), data.test).tensors(), {"split": name})
 
         return Scores.from_tensors(self.cache.stage(f"scores_{model.role}_{name}", parts, compute).artefact.tensors)
 
@@ -212,6 +216,8 @@ class Stages:
 
         model = self.model(original)
         self.release(original)
+        if original.stage is not None and not original.stage.artefact.facts["adapter"]:
+            model = copy.deepcopy(model)  # the artefact holds these very weights, and merging changes them in place
         with seeded(seed, "adapter"):
             student: Any = trainable(self.experiment.model, model)
         return student, AdapterOff(student)
@@ -227,17 +233,9 @@ class Stages:
                 model = self.task.prepare(started(experiment.model, self.data.info))
                 model = trainable(experiment.model, model)
                 fit(
-                    model,
-                    self.task,
-                    index,
-                    validation,
-                    experiment.recipe,
-                    seed=seed,
-                    record=record,
-                    progress=progress,
-                    resume=state.resume,
-                    save=state.save,
-                )
+                    model, self.task, index, validation, experiment.recipe,
+                    seed=seed, record=record, progress=progress, resume=state.resume, save=state.save,
+                )  # fmt: skip
             return Made(model, record, on_parent=is_pretrained(experiment.model))  # random weights must be kept too
 
         return self._trained(role, parts, compute)
@@ -288,11 +286,5 @@ class Stages:
     def _print(self, index: Index) -> str:
         name = index.tobytes()
         if name not in self._prints:
-            self._prints[name] = self.data.fingerprint(index)
+            self._prints[name] = digest(self.data.fingerprint(index), self.task.shortened(index))
         return self._prints[name]
-
-
-def model_without_checkpoint(model: object) -> object:
-    """Return the model's configuration as a retrained model has it: a checkpoint is the original's alone."""
-    fields = {field.name for field in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else set()
-    return dataclasses.replace(model, checkpoint=None) if "checkpoint" in fields else model  # type: ignore[type-var]

@@ -27,7 +27,7 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
     """Print a run folder's table, cost and place."""
     result = read_result(folder)
     if result["status"] != "done":
-        console.print(f"{result['status']}: {result['reason']}", markup=False)
+        console.print(f"{result['status']}: {result['reason']}", markup=False, soft_wrap=True)
     else:
         values = _values(folder)
         console.print(_table(result, values))

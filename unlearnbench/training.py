@@ -13,10 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from unlearnbench.batch import Batch, parted
 from unlearnbench.errors import Diverged
 from unlearnbench.losses import cross_entropy
 from unlearnbench.optimizer import Count, Optimizer, Share, groups, optimizer_over, schedule_over
-from unlearnbench.problem import Batch, Index, Task
+from unlearnbench.problem import Index, Task
 from unlearnbench.progress import Progress
 from unlearnbench.randomness import stage_seed
 
@@ -108,7 +109,7 @@ class Stepper:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self, loss: Loss, *batches: Batch) -> None:
-        """Take one step down `loss(*batches)`, a scalar mean over rows; raise Diverged when it is not finite."""
+        """Take one step down `loss(*batches)`, a sum of means over each batch; raise Diverged when it is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(self._backward(loss, batches))
         if self.settings.clip_value is not None:
@@ -136,13 +137,10 @@ class Stepper:
         return mean
 
     def _backward(self, loss: Loss, batches: tuple[Batch, ...]) -> Tensor:
-        largest = max(len(batch) for batch in batches)
-        parts = math.ceil(largest / (self.settings.micro_batch or largest))
+        size = self.settings.micro_batch or max(len(batch) for batch in batches)
         total = torch.zeros((), device=batches[0].inputs.device)
-        rows = sum(len(batch) for batch in batches)
-        for part in range(parts):
-            pieces = [_piece(batch, part, parts) for batch in batches]
-            value = loss(*pieces) * (sum(len(piece) for piece in pieces) / rows)
+        for share, pieces in parted(batches, size):
+            value = loss(*pieces) * share
             value.backward()  # type: ignore[no-untyped-call]
             total += value.detach()
         return total
@@ -152,10 +150,6 @@ class Stepper:
             finite = torch.stack(self.losses).isfinite()
             if not bool(finite.all()):
                 raise Diverged(self.steps - len(self.losses) + int((~finite).int().argmax()) + 1)
-
-
-def _piece(batch: Batch, part: int, parts: int) -> Batch:
-    return batch.rows(len(batch) * part // parts, len(batch) * (part + 1) // parts)
 
 
 Resume = Callable[["Stepper", Record], int]

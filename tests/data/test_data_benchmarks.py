@@ -95,6 +95,15 @@ def test_bbq_reads_all_categories_in_order(tmp_path):
     assert [row.prompt.split("\n")[0] for row in data.rows] == ["first", "second"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"additional_metadata": {}}, {"additional_metadata": 3}, {"answer_info": {"ans0": ["x", "old"]}}, {"label": "x"}],
+)
+def test_bbq_lines_of_another_form_inside_are_named(tmp_path, changes):
+    with pytest.raises(UserError, match=r"Age\.jsonl, example_id 7: .*\nTry: "):
+        bbq(tmp_path, bbq_line(example_id=7, **changes))
+
+
 def test_bbq_mistakes_are_said(tmp_path):
     for root in (None, tmp_path, tmp_path / "nothing"):
         with pytest.raises(UserError, match=r"holds no JSON lines of BBQ's.\nTry: eval.root=FOLDER"):

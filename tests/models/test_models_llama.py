@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import gguf
 import numpy as np
@@ -71,6 +72,7 @@ def test_a_local_folder_is_loaded_with_its_weights_and_tokenizer(folder):
     assert same_weights(spec.start(INFO), llama().build(INFO))
     assert not same_weights(spec.build(INFO), spec.start(INFO))
     assert spec.tokenizer([]).chat_template
+    assert spec.context == llama().context
 
 
 def test_keys_hold_the_content_of_a_folder_not_its_place(folder, tmp_path):
@@ -97,6 +99,53 @@ def test_folders_that_cannot_be_used_are_refused(folder, spoil, says):
     spoil(folder)
     with pytest.raises(UserError, match=says):
         spec_of(folder).check()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("config.json", "{", r"config\.json cannot be read \(.*not a valid JSON"),
+        ("config.json", "[]", r"config\.json cannot be read"),
+        ("config.json", '{"model_type": "foo", "architectures": ["FooForCausalLM"]}', "model type `foo`"),
+        ("tokenizer.json", None, "the tokenizer in .* cannot be read"),
+        ("tokenizer.json", "{}", "the tokenizer in .* cannot be read"),
+        ("tokenizer_config.json", "{", "the tokenizer in .* cannot be read"),
+        ("model.safetensors", "short", r"model\.safetensors cannot be read \(SafetensorError"),
+        (
+            "model.safetensors.index.json",
+            '{"weight_map": {"a": "gone.safetensors"}}',
+            r"gone\.safetensors cannot be read",
+        ),
+        ("model.safetensors.index.json", "{}", r"index\.json cannot be read \(KeyError"),
+    ],
+)
+def test_damaged_files_are_named_before_anything_is_loaded(folder, file, content, says):
+    (folder / file).write_text(content) if content is not None else (folder / file).unlink()
+    with pytest.raises(UserError, match=rf"{says}(.|\n)*Try: model.path=FOLDER"):
+        spec_of(folder).check()
+
+
+def test_truncated_weights_are_found_by_their_header(folder):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-10])
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        spec_of(folder).check()
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        (("q_proj", "v_prj"), r"names v_prj: linear layers were expected\. Did you mean 'v_proj'"),
+        (("self_attn",), "names self_attn"),
+        (("embed_tokens",), "names embed_tokens"),
+        ((), "names no layer"),
+    ],
+)
+def test_targets_that_are_no_linear_layers_are_refused(targets, says):
+    with pytest.raises(UserError, match=says) as caught:
+        adapter.check(llama().build(INFO), replace(LORA, targets=targets))
+    assert "The model has: down_proj, gate_proj, k_proj" in str(caught.value)
+    adapter.check(llama().build(INFO), replace(LORA, targets=("q_proj", "1.mlp.up_proj")))
 
 
 def rename_architecture(folder, name):
@@ -225,7 +274,7 @@ def test_a_prompt_survives_state_and_file(folder, tmp_path, tiny_text):
     again = weights.restore(tiny_text.spec.build(tiny_text.data.info), weights.state_of(model))
     torch.testing.assert_close(logits(again), logits(model))
     artefact = Artefact(weights.state_of(model), {"adapter": False})
-    saved.write(tmp_path / "run", model, tiny_text.task, tiny_text.spec, artefact)
+    saved.write(tmp_path / "run", model, tiny_text.task, tiny_text.spec, artefact, lambda: model, tmp_path / "run")
     torch.testing.assert_close(logits(saved.read(tmp_path / "run")), logits(model))
 
 
@@ -234,12 +283,17 @@ def test_saved_models_are_read_by_transformers_and_peft(trained, tmp_path, tiny_
     artefact = Artefact(weights.state_of(student), {"adapter": True})
     expected = logits(student)
     merged = weights.merged(student)
-    saved.write(tmp_path / "run", merged, tiny_text.task, llama(LORA), artefact)
+    saved.write(tmp_path / "part", merged, tiny_text.task, llama(LORA), artefact, lambda: before, tmp_path / "run")
+    (tmp_path / "part").rename(tmp_path / "run")
     torch.testing.assert_close(
         logits(AutoModelForCausalLM.from_pretrained(tmp_path / "run")), expected, atol=1e-5, rtol=1e-4
     )
     assert AutoTokenizer.from_pretrained(tmp_path / "run").chat_template
-    with_adapter = PeftModel.from_pretrained(before, tmp_path / "run" / "adapter")
+    at_once = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "adapter")
+    torch.testing.assert_close(logits(at_once), expected, atol=1e-5, rtol=1e-4)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    original = AutoModelForCausalLM.from_pretrained(tmp_path / "moved" / "original")
+    with_adapter = PeftModel.from_pretrained(original, tmp_path / "moved" / "adapter")
     torch.testing.assert_close(logits(with_adapter), expected, atol=1e-5, rtol=1e-4)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +15,13 @@ from unlearnbench.data.text import TextRow, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.losses import cross_entropy
 from unlearnbench.problem import DataInfo
-from unlearnbench.tasks.encoding import Encoder
+from unlearnbench.tasks.encoding import Encoder, Limit
+from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.text import TextTask
 from unlearnbench.training import Batches
 from worlds import CPU, llama, notes, text_task
+
+HUNDRED = Limit(asked=100, too_long="cut")
 
 
 def naive(model, prompt, option):
@@ -110,6 +116,38 @@ def test_long_questions_can_be_refused():
         text_task(context=80, too_long="refuse")
 
 
+def test_the_models_own_limit_bounds_sequences_too():
+    task = text_task(replace(llama(), context=80))
+    assert task.encoder.cut == text_task(context=80).encoder.cut > 0
+    assert max(len(p) + max(len(o) for _, o in row) for p, row in zip(task.prompts, task.options, strict=True)) <= 80
+    with pytest.raises(
+        UserError, match=r"over model\.context=80; they are refused.*\nTry: dataset.too_long=cut, or mod"
+    ):
+        text_task(replace(llama(), context=80), too_long="refuse")
+
+
+@pytest.mark.parametrize("too_long", ["cut", "refuse"])
+def test_the_smallest_context_that_works_is_named(too_long):
+    with pytest.raises(UserError) as caught:
+        text_task(context=16, too_long=too_long)
+    named = int(re.search(r"\nTry: dataset\.context=(\d+)$", str(caught.value))[1])
+    text_task(context=named, too_long=too_long)
+    with pytest.raises(UserError):
+        text_task(context=named - 1, too_long=too_long)
+
+
+def test_both_limits_are_named_where_both_are_too_small():
+    with pytest.raises(UserError) as caught:
+        text_task(replace(llama(), context=17), context=16)
+    assert re.search(r"Try: dataset\.context=(\d+) model\.context=\1$", str(caught.value))
+
+
+def test_a_limit_that_cannot_be_raised_asks_for_another_model():
+    limit = Limit(asked=512, too_long="cut", model=32)
+    assert limit.name == "the 32 tokens that the model takes"
+    assert limit.remedy(40) == "a model that takes 40 tokens: this one takes 32"
+
+
 def test_a_prompt_equals_the_conversation_with_its_system_message(tiny_text):
     task, index = tiny_text.task, tiny_text.data.test[:4]
     message = {"role": "system", "content": "Judge by the facts."}
@@ -122,6 +160,40 @@ def test_a_prompt_equals_the_conversation_with_its_system_message(tiny_text):
         prompt = [*opening, *task.prompts[position][len(task.encoder.opening) :]]
         for column, tokens in task.options[position]:
             assert scores.logits[place, column] == pytest.approx(naive(tiny_text.original, prompt, tokens), abs=1e-3)
+
+
+LONG = [{"role": "system", "content": "Judge by the facts, and by nothing else but the facts. "}]
+
+
+def test_questions_behind_a_prompt_are_cut_and_counted_where_they_get_too_long(tiny_text):
+    short = Limit(asked=130, too_long="cut")
+    task = TextTask(tiny_text.data, Encoder(tiny_text.task.encoder.tokenizer, True, short), CPU, tiny_text.spec, 9, 0)
+    alone = task.encoder.cut
+    model = task.prefixed(copy.deepcopy(tiny_text.original), LONG)
+    assert task.encoder.cut > alone
+    seen = []
+    model.model.register_forward_pre_hook(
+        lambda _module, _inputs, named: seen.append(named["position_ids"]), with_kwargs=True
+    )
+    task.score(model, tiny_text.data.test)
+    assert max(int(positions.max()) for positions in seen) < short.asked
+    assert task.prompts == task.behind(0)  # the other models' are not cut for it
+
+
+def test_a_prompt_that_makes_sequences_too_long_is_refused_where_they_are(tiny_text):
+    task = text_task(context=200, too_long="refuse")
+    with pytest.raises(UserError, match=r"tokens behind the prompt are over dataset\.context=200") as caught:
+        task.prefixed(tiny_text.original, LONG * 4)
+    named = int(re.search(r"dataset\.context=(\d+)$", str(caught.value))[1])
+    text_task(context=named, too_long="refuse").opened(LONG * 4)
+
+
+def test_written_answers_end_with_the_context(tiny_text):
+    longest = max(len(prompt) for prompt in tiny_text.task.prompts)
+    short, long = sorted(tiny_text.task.prompts, key=len)[0], sorted(tiny_text.task.prompts, key=len)[-1]
+    one, other = greedy(tiny_text.original, [long, short], longest + 3, 0)
+    assert len(one) <= 3 < len(other) <= 48
+    assert other == greedy(tiny_text.original, [short], 500, 0)[0]
 
 
 def test_written_answers_are_the_greedy_continuation(tiny_text):
@@ -151,10 +223,28 @@ def test_rows_without_a_conversation_are_scored_behind_the_start_token(tiny_text
         assert scores.logits[0, column] == pytest.approx(expected, abs=1e-3)
 
 
+def test_bare_sentences_stand_whole_behind_a_prompt(tiny_text):
+    info = DataInfo(kind="text", classes=("more", "less"), train=0, test=1, shape=())
+    row = TextRow(prompt="a sentence", options=("She cooks well.", "He cooks well."), label=0, corrected=0)
+    task = tiny_text.task.on(assemble(notes(), info, [], [], [row], chat=False))
+    model = tiny_text.task.prefixed(tiny_text.original, LONG)
+    scores = task.score(model, np.array([0]))
+    for column, text in enumerate(row.options):
+        expected = naive(tiny_text.original, model.prefix.tolist(), task.encoder.tokens(text))
+        assert scores.logits[0, column] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_tokenizer_that_starts_no_sentence_is_refused(tiny_text):
+    tokenizer = llama().tokenizer(["some text"])
+    tokenizer.bos_token = tokenizer.eos_token = None
+    with pytest.raises(UserError, match=r"bos or eos token, and it has neither"):
+        Encoder(tokenizer, False, HUNDRED)
+
+
 def test_a_tokenizer_without_a_template_gets_the_documented_one(tiny_text, caplog):
     tokenizer = llama().tokenizer(["some text to learn from"])
     tokenizer.chat_template = None
-    encoder = Encoder(tokenizer, True, 100, "cut")
+    encoder = Encoder(tokenizer, True, HUNDRED)
     assert tokenizer.decode(encoder.opening) == "### user\n"
     assert tokenizer.decode(encoder.closing) == "\n\n### assistant\n"
     assert "no chat template" in caplog.text
@@ -166,7 +256,7 @@ def test_templates_that_print_a_date_are_given_a_fixed_one():
         "{% if not date_string is defined %}{{ strftime_now('%d %b %Y') }}{% else %}{{ date_string }}{% endif %}"
         "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     )
-    assert tokenizer.decode(Encoder(tokenizer, True, 100, "cut").opening) == "26 Jul 2024"
+    assert tokenizer.decode(Encoder(tokenizer, True, HUNDRED).opening) == "26 Jul 2024"
 
 
 def test_the_same_texts_give_the_same_tokenizer():

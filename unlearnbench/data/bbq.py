@@ -44,7 +44,7 @@ class Bbq(TextSettings):
 
     def load(self) -> TextData:
         """Read all categories."""
-        rows = [row for file in self._files() for values in json_lines(file, NEEDED) for row in _rows(values)]
+        rows = [row for file in self._files() for values in json_lines(file, NEEDED) for row in _read(values, file)]
         return assemble(self, self.info(), [], [], rows)
 
     def _files(self) -> list[Path]:
@@ -52,6 +52,17 @@ class Bbq(TextSettings):
         return [
             file for file in files if "_x_" not in file.name
         ]  # two groups at once: which one is meant is not marked
+
+
+def _read(values: dict[str, Any], file: Path) -> list[TextRow]:
+    """Return the rows of a line; raise UserError where what is inside it has another form than BBQ's."""
+    try:
+        return _rows(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{file}, example_id {values.get('example_id')}: answer_info, additional_metadata.stereotyped_groups or "
+            f"label are not as BBQ has them ({type(error).__name__}: {error}).\nTry: the authors' data/*.jsonl"
+        ) from error
 
 
 def _rows(values: dict[str, Any]) -> list[TextRow]:

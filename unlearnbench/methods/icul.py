@@ -14,6 +14,7 @@ from torch import nn
 
 from unlearnbench.problem import Index, Problem
 from unlearnbench.randomness import stage_seed
+from unlearnbench.tasks.encoding import Message
 from unlearnbench.tasks.text import TextTask
 
 
@@ -25,12 +26,23 @@ class Icul:
     contexts: Literal[2, 4, 6]
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where the data set knows no corrected answers."""
-        return None if problem.twins is not None else "icul needs corrected answers, and this data set has none"
+        """Say so where examples cannot be drawn; raise UserError where questions behind them are refused."""
+        if problem.twins is None:
+            return "icul needs corrected answers, and this data set has none"
+        for name, index in (("forget", problem.forget), ("retain", problem.retain)):
+            if len(index) < self.contexts // 2:
+                fewer = f"method.contexts={2 * len(index)}, or a larger {name} set" if len(index) else f"a {name} set"
+                return f"icul draws {self.contexts // 2} {name} examples, and there are {len(index)}; try {fewer}"
+        assert isinstance(problem.task, TextTask)
+        problem.task.opened(self._messages(problem, problem.task))
+        return None
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model behind its examples."""
         assert isinstance(problem.task, TextTask)
+        return problem.task.prefixed(model, self._messages(problem, problem.task))
+
+    def _messages(self, problem: Problem, task: TextTask) -> list[Message]:
         rng = np.random.default_rng(stage_seed(problem.seed, "icul"))
 
         def drawn(index: Index) -> Index:
@@ -38,5 +50,5 @@ class Icul:
             return chosen
 
         forgotten, kept = problem.corrected(drawn(problem.forget)), drawn(problem.retain)
-        turns = [problem.task.turns(int(place)) for pair in zip(forgotten, kept, strict=True) for place in pair]
-        return problem.task.prefixed(model, [turn for example in turns for turn in example])
+        examples = [task.turns(int(place)) for pair in zip(forgotten, kept, strict=True) for place in pair]
+        return [turn for example in examples for turn in example]

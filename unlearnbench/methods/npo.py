@@ -35,7 +35,7 @@ class Npo:
         def loss(forget: Batch, retain: Batch) -> Tensor:
             with torch.no_grad():
                 reference = summed_loss(problem.predict(problem.reference, forget))
-            lost = npo(summed_loss(problem.predict(model, forget)), reference, self.beta)
+            lost = npo(summed_loss(problem.predict(model, forget)), reference, self.beta, forget.weight)
             kept = cross_entropy(problem.predict(model, retain))
             return self.forget_weight * lost + self.retain_weight * kept
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from unlearnbench.errors import nearest
 from unlearnbench.problem import Problem
+from unlearnbench.tasks.encoding import Message
 from unlearnbench.tasks.text import TextTask
 
 
@@ -31,8 +32,17 @@ class Prompt:
             hint = nearest(self.name, self.prompts)
             raise ValueError(f"name={self.name} is none of the prompts.{hint} There are: {', '.join(self.prompts)}")
 
+    def check(self, problem: Problem) -> str | None:
+        """Raise UserError where questions behind the prompt are too long, and such ones are refused."""
+        assert isinstance(problem.task, TextTask)
+        problem.task.opened(self._messages())
+        return None
+
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model behind its prompt."""
         assert isinstance(problem.task, TextTask)
+        return problem.task.prefixed(model, self._messages())
+
+    def _messages(self) -> list[Message]:
         text = self.text if self.text is not None else self.prompts[self.name]
-        return problem.task.prefixed(model, [{"role": "system", "content": text}])
+        return [{"role": "system", "content": text}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from statistics import fmean
@@ -64,20 +64,26 @@ def measure(
 
         add("original", metric.name, value(original, retrained))
         add("unlearned", metric.name, mine)
-        if metric.relative:
-            target = _ideal(metric)
-            apart = [abs(value(one, (other,)) - target) for one, other in permutations(retrained, 2)]
-        else:
-            values = [value(reference, retrained) for reference in retrained]
-            if not values:
-                continue
-            target = fmean(values)
-            apart = [abs(one - other) for one, other in combinations(values, 2)]
+        if not retrained:
+            continue
+        target, apart = _target(metric, retrained, value)
+        if not metric.relative:
             add("retrained", metric.name, target)
         add("unlearned", f"gap_{metric.name}", mine - target)
         if apart:
             add("retrained", f"floor_{metric.name}", fmean(apart))
     return [row for role in rows.values() for row in role]
+
+
+def _target(
+    metric: Metric, retrained: tuple[BySplit, ...], value: Callable[[BySplit, tuple[BySplit, ...]], float]
+) -> tuple[float, list[float]]:
+    """Return what the unlearned model is compared with, and how far two references are apart, for each two."""
+    if metric.relative:
+        ideal = _ideal(metric)
+        return ideal, [abs(value(one, (other,)) - ideal) for one, other in permutations(retrained, 2)]
+    values = [value(reference, retrained) for reference in retrained]
+    return fmean(values), [abs(one - other) for one, other in combinations(values, 2)]
 
 
 def usable(role: str, scores: BySplit, needed: tuple[str, ...] = ("retain", "forget", "test")) -> BySplit:

@@ -14,6 +14,10 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from pydantic import Field
 from torch import Tensor, nn
 
+from unlearnbench.errors import UserError, nearest
+
+LINEAR = ("Linear", "Conv1D")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
@@ -55,6 +59,19 @@ def configuration(adapter: Adapter) -> LoraConfig:
         lora_dropout=adapter.dropout,
         target_modules=list(adapter.targets),
     )
+
+
+def check(model: nn.Module, adapter: Adapter) -> None:
+    """Raise UserError for targets that name no linear layer of the model: peft fails, or leaves them out."""
+    linear = [name for name, module in model.named_modules() if type(module).__name__ in LINEAR]
+    layers = sorted({name.rpartition(".")[2] for name in linear})
+    wrong = [target for target in adapter.targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
+    if wrong or not adapter.targets:
+        hint = nearest(wrong[0], layers) if wrong else ""
+        raise UserError(
+            f"model.adapter.targets names {', '.join(wrong) or 'no layer'}: linear layers were expected.{hint}\n"
+            f"The model has: {', '.join(layers)}.\nTry: 'model.adapter.targets=[{', '.join(layers[:2])}]'"
+        )
 
 
 def attach(model: nn.Module, adapter: Adapter) -> PeftModel:

@@ -16,7 +16,16 @@ from torch import nn
 
 from unlearnbench.errors import UserError
 from unlearnbench.models.adapter import Adapter
-from unlearnbench.models.pretrained import Place, check, folder_of, hush, weights_digest
+from unlearnbench.models.pretrained import (
+    Place,
+    check,
+    config_of,
+    folder_of,
+    hush,
+    readable,
+    tokenizer_of,
+    weights_digest,
+)
 from unlearnbench.problem import DataInfo, Parts
 
 if TYPE_CHECKING:
@@ -116,12 +125,19 @@ class Pretrained:
         """Return the SHA-256 of weights and configuration: part of every key."""
         return weights_digest(self._place())
 
+    @property
+    def context(self) -> int | None:
+        """The number of tokens that the model was made for, where its configuration says so."""
+        longest: int | None = getattr(config_of(self._place()), "max_position_embeddings", None)
+        return longest
+
     def build(self, info: DataInfo) -> nn.Module:
         """Return the architecture with random weights."""
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM
 
-        config = AutoConfig.from_pretrained(folder_of(self._place()), local_files_only=True)
-        model: nn.Module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        config = config_of(self._place())
+        with readable(f"the architecture in {folder_of(self._place())}"):
+            model: nn.Module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
         return model
 
     def start(self, info: DataInfo) -> nn.Module:
@@ -149,12 +165,7 @@ class Pretrained:
 
     def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
         """Return the model's own tokenizer."""
-        from transformers import AutoTokenizer
-
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder_of(self._place()), local_files_only=True
-        )
-        return tokenizer
+        return tokenizer_of(self._place())
 
     def parts(self) -> Parts:
         """Name the output layer, the blocks from input to output and the last hidden state."""

@@ -62,3 +62,8 @@ class Prefixed(nn.Module):
 def inner(model: nn.Module) -> nn.Module:
     """Return the model inside a prefix, or the model itself."""
     return model.model if isinstance(model, Prefixed) and isinstance(model.model, nn.Module) else model
+
+
+def longer(model: nn.Module) -> int:
+    """Return by how many tokens the model's prompt, where it has one, lengthens a sequence."""
+    return len(model.prefix) - model.replaced if isinstance(model, Prefixed) else 0

@@ -10,13 +10,19 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from unlearnbench.errors import UserError
 from unlearnbench.keys import digest, file_digest
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 log = logging.getLogger("unlearnbench")
 
@@ -41,18 +47,67 @@ def hush() -> None:
     hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what a library makes of a damaged file into a UserError: transformers raises a dozen kinds of exceptions."""
+    try:
+        yield
+    except Exception as error:
+        reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        raise UserError(f"{what} cannot be read ({reason}).\n{ELSE}") from error
+
+
 def check(place: Place) -> None:
-    """Fetch what is missing; raise UserError where it cannot be had, or is no causal language model."""
+    """Fetch what is missing; raise UserError where it cannot be had or read, or is no causal language model.
+
+    Of the weights, headers alone are read: they say how long a file must be.
+    """
+    from safetensors import safe_open
+
     folder = folder_of(place)
-    config = json.loads((folder / "config.json").read_text())
-    architectures = config.get("architectures") or []
-    if not any(str(name).endswith("ForCausalLM") for name in architectures):
+    architectures = [str(name) for name in config_of(place).architectures or []]
+    if not any(name.endswith("ForCausalLM") for name in architectures):
         raise UserError(
             f"{folder} holds {', '.join(architectures) or 'no known architecture'}, which is no causal language model."
             f"\nTry: a model whose config.json names LlamaForCausalLM"
         )
-    if not list(folder.glob("*.safetensors")):
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
         raise UserError(f"{folder} holds no *.safetensors; pickled weights are not read, they run code.\n{ELSE}")
+    for file in (*files, *_shards(folder)):
+        with readable(str(file)), safe_open(str(file), framework="pt"):
+            pass
+    tokenizer_of(place)
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the files that an index of weights names."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return []
+    with readable(str(index)):
+        return sorted({folder / str(name) for name in json.loads(index.read_text())["weight_map"].values()})
+
+
+def config_of(place: Place) -> PretrainedConfig:
+    """Return the model's configuration; raise UserError where transformers cannot read it."""
+    from transformers import AutoConfig
+
+    folder = folder_of(place)
+    with readable(str(folder / "config.json")):
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
+    return config
+
+
+def tokenizer_of(place: Place) -> PreTrainedTokenizerBase:
+    """Return the model's own tokenizer; raise UserError where there is none, or none that can be read."""
+    from transformers import AutoTokenizer
+
+    folder = folder_of(place)
+    with readable(f"the tokenizer in {folder}"):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer.backend_tokenizer.to_str()
+    return tokenizer
 
 
 @cache

@@ -1,7 +1,8 @@
-"""A language model in a run folder: as `save_pretrained` writes it, with its adapter and its prompt beside it."""
+"""A language model in a run folder: as `save_pretrained` writes it, its adapter over the original, and its prompt."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,30 @@ from unlearnbench.models.start import adapter_of
 from unlearnbench.models.weights import PREFIX
 from unlearnbench.problem import ModelSpec, Task
 
-PROMPT = "prompt.safetensors"
+PROMPT, ORIGINAL = "prompt.safetensors", "original"
 
 
-def write(target: Path, model: nn.Module, task: Task, spec: ModelSpec, artefact: Artefact) -> None:
-    """Write the merged model and tokenizer, the adapter of the unlearning alone, and the prompt's tokens."""
+def write(
+    target: Path,
+    model: nn.Module,
+    task: Task,
+    spec: ModelSpec,
+    artefact: Artefact,
+    original: Callable[[], nn.Module],
+    home: Path,
+) -> None:
+    """Write the merged model and tokenizer, the adapter of the unlearning alone, and the prompt's tokens.
+
+    An adapter changes nothing but the original that it was trained on, which is written beside it and named in its
+    configuration: by its place below `home`, where `target` goes when the run is published.
+    """
     task.save(model, target)
     adapter = adapter_of(spec)
     if artefact.facts["adapter"] and adapter is not None:
-        configuration(adapter).save_pretrained(str(target / "adapter"))
+        task.save(original(), target / ORIGINAL)
+        peft = configuration(adapter)
+        peft.base_model_name_or_path = str(home / ORIGINAL)
+        peft.save_pretrained(str(target / "adapter"))
         tensors = {name: tensor for name, tensor in artefact.tensors.items() if not name.startswith(PREFIX)}
         save_file(tensors, target / "adapter" / "adapter_model.safetensors")
     if isinstance(model, Prefixed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -43,3 +44,9 @@ def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:
     from unlearnbench.models.adapter import attach
 
     return attach(model, adapter)
+
+
+def model_without_checkpoint(model: object) -> object:
+    """Return the model's configuration as a retrained model has it: a checkpoint is the original's alone."""
+    fields = {field.name for field in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else set()
+    return dataclasses.replace(model, checkpoint=None) if "checkpoint" in fields else model  # type: ignore[type-var]

@@ -23,10 +23,13 @@ def _text(
     data: Data, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
 ) -> Task:
     from unlearnbench.data.text import TextData, TextSettings
-    from unlearnbench.tasks.encoding import Encoder
+    from unlearnbench.tasks.encoding import Encoder, Limit
     from unlearnbench.tasks.text import TextTask
 
     assert isinstance(data, TextData) and isinstance(dataset, TextSettings)
     texts = [f"{data.rows[place].prompt}\n{data.answer(place)}" for place in data.train.tolist()]
-    encoder = Encoder(cast(Any, model).tokenizer(texts), data.chat, dataset.context, dataset.too_long)
+    own = getattr(model, "context", None)
+    key = "model.context" if own is not None and "context" in vars(model) else None
+    limit = Limit(asked=dataset.context, too_long=dataset.too_long, model=own, model_key=key)
+    encoder = Encoder(cast(Any, model).tokenizer(texts), data.chat, limit)
     return TextTask(data, encoder, precision, model, score_batch, generate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearnbench.errors import UserError
@@ -29,15 +30,47 @@ DEFAULT_TEMPLATE = (
 """For tokenizers without a chat template: turns headed `### role`, answers ended by the end-of-sequence token."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """How long a sequence may be: as the data set's settings ask, and no longer than the model takes.
+
+    `model` is the model's own limit, None where it states none; `model_key` is the setting that raises it, if any.
+    """
+
+    asked: int
+    too_long: str
+    model: int | None = None
+    model_key: str | None = None
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of the longest sequence."""
+        return min(self.asked, self.model or self.asked)
+
+    @property
+    def name(self) -> str:
+        """Where the limit stands."""
+        if self.tokens == self.asked:
+            return f"dataset.context={self.asked}"
+        return f"{self.model_key}={self.model}" if self.model_key else f"the {self.model} tokens that the model takes"
+
+    def remedy(self, tokens: int) -> str:
+        """Return what to type so that sequences of so many tokens fit."""
+        if self.model is not None and tokens > self.model and self.model_key is None:
+            return f"a model that takes {tokens} tokens: this one takes {self.model}"
+        settings = {"dataset.context": self.asked, self.model_key: self.model}
+        return " ".join(f"{key}={tokens}" for key, value in settings.items() if value is not None and tokens > value)
+
+
 class Encoder:
     """Turns questions and answers into tokens: opening, question, closing of the question, answer.
 
     The parts are tokenised apart, so that the opening (what stands before the user's question) can be exchanged, and
-    the question cut in its middle. `cut` counts the sequences that were longer than `context` tokens.
+    the question cut in its middle. `cut` counts the sequences that were longer than the limit, behind a prompt too.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool, context: int, too_long: str) -> None:
-        self.tokenizer, self.context, self.too_long, self.cut = tokenizer, context, too_long, 0
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool, limit: Limit) -> None:
+        self.tokenizer, self.limit, self.cut = tokenizer, limit, 0
         if chat and not tokenizer.chat_template:
             log.warning("the tokenizer has no chat template; turns are headed '### role' (tasks/encoding.py)")
             tokenizer.chat_template = DEFAULT_TEMPLATE
@@ -54,8 +87,13 @@ class Encoder:
     def opened(self, messages: Sequence[Message]) -> Tokens:
         """Return the tokens before the user's question when these messages stand before it, (t,)."""
         if not self.chat:
-            start = self.tokenizer.bos_token_id
-            return [int(start if start is not None else self.tokenizer.eos_token_id)]
+            start = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+            if start == (None, None):
+                raise UserError(
+                    "a sentence outside a conversation starts with the tokenizer's bos or eos token, and it has neither"
+                    ".\nTry: eval.extra=[] or [bbq], whose rows are questions, or another model"
+                )
+            return [int(next(token for token in start if token is not None))]
         return self.tokens(self._around(messages)[0])
 
     def tokens(self, text: str) -> Tokens:
@@ -71,18 +109,42 @@ class Encoder:
         """Return the tokens of answers, each with the end of its turn."""
         return self._batch([text + self._ending for text in texts])
 
-    def prompt(self, question: Tokens, answer_length: int) -> Tokens:
-        """Return opening, question and closing, the question's middle cut where the sequence would be too long."""
-        room = self.context - len(self.opening) - len(self.closing) - answer_length
-        if len(question) > room:
-            if self.too_long == "refuse" or room < 2:
-                raise UserError(
-                    f"a sequence of {self.context - room + len(question)} tokens is over dataset.context={self.context}"
-                    f".\nTry: dataset.too_long=cut, or dataset.context={2 * self.context}"
-                )
-            self.cut += 1
-            question = question[: room - room // 2] + question[len(question) - room // 2 :]
-        return [*self.opening, *question, *self.closing]
+    def prompts(self, questions: Sequence[Tokens], answers: Sequence[int], longer: int = 0) -> list[Tokens]:
+        """Return opening, question and closing, a question's middle cut where its sequence would be too long.
+
+        `answers` are the lengths of the questions' longest answers; `longer` is what a prompt adds to each sequence.
+        Raises UserError where too long ones are refused, or not even two tokens of a question would be left.
+        """
+        around = len(self.opening) + len(self.closing) + longer
+        rooms = [self.limit.tokens - around - answer for answer in answers]
+        over = [len(question) - room for question, room in zip(questions, rooms, strict=True) if len(question) > room]
+        if over:
+            least = max(min(2, len(question)) - room for question, room in zip(questions, rooms, strict=True))
+            self._check(len(over), max(over), least, " behind the prompt" if longer else "")
+            self.cut = max(self.cut, len(over))
+        halves = [(max(room, 0) - max(room, 0) // 2, max(room, 0) // 2) for room in rooms]
+        kept = [
+            question if len(question) <= room else question[:first] + question[len(question) - last :]
+            for question, room, (first, last) in zip(questions, rooms, halves, strict=True)
+        ]
+        return [[*self.opening, *question, *self.closing] for question in kept]
+
+    def _check(self, count: int, over: int, least: int, behind: str) -> None:
+        """Raise UserError for sequences at most `over` tokens too long; cut, they would still be `least` too long."""
+        limit = self.limit
+        longest = limit.tokens + over
+        if least > 0:
+            fits = limit.tokens + least if limit.too_long == "cut" else longest
+            found = "no room is left for the question"
+        elif limit.too_long == "refuse":
+            fits, found = longest, "they are refused (dataset.too_long=refuse)"
+        else:
+            return
+        cut = "dataset.too_long=cut, or " if least <= 0 else ""
+        raise UserError(
+            f"{count} sequences of up to {longest} tokens{behind} are over {limit.name}; {found}.\n"
+            f"Try: {cut}{limit.remedy(fits)}"
+        )
 
     def decoded(self, tokens: Tokens) -> str:
         """Return the text of generated tokens, without special ones."""

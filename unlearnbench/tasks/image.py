@@ -47,6 +47,10 @@ class ImageTask:
         dataset = self.dataset
         return (dataset.mean, dataset.std, dataset.size, dataset.augment)
 
+    def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
+        """Return nothing: images are not cut."""
+        return ()
+
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
         """Return the images at these positions as floats, (n, c, h, w); augmented where a generator is given."""
         places, augment = torch.from_numpy(index), self.dataset.augment
@@ -70,7 +74,8 @@ class ImageTask:
         """Run the model under the run's precision; logits (n, c) float32."""
         with self._autocast():
             logits = model(batch.inputs)
-        return Predictions(logits.float(), batch.labels, torch.arange(len(batch), device=self.device), len(batch))
+        example = torch.arange(len(batch), device=self.device)
+        return Predictions(logits.float(), batch.labels, example, len(batch), weight=batch.weight)
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
         """Return the positions as they are: all images take equally long."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 from unlearnbench.data.text import TextData
 from unlearnbench.evidence import Scores
 from unlearnbench.models.hooks import output_of
-from unlearnbench.models.prefix import Prefixed, inner
+from unlearnbench.models.prefix import Prefixed, inner, longer
 from unlearnbench.models.pretrained import hush
 from unlearnbench.models.start import adapter_of
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
 from unlearnbench.tasks.encoding import Encoder, Message, Tokens
+from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.options import Packed, only_at, pack
 
 log = logging.getLogger("unlearnbench")
@@ -30,7 +32,6 @@ FORWARD_TOKENS = 4096
 """Tokens of one forward pass in scoring, padding included."""
 WINDOW = 32
 """Batches that are sorted by length together: less padding, and still a random order."""
-GENERATED_TOKENS = 48
 
 
 class TextTask:
@@ -51,17 +52,41 @@ class TextTask:
         count = len(data.rows)
         ends = [max(len(self.answers[place]), len(self.answers[place + count])) for place in range(count)]
         longest = [max([end, *(len(tokens) for _, tokens in row)]) for end, row in zip(ends, self.options, strict=True)]
-        self.prompts = [encoder.prompt(*pair) for pair in zip(questions, longest, strict=True)]
-        if encoder.cut:
-            log.warning("%d of %d sequences were over %d tokens and cut", encoder.cut, count, encoder.context)
+        self._uncut, self._behind = (questions, longest), dict[int, list[Tokens]]()
+        self.prompts = self.behind(0)
 
     def settings(self) -> tuple[object, ...]:
-        """Return what can change a result beside the rows themselves: how sequences are cut, what is generated."""
-        return (self.encoder.digest(), self.encoder.context, self.generate)
+        """Return what can change a result beside the rows themselves: the tokenizer, and what stands around them."""
+        return (self.encoder.digest(),)
+
+    def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
+        """Return which of these rows are cut, and to which length: a limit that cuts nothing changes nothing."""
+        places, prompts = (index % len(self.prompts)).tolist(), self.behind(longer)
+        around = len(self.encoder.opening) + len(self.encoder.closing)
+        whole = [around + len(self._uncut[0][place]) for place in places]
+        return tuple(
+            (place, len(prompts[place]))
+            for place, all_ in zip(places, whole, strict=True)
+            if len(prompts[place]) < all_
+        )
+
+    def behind(self, longer: int) -> list[Tokens]:
+        """Return the prompts for a model whose own prompt makes sequences so much longer: cut where they need it.
+
+        Raises UserError where too long sequences are refused.
+        """
+        if longer not in self._behind:
+            before = self.encoder.cut
+            self._behind[longer] = self.encoder.prompts(*self._uncut, longer)
+            if self.encoder.cut > before:
+                of = f"{self.encoder.cut} of {len(self.data.rows)} sequences{' behind the prompt' if longer else ''}"
+                log.warning("%s were over %s and cut", of, self.encoder.limit.name)
+        return self._behind[longer]
 
     def on(self, data: TextData) -> TextTask:
         """Return the task of the same model on another data set, with nothing written out."""
-        encoder = Encoder(self.encoder.tokenizer, data.chat, self.encoder.context, "cut")
+        limit = replace(self.encoder.limit, too_long="cut")
+        encoder = Encoder(self.encoder.tokenizer, data.chat, limit)
         return TextTask(data, encoder, self.precision, self.spec, self.score_batch, 0)
 
     @property
@@ -104,7 +129,8 @@ class TextTask:
         head = head_of(model, self.head)
         with only_at(head, row, place, batch.inputs.shape[1], exact=False), self._autocast():
             logits = model(input_ids=batch.inputs, use_cache=False).logits
-        return Predictions(logits.float(), batch.labels[row, place + 1], row, len(batch), batch.rows_per_example)
+        labels = batch.labels[row, place + 1]
+        return Predictions(logits.float(), labels, row, len(batch), batch.rows_per_example, batch.weight)
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the token embeddings, (n, t, d)."""
@@ -119,6 +145,7 @@ class TextTask:
         """Score every option of the rows at these positions, the prompt computed once; write some answers out."""
         was_training = model.training
         model.eval()
+        model = self._before_own_opening(model)
         kept: dict[int, tuple[Tensor, Tensor, Packed, int]] = {}
         with torch.inference_mode():
             for places in self._forward_batches(index):
@@ -146,8 +173,13 @@ class TextTask:
 
     def prefixed(self, model: nn.Module, messages: Sequence[Message]) -> nn.Module:
         """Return the model with these messages before every question, in the same conversation."""
-        tokens = torch.tensor(self.encoder.opened(messages), device=self.device)
-        return Prefixed(model, tokens, len(self.encoder.opening))
+        return Prefixed(model, torch.tensor(self.opened(messages), device=self.device), len(self.encoder.opening))
+
+    def opened(self, messages: Sequence[Message]) -> Tokens:
+        """Return the tokens of messages before a question; raise UserError where sequences then are too long."""
+        tokens = self.encoder.opened(messages)
+        self.behind(len(tokens) - len(self.encoder.opening))
+        return tokens
 
     def turns(self, position: int) -> list[Message]:
         """Return a row, or a twin, as a question and its answer: an example for a prompt."""
@@ -185,7 +217,8 @@ class TextTask:
 
     def _score_batch(self, model: nn.Module, rows: list[int]) -> tuple[Packed, Tensor, Tensor]:
         """Return the log-probability (m,) of every option token, and whether it is the most likely one."""
-        packed = pack([self.prompts[row] for row in rows], [self.options[row] for row in rows])
+        prompts = self.behind(longer(model))
+        packed = pack([prompts[row] for row in rows], [self.options[row] for row in rows])
         inputs, mask, positions, row, before, token = (
             tensor.to(self.device)
             for tensor in (packed.inputs, packed.mask, packed.positions, packed.row, packed.before, packed.token)
@@ -230,29 +263,20 @@ class TextTask:
             return {}
         chosen = np.linspace(0, len(index) - 1, count).round().astype(np.int64)
         generated, reference = [""] * len(index), [""] * len(index)
-        for place, tokens in zip(chosen.tolist(), self._greedy(model, index[chosen]), strict=True):
+        prompts = [self.behind(longer(model))[place] for place in index[chosen].tolist()]
+        with self._autocast():
+            written = greedy(model, prompts, self.encoder.limit.tokens, self.encoder.tokenizer.pad_token_id or 0)
+        for place, tokens in zip(chosen.tolist(), written, strict=True):
             generated[place] = self.encoder.decoded(tokens)
             reference[place] = self.data.answer(int(index[place]))
         return {"generated": np.array(generated, dtype=str), "reference": np.array(reference, dtype=str)}
 
-    def _greedy(self, model: nn.Module, index: Index) -> list[Tokens]:
-        """Continue the prompts by the most likely token until the answer ends."""
-        prompts = [self.prompts[place] for place in index.tolist()]
-        if isinstance(model, Prefixed):
-            prompts = [[*model.prefix.tolist(), *prompt[model.replaced :]] for prompt in prompts]
-        longest = max(len(prompt) for prompt in prompts)
-        inputs = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=self.device)
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        with self._autocast():
-            out = cast(Any, inner(model)).generate(
-                inputs=inputs,
-                attention_mask=mask.to(self.device),
-                max_new_tokens=GENERATED_TOKENS,
-                do_sample=False,
-                pad_token_id=self.encoder.tokenizer.pad_token_id or 0,
-            )
-        found: list[Tokens] = out[:, longest:].tolist()
-        return found
+    def _before_own_opening(self, model: nn.Module) -> nn.Module:
+        """Return a prompted model as it stands before this data's opening, which for bare sentences is another one."""
+        own = len(self.encoder.opening)
+        if not isinstance(model, Prefixed) or model.replaced == own:
+            return model
+        return Prefixed(inner(model), model.prefix, own).eval()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16)

@@ -1,0 +1,45 @@
+"""Answers written out greedily, no longer than the context leaves room for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from unlearnbench.models.prefix import Prefixed, inner
+from unlearnbench.tasks.encoding import Tokens
+
+GENERATED_TOKENS = 48
+
+
+def greedy(model: nn.Module, prompts: Sequence[Tokens], limit: int, padding: int) -> list[Tokens]:
+    """Continue each prompt by the most likely token until the answer, or the limit of the whole sequence, ends."""
+    if isinstance(model, Prefixed):
+        prompts = [[*model.prefix.tolist(), *prompt[model.replaced :]] for prompt in prompts]
+    rooms = [min(GENERATED_TOKENS, limit - len(prompt)) for prompt in prompts]
+    written: list[Tokens] = [[] for _ in prompts]
+    for room in sorted(set(rooms)):
+        places = [place for place, own in enumerate(rooms) if own == room]
+        continued = _continued(model, [prompts[place] for place in places], room, padding)
+        for place, tokens in zip(places, continued, strict=True):
+            written[place] = tokens
+    return written
+
+
+def _continued(model: nn.Module, prompts: Sequence[Tokens], room: int, padding: int) -> list[Tokens]:
+    """Continue prompts together, padded on the left, by at most `room` tokens."""
+    device = next(model.parameters()).device
+    longest = max(len(prompt) for prompt in prompts)
+    inputs = [[0] * (longest - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    out = cast(Any, inner(model)).generate(
+        inputs=torch.tensor(inputs, device=device),
+        attention_mask=torch.tensor(mask, device=device),
+        max_new_tokens=room,
+        do_sample=False,
+        pad_token_id=padding,
+    )
+    found: list[Tokens] = out[:, longest:].tolist()
+    return found
