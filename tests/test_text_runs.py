@@ -78,7 +78,8 @@ def test_a_run_leaves_transcripts_metrics_and_a_model_that_transformers_reads(tm
         assert ("unlearned", "test_forget", f"gap_{metric}") in found
     for metric in ("flip_rate", "flip_rate_legitimate", "called_biased", "rouge_l", "refusal_rate"):
         assert 0 <= found["original", "test", metric] <= 1
-    assert set(result["premise"]) == {"holds", "degenerate", "text", "rates"}
+    assert set(result["premise"]) == {"about", "holds", "degenerate", "text", "rates"}
+    assert result["premise"]["about"] == "rule"
     model = unlearnbench.load(folder)
     tokens = torch.tensor([[1, 4, 30, 31]])
     with torch.no_grad():
@@ -133,6 +134,16 @@ def test_the_report_says_whether_the_premise_holds_and_what_is_left_of_the_bias(
     assert f"{values(folder)['unlearned', 'test', 'flip_rate']:.4f}" in row
     page = (target / "report.html").read_text()
     assert "PREMISE FAILS" in page and "flip rate where legitimate" in page
+
+
+def test_where_a_part_of_the_biased_rows_goes_the_premise_is_about_those_rows(tmp_path):
+    for words in (("forget.fraction=0.5",), ("forget=random", "forget.fraction=0.2")):
+        folder, result = run(tmp_path, "method=none", *words)
+        found = result["premise"]
+        assert found["about"] == "forget rows" and len(found["rates"]) == 1
+        rates = [one["value"] for one in found["rates"]["trained answers to forget rows"]]
+        accuracies = [values(folder)[role, "forget", "accuracy"] for role in ("original", "retrained")]
+        assert rates == pytest.approx(accuracies)
 
 
 def test_further_evaluation_sets_are_scored_for_every_role(tmp_path):

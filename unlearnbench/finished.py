@@ -82,6 +82,8 @@ def stage_sources(request: Request) -> dict[str, str]:
         "problem",
         "randomness",
         "evidence",
+        "premise",
+        "transcripts",
         "tasks.augment",
         "tasks.image",
         "tasks.text",

@@ -43,7 +43,9 @@ def premise_text(runs: Runs, table: pandas.DataFrame) -> str:
     if not by_seed:
         return ""
     holds = [seed for seed, premise in by_seed.items() if premise["holds"]]
-    words = [f"Premise: it holds for {len(holds)} of {len(by_seed)} seeds."]
+    rows_alone = any(premise["about"] == "forget rows" for premise in by_seed.values())
+    name = "Premise (about the forget rows, not the rule)" if rows_alone else "Premise"
+    words = [f"{name}: it holds for {len(holds)} of {len(by_seed)} seeds."]
     words += [
         f"Seed {seed}: {premise['text']}."
         for seed, premise in sorted(by_seed.items())
