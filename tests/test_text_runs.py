@@ -71,7 +71,10 @@ def test_a_run_leaves_transcripts_metrics_and_a_model_that_transformers_reads(tm
     held_out = [row for row in rows if row["split"] == "test"]
     assert len(held_out) == 20
     assert {"question", "answer", "corrected", "original_chooses", "unlearned_writes"} <= rows[0].keys()
+    assert {row["answer_is"] for row in held_out} == {"a biased record would say", "a record would say"}
+    assert {row["answer_is"] for row in rows if row["split"] == "forget"} == {"the original was trained with"}
     page = (folder / "transcripts.md").read_text()
+    assert "trained with" not in page.split("forget, row")[0].split("no model was trained on them")[1]
     assert held_out[0]["question"].split("\n")[0] in page and "| retrained |" in page
     found = values(folder)
     for metric in ("accuracy_corrected", "answer_nll", "exact_memorisation", "extraction_strength"):

@@ -89,6 +89,7 @@ def stage_sources(request: Request) -> dict[str, str]:
         "tasks.text",
         "tasks.encoding",
         "tasks.options",
+        "tasks.examples",
     )
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
     return {**sources([*parts, *(f"unlearnbench.{name}" for name in core), *metrics]), **theirs}

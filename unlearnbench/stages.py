@@ -39,7 +39,7 @@ INCOMPETENT = 3
 CORE = tuple(f"unlearnbench.{name}" for name in ("training", "optimizer", "losses", "problem", "randomness", "stages"))
 SOURCES = {
     "image": ("unlearnbench.tasks.image", "unlearnbench.tasks.augment"),
-    "text": tuple(f"unlearnbench.tasks.{name}" for name in ("text", "encoding", "options")),
+    "text": tuple(f"unlearnbench.tasks.{name}" for name in ("text", "encoding", "options", "examples")),
 }
 MODEL_SOURCES = tuple(f"unlearnbench.models.{name}" for name in ("masks", "prefix", "adapter", "weights", "start"))
 
