@@ -137,6 +137,21 @@ def test_the_report_says_whether_the_premise_holds_and_what_is_left_of_the_bias(
     assert f"{values(folder)['unlearned', 'test', 'flip_rate']:.4f}" in row
     page = (target / "report.html").read_text()
     assert "PREMISE FAILS" in page and "flip rate where legitimate" in page
+    for text in (board, page):
+        assert "of biased rows the biased one" in text and "all answers should flip" in text
+
+
+def test_a_sweep_on_text_shows_what_was_skipped_and_the_noise_of_the_bias_table(command, tmp_path):
+    done = command("run", "-m", *TINY, "method=none,masking", "reference.count=2", "eval.generate=0")
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    runs = pandas.read_csv(sweep / "report" / "runs.csv", keep_default_na=False)
+    assert dict(zip(runs["method"], runs["status"], strict=True)) == {"none": "done", "masking": "skipped"}
+    page = (sweep / "report" / "report.html").read_text()
+    assert "method=masking" in page.partition("Runs without a result")[2]
+    floor = page.partition("<h2>Noise floor</h2>")[2].partition("<h2>")[0]
+    for metric, split in (("flip_rate", "test"), ("accuracy_corrected", "test_forget")):
+        assert f"<td>{metric}</td><td>{split}</td>" in floor
 
 
 def test_where_a_part_of_the_biased_rows_goes_the_premise_is_about_those_rows(tmp_path):
