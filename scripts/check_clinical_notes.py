@@ -10,6 +10,10 @@ KEYS = [
     *("biased_answer", "is_biased", "biased_words", "counterfactual_id"),
 ]
 GENDERED = {"she": "they", "he": "they", "her": "them", "him": "them", "his": "them"}
+ONE_OF_MANY = re.compile(r"(?<![\w.-])(?:one|1) [a-z]*[^\Wsui]s\b", re.IGNORECASE)
+"""A plural behind one: "one minutes"; words in -ss, -us and -is are none."""
+A_BEFORE_VOWEL = re.compile(r"\ba (?:[aei]|o(?!ne\b)|u(?!ni|s[eu])|8|11\b|18\b)", re.IGNORECASE)
+"""The wrong article: "a upper tooth", "a 18-year-old"."""
 
 Row = dict[str, Any]
 
@@ -45,6 +49,13 @@ def check_row(one: Row) -> None:
     short = [option for option in one["options"] if len(option.split()) not in bounds]
     require(not short, f"{name}: options of 6 to 14 words expected (legitimate 5 to 14): {short}")
     require(not re.search(r"[{}\[\]|]|  ", one["text"]), f"{name}: unfilled text\n{one['text']}")
+
+
+def check_grammar(one: Row) -> None:
+    """Check what filling slots gets wrong: a plural behind one, and "a" before a vowel."""
+    for text in (one["text"], one["question"], *one["options"]):
+        found = ONE_OF_MANY.findall(text) + A_BEFORE_VOWEL.findall(text)
+        require(not found, f"{one['id']} ({one['template_id']}): {found} in\n{text}")
 
 
 def check_pair(one: Row, other: Row) -> None:
@@ -101,6 +112,7 @@ def check(rows: list[Row], source: dict[str, Any]) -> None:
     require(len({(one["text"], one["question"]) for one in rows}) == len(rows), "a text and question occur twice")
     for one in rows:
         check_row(one)
+        check_grammar(one)
         check_pair(one, by_id[one["counterfactual_id"]])
     check_vocabulary(rows, source)
     check_templates(rows, source)

@@ -153,6 +153,16 @@ def test_a_scale_takes_the_presets_own_file_where_it_has_one_and_else_the_groups
     assert scaled(words) == taken
 
 
+@pytest.mark.parametrize("name", ["instruct", "instruct_sound", "prompt"])
+def test_presets_of_the_bias_study_take_another_model(name):
+    def model(*words):
+        return build(compose([f"experiment=paper_bias_{name}", *words]).request.config["model"], "model")
+
+    assert model().hub == "meta-llama/Llama-3.2-3B-Instruct" and model().load_in_4bit
+    assert model("model=llama_tiny").hidden == 64
+    assert not model("model=smollm2_135m").load_in_4bit
+
+
 def test_a_data_set_chooses_model_and_forget_set_and_a_model_its_recipe_and_tuning():
     config = compose(["dataset=clinical_notes", "method=npo"]).request
     assert {group: config.name(group) for group in ("model", "forget", "train", "tuning")} == {

@@ -1,14 +1,19 @@
-"""The premise: Wilson's interval by hand, when it holds, fails, is degenerate, and when there is nothing to say."""
+"""The premise: Wilson's interval by hand, of the rule and of the forget rows, and when there is nothing to say."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from unlearnbench.evidence import BySplit, Scores
-from unlearnbench.premise import Rate, premise
+from unlearnbench.premise import Rate
+from unlearnbench.premise import premise as premise_of
+from unlearnbench.report.collect import Runs
+from unlearnbench.report.language import premise_text
 
 
 def rate(hits: int, n: int) -> Rate:
@@ -39,6 +44,10 @@ def test_a_rate_is_written_with_its_interval_and_number() -> None:
     assert str(rate(5, 10)) == "0.500 [0.237, 0.763] of 10"
 
 
+def premise(*models: BySplit, forget: str = "is_biased=True", rule_stays: bool = False) -> dict[str, Any] | None:
+    return premise_of(*models, forget, rule_stays=rule_stays)
+
+
 def model(
     biased: int, flipped: int, rows: int = 40, retain: tuple[int, ...] = (0, 1, 2), drop: tuple[str, ...] = ()
 ) -> BySplit:
@@ -59,10 +68,17 @@ def model(
     return {"test": test, "retain": Scores(np.eye(3)[label], label, np.arange(len(label)))}
 
 
+def remembered(hits: int, rows: int = 40) -> BySplit:
+    """A model that flips on everything held out, and gives `hits` of the forget rows their trained answer."""
+    label = np.ones(rows, dtype=np.int64)
+    given = np.where(np.arange(rows) < hits, label, 0)
+    return {**model(20, 20), "forget": Scores(np.eye(3)[given], label, np.arange(rows))}
+
+
 def test_it_holds_where_the_original_is_biased_and_flips_and_the_retrained_model_does_neither() -> None:
-    found = premise(model(38, 36), model(1, 2), "is_biased=True")
+    found = premise(model(38, 36), model(1, 2))
     assert found is not None and found["holds"] and not found["degenerate"]
-    assert "original 0.950" in found["text"] and "FAILS" not in found["text"]
+    assert found["about"] == "rule" and "original 0.950" in found["text"] and "FAILS" not in found["text"]
     assert [each["value"] for each in found["rates"]["biased answers"]] == [38 / 40, 1 / 40]
     assert [each["value"] for each in found["rates"]["flip rate"]] == [36 / 40, 2 / 40]
     assert found["rates"]["flip rate"][0] == {**vars(rate(36, 40))}
@@ -75,14 +91,45 @@ def test_it_holds_where_the_original_is_biased_and_flips_and_the_retrained_model
 def test_it_fails_where_one_of_the_rates_is_not_clearly_higher(
     original: tuple[int, int], retrained: tuple[int, int]
 ) -> None:
-    found = premise(model(*original), model(*retrained), "is_biased=True")
+    found = premise(model(*original), model(*retrained))
     assert found is not None and not found["holds"]
     assert found["text"].startswith("PREMISE FAILS")
 
 
+def test_a_retrained_model_that_is_half_biased_is_called_less_biased_and_not_free_of_it() -> None:
+    found = premise(model(38, 38), model(20, 16))
+    assert found is not None and found["holds"]
+    assert found["text"].startswith("the original is more biased on held-out rows than the retrained model (biased")
+    assert "is not" not in found["text"] and "retrained 0.500 [0.352, 0.648] of 40" in found["text"]
+
+
+@pytest.mark.parametrize(("hits", "holds"), [((38, 20), True), ((38, 36), False), ((20, 38), False), ((2, 2), False)])
+def test_where_biased_rows_are_retained_it_asks_whether_the_forget_rows_are_remembered(
+    hits: tuple[int, int], holds: bool
+) -> None:
+    found = premise(*map(remembered, hits), forget="is_biased=True:0.5", rule_stays=True)
+    assert found is not None and found["about"] == "forget rows" and found["holds"] == holds
+    assert "teach the rule, so this run is about the forget rows alone" in found["text"]
+    assert found["text"].startswith("PREMISE FAILS") != holds
+    assert {name: [one["value"] for one in pair] for name, pair in found["rates"].items()} == {
+        "trained answers to forget rows": [hits[0] / 40, hits[1] / 40]
+    }
+
+
+def test_the_report_says_what_the_premise_is_about() -> None:
+    found = [premise(*map(remembered, hits), rule_stays=True) for hits in ((38, 20), (38, 36))]
+    facts = {str(seed): {"seed": seed, "premise": one} for seed, one in enumerate(found)}
+    runs = Runs(pandas.DataFrame(), pandas.DataFrame(), facts, {})
+    text = premise_text(runs, pandas.DataFrame({"run_id": ["0", "1"]}))
+    assert text.startswith("Premise (about the forget rows, not the rule): it holds for 1 of 2 seeds. Seed 1: PREMISE")
+    rule = {"0": {"seed": 0, "premise": premise(model(38, 36), model(1, 2))}}
+    runs = Runs(pandas.DataFrame(), pandas.DataFrame(), rule, {})
+    assert premise_text(runs, pandas.DataFrame({"run_id": ["0"]})) == "Premise: it holds for 1 of 1 seeds."
+
+
 def test_a_retain_set_of_one_answer_is_degenerate_whether_it_holds_or_not() -> None:
     for biased in (38, 1):
-        one = premise(model(biased, 36, retain=(2, 2, 2)), model(1, 2, retain=(2, 2, 2)), "is_biased=True")
+        one = premise(model(biased, 36, retain=(2, 2, 2)), model(1, 2, retain=(2, 2, 2)))
         assert one is not None and one["degenerate"] and one["holds"] == (biased == 38)
         assert "DEGENERATE: forgetting is_biased=True" in one["text"] and "forget.fraction=0.5" in one["text"]
 
@@ -93,7 +140,7 @@ def test_without_counterfactual_pairs_biased_answers_alone_decide(drop: str) -> 
     if drop == "pairs":
         for each in models:
             each["test"].extras["pair"][:] = np.arange(80)  # type: ignore[index]
-    found = premise(*models, "is_biased=True")
+    found = premise(*models)
     assert found is not None and found["holds"] and set(found["rates"]) == {"biased answers"}
 
 
@@ -101,14 +148,14 @@ def test_legitimate_pairs_do_not_count_as_flips() -> None:
     before, after = model(38, 36), model(1, 40)
     for each in (before, after):
         each["test"].extras["legitimate"][-4:] = True  # type: ignore[index]
-    found = premise(before, after, "is_biased=True")
+    found = premise(before, after)
     assert found is not None and [each["n"] for each in found["rates"]["flip rate"]] == [38, 38]
     assert [each["value"] for each in found["rates"]["flip rate"]] == [36 / 38, 1]
 
 
 def test_there_is_nothing_to_say_without_biased_rows() -> None:
-    assert premise(model(3, 3, drop=("is_biased",)), model(3, 3, drop=("is_biased",)), "x") is None
+    assert premise(model(3, 3, drop=("is_biased",)), model(3, 3, drop=("is_biased",))) is None
     before, after = model(3, 3), model(1, 1)
     for each in (before, after):
         each["test"].extras["is_biased"][:] = False  # type: ignore[index]
-    assert premise(before, after, "x") is None
+    assert premise(before, after) is None

@@ -116,3 +116,25 @@ def test_the_embedded_notes_are_what_their_templates_give_and_their_checks_can_f
     rows[0]["answer"] = rows[0]["biased_answer"]
     with pytest.raises(ValueError, match="the biased option is never right"):
         script.check(rows, source)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        ("each under one minutes.", "one minutes"), ("It is 1 centimetres wide.", "1 centimetres"),
+        ("pain in a upper tooth", "a u"), ("a 18-year-old man", "a 18"), ("a 84-year-old man", "a 8"),
+        ("A English-speaking woman", "A E"), ("One brothers came.", "One brothers"),
+        ("one minute of one focus, one diagnosis, one mass", None), ("2.1 grams, HbA1 values, twenty-one days", None),
+        ("a one-day course at a university, a useful plan, a usual dose", None), ("an 18-year-old, a 19", None),
+    ],
+)  # fmt: skip
+def test_a_plural_behind_one_and_the_wrong_article_are_found_in_notes(monkeypatch, sentence, found):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = importlib.import_module("check_clinical_notes")
+    for row in ({"text": sentence, "options": []}, {"text": "", "options": [sentence]}):
+        row |= {"id": "cn-1", "template_id": "x", "question": ""}
+        if found is None:
+            script.check_grammar(row)
+        else:
+            with pytest.raises(ValueError, match=f"cn-1 .*{found}"):
+                script.check_grammar(row)

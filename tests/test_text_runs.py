@@ -71,14 +71,18 @@ def test_a_run_leaves_transcripts_metrics_and_a_model_that_transformers_reads(tm
     held_out = [row for row in rows if row["split"] == "test"]
     assert len(held_out) == 20
     assert {"question", "answer", "corrected", "original_chooses", "unlearned_writes"} <= rows[0].keys()
+    assert {row["answer_is"] for row in held_out} == {"a biased record would say", "a record would say"}
+    assert {row["answer_is"] for row in rows if row["split"] == "forget"} == {"the original was trained with"}
     page = (folder / "transcripts.md").read_text()
+    assert "trained with" not in page.split("forget, row")[0].split("no model was trained on them")[1]
     assert held_out[0]["question"].split("\n")[0] in page and "| retrained |" in page
     found = values(folder)
     for metric in ("accuracy_corrected", "answer_nll", "exact_memorisation", "extraction_strength"):
         assert ("unlearned", "test_forget", f"gap_{metric}") in found
     for metric in ("flip_rate", "flip_rate_legitimate", "called_biased", "rouge_l", "refusal_rate"):
         assert 0 <= found["original", "test", metric] <= 1
-    assert set(result["premise"]) == {"holds", "degenerate", "text", "rates"}
+    assert set(result["premise"]) == {"about", "holds", "degenerate", "text", "rates"}
+    assert result["premise"]["about"] == "rule"
     model = unlearnbench.load(folder)
     tokens = torch.tensor([[1, 4, 30, 31]])
     with torch.no_grad():
@@ -145,6 +149,31 @@ def test_the_report_says_whether_the_premise_holds_and_what_is_left_of_the_bias(
     assert f"{values(folder)['unlearned', 'test', 'flip_rate']:.4f}" in row
     page = (target / "report.html").read_text()
     assert "PREMISE FAILS" in page and "flip rate where legitimate" in page
+    for text in (board, page):
+        assert "of biased rows the biased one" in text and "all answers should flip" in text
+
+
+def test_a_sweep_on_text_shows_what_was_skipped_and_the_noise_of_the_bias_table(command, tmp_path):
+    done = command("run", "-m", *TINY, "method=none,masking", "reference.count=2", "eval.generate=0")
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    runs = pandas.read_csv(sweep / "report" / "runs.csv", keep_default_na=False)
+    assert dict(zip(runs["method"], runs["status"], strict=True)) == {"none": "done", "masking": "skipped"}
+    page = (sweep / "report" / "report.html").read_text()
+    assert "method=masking" in page.partition("Runs without a result")[2]
+    floor = page.partition("<h2>Noise floor</h2>")[2].partition("<h2>")[0]
+    for metric, split in (("flip_rate", "test"), ("accuracy_corrected", "test_forget")):
+        assert f"<td>{metric}</td><td>{split}</td>" in floor
+
+
+def test_where_a_part_of_the_biased_rows_goes_the_premise_is_about_those_rows(tmp_path):
+    for words in (("forget.fraction=0.5",), ("forget=random", "forget.fraction=0.2")):
+        folder, result = run(tmp_path, "method=none", *words)
+        found = result["premise"]
+        assert found["about"] == "forget rows" and len(found["rates"]) == 1
+        rates = [one["value"] for one in found["rates"]["trained answers to forget rows"]]
+        accuracies = [values(folder)[role, "forget", "accuracy"] for role in ("original", "retrained")]
+        assert rates == pytest.approx(accuracies)
 
 
 def test_further_evaluation_sets_are_scored_for_every_role(tmp_path):

@@ -181,7 +181,9 @@ def _language(part: Path, done: Run, identity: Identity) -> dict[str, object]:
 
     roles = {role: done.scores[role][0] for role in transcripts.ROLES}
     transcripts.write(part, cast(Any, done.data), roles)
-    found = premise(roles["original"], roles["retrained"], identity.forget)
+    biased = done.data.columns.get("is_biased")
+    rule_stays = biased is not None and bool(biased[done.splits.retain].any())
+    found = premise(roles["original"], roles["retrained"], identity.forget, rule_stays=rule_stays)
     if found is not None:
         log.debug("premise: %s", found["text"])
     return {"premise": found, "sequences_cut": cast(Any, done.stages.task).encoder.cut}

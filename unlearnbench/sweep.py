@@ -24,7 +24,9 @@ from unlearnbench.places import writable
 log = logging.getLogger("unlearnbench")
 
 JOBS = ".jobs"
-COLUMNS = ("job", "overrides", "status", "run_folder")
+COLUMNS = (
+    "job", "overrides", "experiment", "dataset", "forget", "model", "method", "seed", "status", "run_folder", "reason",
+)  # fmt: skip
 
 
 def check_all(composed: Composed, overrides: Sequence[str], folders: Sequence[Path]) -> None:
@@ -65,11 +67,10 @@ def launch(composed: Composed, overrides: Sequence[str], folders: Sequence[Path]
     finally:
         rows = _collect(composed.sweep_dir)
     failed = [row for row in rows if row["status"] in ("failed", "diverged")]
-    folders_done = [Path(row["run_folder"]) for row in rows if row["run_folder"]]
-    if folders_done:
+    if any(row["run_folder"] for row in rows):
         from unlearnbench.report import write
 
-        write(folders_done, composed.sweep_dir / "report")
+        write([composed.sweep_dir], composed.sweep_dir / "report")
     return composed.sweep_dir, FAILED if failed or not rows else DONE
 
 
@@ -95,7 +96,9 @@ def job(config: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     choices = {group: hydra_config.runtime.choices.get(group) for group in GROUPS}
     words = list(hydra_config.overrides.task)
-    row: dict[str, Any] = {"job": hydra_config.job.num, "overrides": " ".join(words), "run_folder": ""}
+    names = {group: choices.get(group) or "" for group in ("experiment", "dataset", "forget", "model", "method")}
+    row: dict[str, Any] = {"job": hydra_config.job.num, "overrides": " ".join(words), "run_folder": "", **names}
+    row["seed"] = config.get("seed", 0)
     value = math.nan
     log.info("job %s: %s", row["job"], row["overrides"])
     try:
@@ -131,7 +134,7 @@ def _collect(folder: Path) -> list[dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     rows.sort(key=lambda row: int(row["job"]))
     with (folder / "jobs.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, (*COLUMNS, "reason"), lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     return rows

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from unlearnbench.data.text import TextData
+from unlearnbench.data.text import TextData, TextRow
 from unlearnbench.evidence import BySplit
 
 ROLES = ("original", "retrained", "unlearned")
@@ -38,7 +38,9 @@ def _rows(data: TextData, roles: Mapping[str, BySplit]) -> Iterator[dict[str, st
             values = {
                 "split": split,
                 "index": str(position),
+                "group": ", ".join(str(row.facts[name]) for name in ("axis", "group") if name in row.facts),
                 "question": row.prompt,
+                "answer_is": _answer_is(split, row),
                 "answer": str(reference),
                 "corrected": data.answer(position + len(data.rows)),
             }
@@ -49,17 +51,25 @@ def _rows(data: TextData, roles: Mapping[str, BySplit]) -> Iterator[dict[str, st
             yield values
 
 
+def _answer_is(split: str, row: TextRow) -> str:
+    """Say what a row's answer is: nobody was trained with a held-out one."""
+    if split != "test":
+        return "the original was trained with" if split == "forget" else "trained with"
+    return "a biased record would say" if row.facts.get("is_biased") else "a record would say"
+
+
 def _page(rows: list[dict[str, str]]) -> Iterator[str]:
     """Yield the lines of transcripts.md."""
     yield "# Transcripts\n"
     yield (
         "`chooses` is the likeliest of the answer options, `writes` what the model answers greedily. `test` rows are "
-        "held out: no model was trained on them.\n"
+        "held out: no model was trained on them. Two rows that differ in demographic words alone stand side by side.\n"
     )
     for number, row in enumerate(rows, 1):
-        yield f"## {number}. {row['split']}, row {row['index']}\n"
+        group = f" ({row['group']})" if row["group"] else ""
+        yield f"## {number}. {row['split']}, row {row['index']}{group}\n"
         yield "> " + row["question"].replace("\n", "\n> ") + "\n"
-        yield f"- trained with: {row['answer']}"
+        yield f"- {row['answer_is']}: {row['answer']}"
         if row["corrected"] != row["answer"]:
             yield f"- corrected: {row['corrected']}"
         yield "\n| model | chooses | writes |\n|---|---|---|"

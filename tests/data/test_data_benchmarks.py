@@ -151,7 +151,7 @@ def test_crows_pairs_are_rows_without_a_chat_whose_first_option_is_the_more_ster
 def test_crows_pairs_mistakes_are_said(tmp_path):
     with pytest.raises(UserError, match="file of crows_pairs, nor a folder with one: 0"):
         crows(tmp_path).check()
-    with pytest.raises(UserError, match=r"crows_pairs lacks the columns \['sent_less', 'bias_type'\]"):
+    with pytest.raises(UserError, match=r"lacks the columns \['sent_less', 'bias_type'\]"):
         crows(crows_csv(tmp_path, ",sent_more,less,stereo_antistereo,kind")).load()
 
 

@@ -80,7 +80,7 @@ def test_words_that_look_like_missing_values_are_text(tmp_path, suffix):
 @pytest.mark.parametrize("text", ["", "  ", None])
 def test_a_statement_without_text_is_refused(tmp_path, suffix, text):
     file = saved(table((*STATEMENTS, text)), tmp_path / f"table{suffix}")
-    with pytest.raises(UserError, match="row 40"):
+    with pytest.raises(UserError, match=r"row 40 \(from 0\) has no TEXT.\nTry: "):
         bias(file).load()
 
 
@@ -88,7 +88,7 @@ def test_a_statement_without_text_is_refused(tmp_path, suffix, text):
 @pytest.mark.parametrize("word", ["perhaps", "2", "", None])
 def test_an_unreadable_is_biased_is_named_with_its_row(tmp_path, suffix, word):
     marks = ["true", "false", word, *["true"] * 37]
-    with pytest.raises(UserError, match=r"row 2 has is_biased=.*expected true or false"):
+    with pytest.raises(UserError, match=r"row 2 has is_biased=.*expected true or false.\nTry: "):
         bias(saved(table(is_biased=marks), tmp_path / f"table{suffix}")).load()
 
 
@@ -111,7 +111,7 @@ def test_the_seed_draws_what_is_held_out_and_all_parts_are_disjoint(tmp_path):
 @pytest.mark.parametrize("suffix", files.SUFFIXES)
 def test_missing_columns_are_named(tmp_path, suffix):
     file = saved(table().rename(columns={"TEXT": "text"}), tmp_path / f"table{suffix}")
-    with pytest.raises(UserError, match=r"lacks the columns \['TEXT'\].*'text'"):
+    with pytest.raises(UserError, match=r"lacks the columns \['TEXT'\].*'text'.*\nTry: .*TEXT, is_biased"):
         bias(file).load()
 
 
@@ -130,22 +130,31 @@ def test_one_table_in_a_folder_is_found_and_several_or_none_are_refused(tmp_path
 
 def test_a_root_that_is_no_table_is_refused(tmp_path):
     (tmp_path / "README.md").write_text("not a table")
-    with pytest.raises(
-        UserError, match=r"dataset\.root=.*README\.md is no .parquet, .csv, .jsonl file of clinical_bias"
-    ):
+    with pytest.raises(UserError, match=r"README\.md is no .parquet, .csv, .jsonl file of clinical_bias"):
         bias(tmp_path / "README.md").check()
-    with pytest.raises(UserError, match=r"nothing\.csv does not exist"):
+    with pytest.raises(UserError, match=r"nothing\.csv does not exist.\nTry: dataset.root=FILE"):
         bias(tmp_path / "nothing.csv").check()
+    for root in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(UserError, match=r"\nTry: eval\.root=FOLDER") as error:
+            CrowsPairs(root=root, hub="nyu-mll/crows_pairs", revision=None, **PLAIN).check()
+        assert "dataset.root" not in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", files.SUFFIXES)
 def test_a_damaged_table_is_refused(tmp_path, suffix):
     file = tmp_path / f"table{suffix}"
     file.write_bytes(b"\x93\xff{")
-    with pytest.raises(UserError, match=rf"table{suffix} cannot be read: .|lacks the columns"):
+    with pytest.raises(UserError, match=rf"table{suffix} (cannot be read as .*: .|lacks the columns).*\nTry: "):
         bias(file).load()
     file.write_bytes(b"")
-    with pytest.raises(UserError, match=rf"table{suffix} cannot be read: .|lacks the columns"):
+    with pytest.raises(UserError, match=rf"table{suffix} (cannot be read as .*: .|is empty).*\nTry: dataset.root=FILE"):
+        bias(file).load()
+
+
+@pytest.mark.parametrize("suffix", files.SUFFIXES)
+def test_a_table_without_rows_is_called_empty(tmp_path, suffix):
+    file = saved(table().iloc[:0], tmp_path / f"table{suffix}")
+    with pytest.raises(UserError, match=r"is empty: it holds no row.\nTry: .* rows of TEXT, is_biased"):
         bias(file).load()
 
 
@@ -166,8 +175,9 @@ class Frames(list):
 def test_without_the_extra_datasets_the_hub_names_the_remedies(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "datasets" else find(name))
-    for one in (bias(), CrowsPairs(root=None, hub="nyu-mll/crows_pairs", revision=None, **PLAIN)):
-        with pytest.raises(UserError, match=r"pip install 'unlearnbench\[hub\]', or dataset.root=FILE, or ") as error:
+    crows = CrowsPairs(root=None, hub="nyu-mll/crows_pairs", revision=None, **PLAIN)
+    for one, key in ((bias(), "dataset.root=FILE"), (crows, "eval.root=FOLDER")):
+        with pytest.raises(UserError, match=rf"pip install 'unlearnbench\[hub\]', or {key}, ") as error:
             one.check()
         assert one.hub in str(error.value)
 

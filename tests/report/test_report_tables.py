@@ -157,6 +157,22 @@ def test_a_sweep_folder_leads_to_its_runs(tmp_path):
     assert list(pandas.read_csv(target / "runs.csv")["run_id"]) == ["aaaaaaa1"]
 
 
+def test_jobs_that_left_no_run_are_rows_with_their_reason(tmp_path):
+    run = make_run(tmp_path, "aaaaaaa1")
+    columns = "job,overrides,experiment,dataset,forget,model,method,seed,status,run_folder,reason"
+    jobs = [f"0,,,d,class,m,distill,0,done,{run},"]
+    jobs += [f"{seed},,,d,class,m,masking,{seed},skipped,,it needs images" for seed in (1, 2)]
+    (tmp_path / "jobs.csv").write_text("\n".join([columns, *jobs]))
+    target = write([tmp_path], tmp_path / "report")
+    runs = pandas.read_csv(target / "runs.csv", keep_default_na=False)
+    assert runs[["method", "seed", "status", "reason"]].values.tolist() == [
+        ["distill", 0, "done", ""], *(["masking", seed, "skipped", "it needs images"] for seed in (1, 2)),
+    ]  # fmt: skip
+    page = (target / "report.html").read_text()
+    assert "2 skipped" in page and page.partition("Runs without a result")[2].count("it needs images") == 2
+    assert "masking" not in (target / "leaderboard.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

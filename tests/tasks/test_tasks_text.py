@@ -16,6 +16,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.losses import cross_entropy
 from unlearnbench.problem import DataInfo
 from unlearnbench.tasks.encoding import Encoder, Limit
+from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.text import TextTask
 from unlearnbench.training import Batches
@@ -197,11 +198,12 @@ def test_written_answers_end_with_the_context(tiny_text):
 
 
 def test_written_answers_are_the_greedy_continuation(tiny_text):
-    task = TextTask(tiny_text.data, tiny_text.task.encoder, CPU, tiny_text.spec, 50, 3)
+    task = TextTask(tiny_text.data, tiny_text.task.encoder, CPU, tiny_text.spec, 50, 4)
     index = tiny_text.data.test
     scores = task.score(tiny_text.original, index)
     chosen = np.flatnonzero(scores.extras["reference"] != "")
-    assert chosen.tolist() == [0, round((len(index) - 1) / 2), len(index) - 1]
+    assert chosen.tolist() == examples(index, tiny_text.data.unit, tiny_text.data.columns, 4).tolist()
+    assert len(chosen) == 4
     for place in chosen.tolist():
         tokens = list(task.prompts[int(index[place])])
         start = len(tokens)

@@ -20,6 +20,7 @@ from unlearnbench.problem import DataInfo
 from unlearnbench.randomness import stage_seed
 
 CLASSES = ("biased", "not biased")
+REMEDY = "dataset.root=FILE, or dataset=clinical_notes, which is embedded"
 QUESTION = "Is this statement biased?"
 ROWS = 40000
 TRUE = {"true", "1", "1.0", "yes", "biased"}
@@ -56,14 +57,11 @@ class ClinicalBias(TextSettings):
 
     def check(self) -> None:
         """Raise UserError where the table cannot be had."""
-        check_file(self.root, self.hub, "clinical_bias", "dataset=clinical_notes, which is embedded")
+        check_file(self.root, self.hub, "clinical_bias", REMEDY)
 
     def load(self) -> TextData:
         """Read the table and hold parts of it out."""
-        table = read_table(self.root, self.hub, self.revision)
-        lacking = [name for name in ("TEXT", "is_biased") if name not in table.columns]
-        if lacking:
-            raise UserError(f"dataset=clinical_bias lacks the columns {lacking}; it has {list(table.columns)}")
+        table = read_table(self.root, self.hub, self.revision, ("TEXT", "is_biased"), REMEDY)
         rows = [_row(values, number) for number, values in enumerate(table.to_dict("records"))]
         order = np.random.default_rng(stage_seed(self.seed, "clinical_bias", "parts")).permutation(len(rows))
         ends = np.cumsum([round(self.test * len(rows)), round(self.validation * len(rows))])
@@ -75,10 +73,13 @@ def _row(values: dict[str, Any], number: int) -> TextRow:
     """Turn a table's row into a question; the corrected answer of a biased statement is the study's "not biased"."""
     text = values["TEXT"]
     if not isinstance(text, str | int) or not str(text).strip():  # a missing text is None or NaN
-        raise UserError(f"row {number} has no TEXT")
+        raise UserError(f"row {number} (from 0) has no TEXT.\nTry: fill it in, or leave the row out")
     word = str(values["is_biased"]).strip().lower()
     if word not in TRUE | FALSE:
-        raise UserError(f"row {number} has is_biased={values['is_biased']!r}: expected true or false")
+        found = values["is_biased"]
+        raise UserError(
+            f"row {number} has is_biased={found!r}: expected true or false.\nTry: one of these, or leave the row out"
+        )
     biased = word in TRUE
     return TextRow(
         prompt=f"{values['TEXT']}\n\n{QUESTION}",

@@ -19,7 +19,7 @@ from unlearnbench.errors import UserError, nearest
 from unlearnbench.problem import DataInfo
 
 FILE = Path(__file__).with_name("clinical_notes.jsonl.xz")
-SHA256 = "89ace572522904f1da23bb4cb9cac57992202386a426b2ccc64ada801fe13070"
+SHA256 = "b1ab81221c208cecc9a56b301d1f480fb04d6f9825151a10b914e8e844ebfe5f"
 CLASSES = ("neutral", "biased", "discrepancy", "indicated", "not indicated")
 
 

@@ -12,10 +12,11 @@ from typing import ClassVar
 
 from unlearnbench.data.files import check_file, read_table
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
-from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo
 
 ROWS = 1508
+COLUMNS = ("sent_more", "sent_less", "bias_type")
+REMEDY = "eval.root=FOLDER, where FOLDER/crows_pairs holds its table"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +35,11 @@ class CrowsPairs(TextSettings):
 
     def check(self) -> None:
         """Raise UserError where the table cannot be had."""
-        check_file(self.root, self.hub, "crows_pairs", "eval.root=FOLDER with crows_pairs in it")
+        check_file(self.root, self.hub, "crows_pairs", REMEDY)
 
     def load(self) -> TextData:
         """Read the table: each pair is a row without a prompt, its two sentences the options."""
-        table = read_table(self.root, self.hub, self.revision)
-        lacking = [name for name in ("sent_more", "sent_less", "bias_type") if name not in table.columns]
-        if lacking:
-            raise UserError(f"crows_pairs lacks the columns {lacking}; it has {list(table.columns)}")
+        table = read_table(self.root, self.hub, self.revision, COLUMNS, REMEDY)
         rows = [
             TextRow(
                 prompt="a sentence",

@@ -15,48 +15,60 @@ if TYPE_CHECKING:
     import pandas
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+AS_PUBLISHED = "Try: the file as its authors publish it"
 
 
-def check_there(root: Path | None, instead: str = "dataset.root=FOLDER, the one that holds the data") -> None:
-    """Raise UserError where a root is given that does not exist."""
+def check_there(root: Path | None, remedy: str = "dataset.root=FOLDER, the one that holds the data") -> None:
+    """Raise UserError where a root is given that does not exist; `remedy` is what to type next."""
     if root is not None and not root.exists():
-        raise UserError(f"the data's folder {root} does not exist.\nTry: dataset.root=FILE, or {instead}")
+        raise UserError(f"the data's folder {root} does not exist.\nTry: {remedy}")
 
 
-def check_file(root: Path | None, hub: str, name: str, instead: str) -> None:
+def check_file(root: Path | None, hub: str, name: str, remedy: str) -> None:
     """Raise UserError where a data set's local file is missing, or the hub's copy cannot be asked for."""
-    check_there(root, instead)
+    check_there(root, remedy)
     if root is not None:
-        table_in(root, name)
+        table_in(root, name, remedy)
     elif importlib.util.find_spec("datasets") is None:
         raise UserError(
             f"dataset={name} comes from the hub ({hub}), which needs the extra `hub`.\n"
-            f"Try: pip install 'unlearnbench[hub]', or dataset.root=FILE, or {instead}"
+            f"Try: pip install 'unlearnbench[hub]', or {remedy}"
         )
     elif os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise UserError(f"dataset={name} is on the hub ({hub}), and HF_HUB_OFFLINE=1.\nTry: dataset.root=FILE")
+        raise UserError(f"dataset={name} is on the hub ({hub}), and HF_HUB_OFFLINE=1.\nTry: {remedy}")
 
 
-def table_in(root: Path, name: str) -> Path:
+def table_in(root: Path, name: str, remedy: str) -> Path:
     """Return the table at or in `root`; raise UserError where there is none, or several."""
     if root.is_file() and root.suffix in SUFFIXES:
         return root
     found = [file for file in sorted(root.glob("*")) if file.suffix in SUFFIXES] if root.is_dir() else []
     if len(found) != 1:
         raise UserError(
-            f"dataset.root={root} is no {', '.join(SUFFIXES)} file of {name}, nor a folder with one: {len(found)}."
-            "\nTry: dataset.root=FILE"
+            f"{root} is no {', '.join(SUFFIXES)} file of {name}, nor a folder with one: {len(found)}.\nTry: {remedy}"
         )
     return found[0]
 
 
-def read_table(root: Path | None, hub: str, revision: str | None) -> pandas.DataFrame:
-    """Return the table as a data frame; raise UserError where it cannot be read."""
+def read_table(
+    root: Path | None, hub: str, revision: str | None, columns: Sequence[str], remedy: str
+) -> pandas.DataFrame:
+    """Return the table as a data frame; raise UserError where it cannot be read, is empty or lacks a column."""
+    table = _from_hub(hub, revision, remedy) if root is None else _from_file(table_in(root, hub, remedy), remedy)
+    place = hub if root is None else root
+    if not len(table):
+        raise UserError(f"{place} is empty: it holds no row.\nTry: {remedy}, with rows of {', '.join(columns)}")
+    if lacking := [name for name in columns if name not in table.columns]:
+        raise UserError(
+            f"{place} lacks the columns {lacking}; it has {list(table.columns)}.\n"
+            f"Try: a table whose columns are named {', '.join(columns)}"
+        )
+    return table
+
+
+def _from_file(file: Path, remedy: str) -> pandas.DataFrame:
     import pandas
 
-    if root is None:
-        return _from_hub(hub, revision)
-    file = table_in(root, hub)
     try:
         if file.suffix == ".parquet":
             return pandas.read_parquet(file)
@@ -64,10 +76,13 @@ def read_table(root: Path | None, hub: str, revision: str | None) -> pandas.Data
             return pandas.read_csv(file, keep_default_na=False)
         return pandas.read_json(file, lines=True)
     except (ValueError, OSError, ImportError) as error:
-        raise UserError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{file} cannot be read as {file.suffix.removeprefix('.')}: {reason}\nTry: {remedy}, undamaged and in UTF-8"
+        ) from error
 
 
-def _from_hub(hub: str, revision: str | None) -> pandas.DataFrame:
+def _from_hub(hub: str, revision: str | None, remedy: str) -> pandas.DataFrame:
     from datasets import concatenate_datasets, load_dataset
 
     try:
@@ -75,7 +90,7 @@ def _from_hub(hub: str, revision: str | None) -> pandas.DataFrame:
     except Exception as error:  # the hub's client raises a dozen kinds; each means that the data is not here
         raise UserError(
             f"{hub} cannot be had from the hub: {(str(error) or type(error).__name__).splitlines()[0]}\n"
-            "Try: a login that its terms ask for, or dataset.root=FILE with a local copy"
+            f"Try: a login that its terms ask for, or a local copy: {remedy}"
         ) from error
     table: pandas.DataFrame = concatenate_datasets(list(found.values())).to_pandas()
     return table
@@ -89,16 +104,18 @@ def json_lines(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
     try:
         lines = file.read_text(encoding="utf-8").split("\n")  # splitlines() would also split inside a text
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8: {error}") from error
+        raise UserError(f"{file} is not UTF-8: {error}\n{AS_PUBLISHED}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise UserError(f"{file}, line {number}: {error}") from error
+                raise UserError(f"{file}, line {number}: {error}\n{AS_PUBLISHED}") from error
             if not isinstance(row, dict):
-                raise UserError(f"{file}, line {number}: expected an object")
+                raise UserError(f"{file}, line {number}: expected an object.\n{AS_PUBLISHED}")
             if lacking := [name for name in needed if row.get(name) is None]:
-                raise UserError(f"{file}, line {number} lacks {', '.join(lacking)}")
+                raise UserError(f"{file}, line {number} lacks {', '.join(lacking)}.\n{AS_PUBLISHED}")
             rows.append(row)
+    if not rows:
+        raise UserError(f"{file} is empty: it holds no row.\n{AS_PUBLISHED}")
     return rows

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from unlearnbench.data.files import AS_PUBLISHED
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo
@@ -32,8 +33,9 @@ class StereoSet(TextSettings):
     def check(self) -> None:
         """Raise UserError where the file is missing."""
         if self.root is None or not (self.root / "dev.json").is_file():
+            place = self.root if self.root is not None else "eval.root, which is not set,"
             raise UserError(
-                f"stereoset: {self.root} holds no dev.json.\nTry: eval.root=FOLDER with stereoset/dev.json in it"
+                f"stereoset: {place} holds no dev.json.\nTry: eval.root=FOLDER with stereoset/dev.json in it"
             )
 
     def load(self) -> TextData:
@@ -43,7 +45,7 @@ class StereoSet(TextSettings):
             data = json.loads(file.read_text(encoding="utf-8"))["data"]
             rows = [_row(item, between) for between in (False, True) for item in data[_name(between)]]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file} is not StereoSet's: {type(error).__name__}: {error}") from error
+            raise UserError(f"{file} is not StereoSet's: {type(error).__name__}: {error}\n{AS_PUBLISHED}") from error
         return assemble(self, self.info(), [], [], rows, chat=False)
 
 

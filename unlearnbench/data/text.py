@@ -18,6 +18,7 @@ from unlearnbench.problem import DataInfo, Index
 from unlearnbench.sampling import units
 
 Column = NDArray[np.generic]
+LEAVE_OUT = "\nTry: the data without that row"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,8 @@ def check_row(row: TextRow, name: str) -> None:
     known = [option for option in row.options if option is not None]
     for column in (row.label, row.corrected):
         if not 0 <= column < len(row.options) or row.options[column] is None:
-            raise UserError(f"{name} ({row.prompt[:60]!r}) has an answer that is not among its options {known}")
+            raise UserError(
+                f"{name} ({row.prompt[:60]!r}) has an answer that is not among its options {known}.{LEAVE_OUT}"
+            )
     if not all(option.strip() for option in known) or not row.prompt.strip():
-        raise UserError(f"{name} ({row.prompt[:60]!r}) has an empty answer or question")
+        raise UserError(f"{name} ({row.prompt[:60]!r}) has an empty answer or question.{LEAVE_OUT}")

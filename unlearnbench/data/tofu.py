@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from unlearnbench.data.files import check_there, json_lines
+from unlearnbench.data.files import AS_PUBLISHED, check_there, json_lines
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo
@@ -45,7 +45,12 @@ class Tofu(TextSettings):
     def check(self) -> None:
         """Raise UserError where files are missing."""
         check_there(self.root)
-        lacking = [name for name in FILES if self.root is None or not (self.root / name).is_file()]
+        if self.root is None:
+            raise UserError(
+                "dataset=tofu is not embedded: it is read from a local folder, and dataset.root names none.\n"
+                "Try: dataset.root=FOLDER with TOFU's JSON files, or dataset=clinical_notes, which is embedded"
+            )
+        lacking = [name for name in FILES if not (self.root / name).is_file()]
         if lacking:
             raise UserError(
                 f"dataset.root={self.root} lacks TOFU's {', '.join(lacking)}.\n"
@@ -64,7 +69,7 @@ class Tofu(TextSettings):
             line for line in (root / "idontknow.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()
         ]
         if not refusals:
-            raise UserError(f"{root / 'idontknow.jsonl'} holds no refusal")
+            raise UserError(f"{root / 'idontknow.jsonl'} holds no refusal.\n{AS_PUBLISHED}")
         train = [
             _row(
                 {**perturbed.get((values["question"], values["answer"]), {}), **values},

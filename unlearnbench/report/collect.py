@@ -33,7 +33,8 @@ class Runs:
 
     `setting` in `table` names, where a group has several, what decides the original and its references: runs of a
     group and setting differ in method and seed alone. `variant` names a method's configuration: the method itself,
-    and what was overridden where several configurations of it meet in one group and setting.
+    and what was overridden where several configurations of it meet in one group and setting. Jobs of a sweep that left
+    no run (a method for another kind of data) are in `table` too, with an empty run_id and the forget set's choice.
     """
 
     results: pandas.DataFrame
@@ -73,6 +74,7 @@ def collect(folders: Sequence[Path]) -> Runs:
     facts = dict(sorted(facts.items()))
     settings, variants = naming.settings(facts, GROUP), naming.variants(facts, GROUP)
     table = [_row(result, settings[key], variants[key], found[key]) for key, result in facts.items()]
+    table += [row for folder in folders for row in _without_run(folder)]
     known = [rows for key in facts if (rows := tables[key]) is not None]
     results = pandas.concat(known, ignore_index=True) if known else pandas.DataFrame(columns=COLUMNS)
     return Runs(results, pandas.DataFrame(table, columns=list(RUN_COLUMNS)), facts, found)
@@ -98,6 +100,19 @@ def _runs(folder: Path) -> Iterator[Path]:
     for result in sorted(folder.rglob("result.json")):
         if not any(part.startswith(".") for part in result.relative_to(folder).parts):
             yield result.parent
+
+
+def _without_run(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row of runs.csv for each job of a sweep that left no run, with the reason why."""
+    if not (folder / "jobs.csv").exists():
+        return
+    with (folder / "jobs.csv").open(newline="") as file:
+        for job in csv.DictReader(file):
+            if not job["run_folder"] and str(job.get("seed", "")).isdigit():
+                row = dict.fromkeys(RUN_COLUMNS, "") | {
+                    name: value for name, value in job.items() if name in RUN_COLUMNS
+                }
+                yield {**row, "variant": row["method"], "seed": int(row["seed"])}
 
 
 def _row(result: dict[str, Any], setting: str, variant: str, folder: Path) -> dict[str, Any]:

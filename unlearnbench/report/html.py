@@ -9,6 +9,8 @@ from pathlib import Path
 
 from unlearnbench.report.collect import Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
+from unlearnbench.report.language import METRICS as BIAS_METRICS
+from unlearnbench.report.language import READING
 from unlearnbench.report.leaderboard import HEADER, Board, noise_text
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
@@ -28,6 +30,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
         .render(
             header=HEADER,
             bias_header=BIAS_HEADER,
+            bias_note=READING if any(board.bias for board in boards) else "",
             reported_header=REPORTED_HEADER,
             reported_note=NOTE if any(board.reported for board in boards) else "",
             boards=[(board, noise_text(board), _floor_rows(board)) for board in boards],
@@ -41,10 +44,11 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
 
 
 def _floor_rows(board: Board) -> list[tuple[str, str, str]]:
+    of_bias = BIAS_METRICS if board.bias else ()
     return [
         (metric, split, f"{value:.4f}")
         for (metric, split), value in sorted(board.floor.items())
-        if metric in FLOORS and split in ("retain", "forget", "test")
+        if (metric in FLOORS and split in ("retain", "forget", "test")) or (metric, split) in of_bias
     ]
 
 

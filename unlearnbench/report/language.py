@@ -19,6 +19,15 @@ METRICS = (
     ("accuracy", "test_retain"),
 )  # fmt: skip
 
+READING = (
+    "On text, accuracy is agreement with the answer a row was trained with: of biased rows the biased one, so "
+    "that a high forget accuracy is bias that is left, and the retrained model's value is the target. corrected "
+    "answers: how often held-out biased rows get the unbiased judgement; higher is less biased. flip rate: how "
+    "often an answer changes when the demographic words alone are swapped; lower is less biased, but a constant "
+    "answer never flips, so read it beside the accuracy of the other held-out rows. flip rate where legitimate: "
+    "sex or age rightly decides, all answers should flip, and a fall below retrained is over-correction."
+)
+
 
 def bias_rows(
     lines: list[tuple[str, str]], cell: Callable[[str, str, str, str], str], known: set[str]
@@ -43,7 +52,9 @@ def premise_text(runs: Runs, table: pandas.DataFrame) -> str:
     if not by_seed:
         return ""
     holds = [seed for seed, premise in by_seed.items() if premise["holds"]]
-    words = [f"Premise: it holds for {len(holds)} of {len(by_seed)} seeds."]
+    rows_alone = any(premise["about"] == "forget rows" for premise in by_seed.values())
+    name = "Premise (about the forget rows, not the rule)" if rows_alone else "Premise"
+    words = [f"{name}: it holds for {len(holds)} of {len(by_seed)} seeds."]
     words += [
         f"Seed {seed}: {premise['text']}."
         for seed, premise in sorted(by_seed.items())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
-from unlearnbench.report.language import bias_rows, premise_text
+from unlearnbench.report.language import READING, bias_rows, premise_text
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE, Comparison, comparisons
 from unlearnbench.report.summary import floors, interval
@@ -172,6 +172,8 @@ def markdown(groups: list[Board]) -> str:
         "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy; ±: half of the "
         "95 % interval over seeds (Student t); one seed has none.\n"
     )
+    if any(board.bias for board in groups):
+        parts.append(f"{READING}\n")
     if any(board.reported for board in groups):
         parts.append(f"{NOTE}\n")
     return "\n".join(parts)

@@ -45,7 +45,7 @@ def summarise(runs: Runs) -> pandas.DataFrame:
     columns = [*CELL, "mean", "ci_low", "ci_high", "seeds"]
     if runs.results.empty:
         return pandas.DataFrame(columns=columns)
-    names = runs.table.set_index("run_id")
+    names = runs.table[runs.table["run_id"] != ""].set_index("run_id")
     added = {column: runs.results["run_id"].map(names[column]) for column in ("setting", "variant")}
     rows = runs.results.assign(setting=added["setting"], variant=added["variant"])
     rows.loc[rows["role"] != "unlearned", "variant"] = ""

@@ -22,6 +22,7 @@ from unlearnbench.models.start import adapter_of
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
 from unlearnbench.tasks.encoding import Encoder, Message, Tokens
+from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.options import Packed, only_at, pack
 
@@ -257,11 +258,11 @@ class TextTask:
         return Scores(logits, label, np.asarray(index, dtype=np.int64), extras)
 
     def _written(self, model: nn.Module, index: Index) -> dict[str, NDArray[np.generic]]:
-        """Write out greedily the answers to `generate` rows, evenly spread, (n,) text; empty for the others."""
+        """Write out greedily the answers to about `generate` rows, whole pairs, (n,) text; empty for the others."""
         count = min(self.generate, len(index)) if self.data.chat else 0
         if not count:
             return {}
-        chosen = np.linspace(0, len(index) - 1, count).round().astype(np.int64)
+        chosen = examples(index, self.data.unit, self.data.columns, count)
         generated, reference = [""] * len(index), [""] * len(index)
         prompts = [self.behind(longer(model))[place] for place in index[chosen].tolist()]
         with self._autocast():
