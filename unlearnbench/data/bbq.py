@@ -40,7 +40,8 @@ class Bbq(TextSettings):
     def check(self) -> None:
         """Raise UserError where there is no category."""
         if not self._files():
-            raise UserError(f"bbq: {self.root} holds no JSON lines of BBQ's.\nTry: eval.root=FOLDER with bbq in it")
+            place = self.root if self.root is not None else "eval.root, which is not set,"
+            raise UserError(f"bbq: {place} holds no JSON lines of BBQ's.\nTry: eval.root=FOLDER with bbq in it")
 
     def load(self) -> TextData:
         """Read all categories."""
