@@ -26,7 +26,10 @@ def test_version_and_help(command):
     assert "unlearnbench COMMAND" in command("--help").stdout
     shown = command("run", "--help")
     assert shown.returncode == 0
-    assert "method: distill, distill_paper, finetune, grad_diff, gradient_ascent, icul, instruct" in shown.stdout
+    assert (
+        "method: distill, distill_paper, finetune, finetune_paper, grad_diff, gradient_ascent, icul, instruct"
+        in shown.stdout
+    )
 
 
 def test_list_shows_every_topic(command):
