@@ -147,6 +147,31 @@ def test_cifar100_superclasses_are_the_official_ones(cifar):
     assert data.info.subclasses[69] == "rocket"
 
 
+def test_cifar_keeps_the_classes_that_are_named(cifar):
+    """Kept superclasses are numbered anew, in the files' order, and the fine labels below them too."""
+    whole = dataset("cifar100", f"dataset.root={cifar}", "dataset.labels=superclass").load()
+    words = ("dataset.labels=superclass", "dataset.classes=[vehicles_2,people]")
+    part = dataset("cifar100", f"dataset.root={cifar}", *words).load()
+    assert part.info.classes == ("people", "vehicles_2")
+    assert part.info.subclasses == tuple(
+        name for name, parent in zip(whole.info.subclasses, whole.info.parents, strict=True) if parent in (14, 19)
+    )
+    assert len(part.labels) == part.info.train + part.info.test == 6000
+    assert (np.array(part.info.parents)[part.subclass] == part.labels).all()
+    rockets = [data.images[data.subclass == data.info.subclasses.index("rocket")] for data in (whole, part)]
+    assert len(rockets[0]) == 600 and bool((rockets[0] == rockets[1]).all())
+
+
+def test_cifar_refuses_classes_that_are_not_there(cifar):
+    """A wrong name is answered with the nearest one, and one class alone is refused."""
+    with pytest.raises(UserError, match="Did you mean 'vehicles_2'"):
+        dataset(
+            "cifar100", f"dataset.root={cifar}", "dataset.labels=superclass", "dataset.classes=[vehicles2,people]"
+        ).info()
+    with pytest.raises(UserError, match="two classes"):
+        dataset("cifar10", f"dataset.root={cifar}", "dataset.classes=[cat]").info()
+
+
 def test_damaged_cifar_file_is_named(cifar, tmp_path):
     import shutil
 

@@ -18,7 +18,7 @@ import numpy as np
 from unlearnbench.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_PARENTS, CIFAR100_SUPERCLASSES
 from unlearnbench.data.files import check_there
 from unlearnbench.data.images import ImageData, ImageSettings, assemble
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, nearest
 from unlearnbench.problem import DataInfo
 
 TRAIN, TEST, SIDE = 50000, 10000, 32
@@ -26,14 +26,16 @@ TRAIN, TEST, SIDE = 50000, 10000, 32
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar(ImageSettings):
-    """What CIFAR-10 and CIFAR-100 share: where the official files are, and whether they may be downloaded.
+    """What CIFAR-10 and CIFAR-100 share: where the official files are, whether they may be downloaded, what is kept.
 
-    `root` is the folder that holds `cifar-10-batches-py` or `cifar-100-python`, as torchvision has it; null is a
-    cache folder in the home. `download` null means: only where no root is given.
+    `classes` keeps only the images of these, as `labels` names them; null keeps all. `root` is the folder that holds
+    `cifar-10-batches-py` or `cifar-100-python`, as torchvision has it; null is a cache folder in the home. `download`
+    null means: only where no root is given.
     """
 
     root: Path | None = field(metadata={"key": False})
     download: bool | None = field(metadata={"key": False})
+    classes: tuple[str, ...] | None
 
     def folder(self) -> Path:
         """Return the folder that torchvision is pointed to."""
@@ -56,6 +58,42 @@ class Cifar(ImageSettings):
                     f"{base / file} is damaged: its MD5 is not the official {md5}.\n"
                     f"Try: delete it and unpack the official archive of {name} again"
                 )
+
+    def info(self) -> DataInfo:
+        """Say what the data set holds, without reading it; raise UserError for a class that is not in it."""
+        fine, classes, parents = self._names()
+        kept = self._kept()
+        train, test = self.counted(TRAIN * len(kept) // len(fine), TEST * len(kept) // len(fine))
+        used = sorted({parents[label] for label in kept})
+        coarse = len(classes) < len(fine)
+        return DataInfo(
+            kind="image",
+            classes=tuple(classes[label] for label in used),
+            train=train,
+            test=test,
+            shape=self.shaped(3, SIDE),
+            subclasses=tuple(fine[label] for label in kept) if coarse else (),
+            parents=tuple(used.index(parents[label]) for label in kept) if coarse else (),
+            held_out=self.held_out(train),
+        )
+
+    def load(self) -> ImageData:
+        """Read the official files; fine labels are kept beside superclasses."""
+        info = self.info()
+        return assemble(
+            self, info, self._arrays(True), self._arrays(False), np.array(info.parents) if info.parents else None
+        )
+
+    def _kept(self) -> tuple[int, ...]:
+        """Return the fine labels whose class is kept, in the files' numbering."""
+        fine, classes, parents = self._names()
+        wanted = classes if self.classes is None else self.classes
+        for name in wanted:
+            if name not in classes:
+                raise UserError(f"dataset.classes: there is no class {name!r}.{nearest(name, classes)}")
+        if len(set(wanted)) < 2:
+            raise UserError(f"dataset.classes={list(wanted)} leaves nothing to tell apart.\nTry: two classes or more")
+        return tuple(label for label in range(len(fine)) if classes[parents[label]] in wanted)
 
     def _fetch(self, kind: Any, name: str) -> None:
         allowed = self.download if self.download is not None else self.root is None
@@ -80,7 +118,13 @@ class Cifar(ImageSettings):
             read = kind(str(self.folder()), train=train, download=False)
         except (RuntimeError, OSError, pickle.UnpicklingError) as error:
             raise UserError(f"{name} cannot be read from {self.folder()}: {error}") from error
-        return np.ascontiguousarray(read.data.transpose(0, 3, 1, 2)), np.asarray(read.targets, dtype=np.int64)
+        kept, targets = np.array(self._kept()), np.asarray(read.targets, dtype=np.int64)
+        rows = np.isin(targets, kept)
+        return np.ascontiguousarray(read.data[rows].transpose(0, 3, 1, 2)), np.searchsorted(kept, targets[rows])
+
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+        """Return the names of the fine labels and of the classes trained on, and the class of each fine label."""
+        raise NotImplementedError
 
     def _torchvision(self) -> tuple[Any, str]:
         raise NotImplementedError
@@ -90,21 +134,8 @@ class Cifar(ImageSettings):
 class Cifar10(Cifar):
     """50,000 training and 10,000 test photographs, 32x32 in colour, 10 classes."""
 
-    def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
-        train, test = self.counted(TRAIN, TEST)
-        return DataInfo(
-            kind="image",
-            classes=CIFAR10_CLASSES,
-            train=train,
-            test=test,
-            shape=self.shaped(3, SIDE),
-            held_out=self.held_out(train),
-        )
-
-    def load(self) -> ImageData:
-        """Read the official files."""
-        return assemble(self, self.info(), self._arrays(True), self._arrays(False))
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+        return CIFAR10_CLASSES, CIFAR10_CLASSES, tuple(range(10))
 
     def _torchvision(self) -> tuple[Any, str]:
         from torchvision.datasets import CIFAR10
@@ -118,25 +149,10 @@ class Cifar100(Cifar):
 
     labels: Literal["fine", "superclass"]
 
-    def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
-        train, test = self.counted(TRAIN, TEST)
-        fine = self.labels == "fine"
-        return DataInfo(
-            kind="image",
-            classes=CIFAR100_CLASSES if fine else CIFAR100_SUPERCLASSES,
-            train=train,
-            test=test,
-            shape=self.shaped(3, SIDE),
-            subclasses=() if fine else CIFAR100_CLASSES,
-            parents=() if fine else CIFAR100_PARENTS,
-            held_out=self.held_out(train),
-        )
-
-    def load(self) -> ImageData:
-        """Read the official files; the fine labels are kept beside the superclasses."""
-        parents = None if self.labels == "fine" else np.array(CIFAR100_PARENTS)
-        return assemble(self, self.info(), self._arrays(True), self._arrays(False), parents)
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+        if self.labels == "fine":
+            return CIFAR100_CLASSES, CIFAR100_CLASSES, tuple(range(100))
+        return CIFAR100_CLASSES, CIFAR100_SUPERCLASSES, CIFAR100_PARENTS
 
     def _torchvision(self) -> tuple[Any, str]:
         from torchvision.datasets import CIFAR100
