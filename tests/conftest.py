@@ -23,6 +23,13 @@ from unlearnbench.training import Record, fit
 from worlds import CPU, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several workers (pytest -n 2), and what it starts, one thread: more would wait for each other."""
+    if hasattr(config, "workerinput"):
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> SimpleNamespace:
     """A data set with four classes, its task, its splits, and an original trained on all of it."""
