@@ -26,7 +26,7 @@ def forwards(monkeypatch):
     score = ImageTask.score
 
     def counting(self, model, index):
-        if len(index) != 24:  # the validation part of training curves
+        if len(index) not in (24, 18):  # the validation part of training curves, without the forgotten class too
             counted[len(index)] += 1
         return score(self, model, index)
 

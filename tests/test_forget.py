@@ -46,6 +46,15 @@ def test_classes_divide_training_and_test_data(data):
     assert np.array_equal(np.union1d(splits.test_retain, splits.test_forget), splits.test)
 
 
+def test_validation_without_what_is_forgotten_steers_the_retrained(data):
+    splits = ByClass(classes=("class2",), seed=0).split(data)
+    assert set(data.labels[splits.validation]) == {0, 1, 2, 3}
+    assert set(data.labels[splits.steering]) == {0, 1, 3}
+    assert len(splits.steering) == (data.labels[splits.validation] != 2).sum()
+    random = Random(fraction=0.1, count=None, seed=0).split(data)
+    assert random.steering is random.validation
+
+
 def test_subclass_goes_while_its_class_stays():
     data = synthetic(labels="superclass").load()
     splits = Subclass(classes=("class1",), seed=0).split(data)

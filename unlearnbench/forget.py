@@ -20,7 +20,8 @@ from unlearnbench.randomness import stage_seed
 class Splits:
     """Positions of the examples: training data as retain and forget, and what is held out.
 
-    `test_retain` and `test_forget` divide the test set for class-like forget sets, and are None otherwise.
+    `test_retain` and `test_forget` divide the test set for class-like forget sets, and are None otherwise; so is
+    `validation_retain`, the validation part without what is forgotten.
     """
 
     retain: Index
@@ -29,6 +30,12 @@ class Splits:
     test: Index
     test_retain: Index | None = None
     test_forget: Index | None = None
+    validation_retain: Index | None = None
+
+    @property
+    def steering(self) -> Index:
+        """The validation examples that may steer whoever must not know the forget set: retrained, and a method."""
+        return self.validation if self.validation_retain is None else self.validation_retain
 
     def scored(self) -> Iterator[tuple[str, Index]]:
         """Yield the splits that take a forward pass; the parts of test are cut from its scores."""
@@ -186,11 +193,10 @@ class Column:
                 + (f"forget.value={other}" if len(known) > 1 else "another forget.column, or forget=random")
             )
         _, goes = _parted(data.train, values == value)
-        test_retain, test_forget = _divided(data.test, values == value)
         if self.fraction < 1:
             generator = np.random.default_rng(stage_seed(self.seed, "forget", "column"))
             goes = np.sort(generator.permutation(goes)[: self._count(len(goes))])
-        return Splits(np.setdiff1d(data.train, goes), goes, data.validation, data.test, test_retain, test_forget)
+        return _split(data, np.setdiff1d(data.train, goes), goes, values == value, steered=self.fraction == 1)
 
     def _count(self, rows: int) -> int:
         """Return how many of the value's rows go; raise UserError where they are no set to forget."""
@@ -208,10 +214,16 @@ def _parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:
     return positions[~chosen[positions]], positions[chosen[positions]]
 
 
-def _divided(test: Index, chosen: NDArray[np.bool_]) -> tuple[Index | None, Index | None]:
-    """Divide the test set, unless all of it would be on one side."""
-    stays, goes = _parted(test, chosen)
+def _divided(held_out: Index, chosen: NDArray[np.bool_]) -> tuple[Index | None, Index | None]:
+    """Divide held-out examples, unless all of them would be on one side."""
+    stays, goes = _parted(held_out, chosen)
     return (stays, goes) if len(stays) and len(goes) else (None, None)
+
+
+def _split(data: Data, retain: Index, forget: Index, chosen: NDArray[np.bool_], steered: bool = True) -> Splits:
+    """Divide the held-out examples too, by what is `chosen`; validation only where all of that is forgotten."""
+    validation_retain = _divided(data.validation, chosen)[0] if steered else None
+    return Splits(retain, forget, data.validation, data.test, *_divided(data.test, chosen), validation_retain)
 
 
 def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> tuple[int, ...]:
@@ -239,9 +251,8 @@ def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> t
 def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:
     goes = np.isin(labels, numbers)
     retain, forget = _parted(data.train, goes)
-    test_retain, test_forget = _divided(data.test, goes)
     if not len(forget):
         raise UserError(
             "no training example has the label that is to be forgotten.\nTry: another one of forget.classes"
         )
-    return Splits(retain, forget, data.validation, data.test, test_retain, test_forget)
+    return _split(data, retain, forget, goes)

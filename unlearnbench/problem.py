@@ -172,7 +172,8 @@ class Task(Protocol):
 class Problem:
     """All that a method may see: no test data, no retrained model.
 
-    `retain`, `forget` and `validation` are positions in the data set; `reference` is the frozen original.
+    `retain`, `forget` and `validation` are positions in the data set, `validation` without what is forgotten where that
+    is whole classes; `reference` is the frozen original.
     """
 
     task: Task

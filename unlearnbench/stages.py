@@ -110,11 +110,12 @@ class Stages:
             parts: tuple[object, ...] = (self._setting, experiment.model.checkpoint, len(self.data.info.classes))
             return self._trained("original", parts, lambda key, _progress: self._from_checkpoint())
         train = np.union1d(self.splits.retain, self.splits.forget)
-        return self._training("original", train, (experiment.seed, "original"))
+        return self._training("original", train, self.splits.validation, (experiment.seed, "original"))
 
     def retrained(self, number: int) -> Trained:
-        """A reference that never saw the forget set: the original's recipe, a seed of its own."""
-        return self._training(f"retrained_{number}", self.splits.retain, (self.experiment.seed, "retrained", number))
+        """A reference that never saw the forget set, nor its like in validation: same recipe, another seed."""
+        names = (self.experiment.seed, "retrained", number)
+        return self._training(f"retrained_{number}", self.splits.retain, self.splits.steering, names)
 
     def random(self, number: int) -> Trained:
         """A network that knows nothing of the data: with random weights, or a language model's pretrained ones."""
@@ -137,7 +138,7 @@ class Stages:
         experiment, splits = self.experiment, self.splits
         seed = stage_seed(experiment.seed, "unlearned")
         method_source = sources((type(experiment.method).__module__, *MODELS))
-        data = tuple(self._print(index) for index in (splits.retain, splits.forget, splits.validation))
+        data = tuple(self._print(index) for index in (splits.retain, splits.forget, splits.steering))
         method = (type(experiment.method).__module__, experiment.method)
         parts = (original.key, data, method, experiment.recipe, seed, method_source, self._source, self._setting)
 
@@ -197,7 +198,7 @@ class Stages:
             info=self.data.info,
             retain=splits.retain,
             forget=splits.forget,
-            validation=splits.validation,
+            validation=splits.steering,
             reference=reference,
             spec=experiment.model,
             recipe=experiment.recipe,
@@ -222,8 +223,8 @@ class Stages:
             student: Any = trainable(self.experiment.model, model)
         return student, AdapterOff(student)
 
-    def _training(self, role: str, index: Index, names: tuple[str | int, ...]) -> Trained:
-        experiment, validation = self.experiment, self.splits.validation
+    def _training(self, role: str, index: Index, validation: Index, names: tuple[str | int, ...]) -> Trained:
+        experiment = self.experiment
         seed = stage_seed(*names)
         parts = (seed, self._setting, experiment.recipe, self._print(index), self._print(validation), self._source)
 
