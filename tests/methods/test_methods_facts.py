@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from unlearnbench.errors import Diverged
+from unlearnbench.errors import Diverged, UserError
 from unlearnbench.methods.distill import Distill
 from unlearnbench.methods.finetune import Finetune
 from unlearnbench.methods.gradient_ascent import GradientAscent
-from unlearnbench.methods.masking import Masking
+from unlearnbench.methods.masking import Masking, strongest
 from unlearnbench.methods.none import Nothing
 from unlearnbench.methods.retrain import Retrain
+from unlearnbench.models.tiny import TinyResNet
 from unlearnbench.optimizer import Optimizer
-from worlds import RECIPE, SGD, same_weights
+from worlds import RECIPE, SGD, image_info, same_weights, timm_model
 
 ADAM = Optimizer(name="adam", lr=1e-2)
 
@@ -134,10 +135,40 @@ def test_masking_runs_each_example_through_the_network_once(tiny_problem, origin
     handle = problem.reference.features.register_forward_hook(lambda _module, inputs, _out: seen.append(len(inputs[0])))
     Masking(layer=None, unit="position", score="forget", threshold=0.5, share=None, batch_size=64)(original, problem)
     handle.remove()
-    whole = [count for count in seen if count > 1]
+    whole = [count for count in seen if count > 2]  # two show that the layer's output can be replaced
     assert sum(whole) == len(problem.retain) + len(problem.forget)
 
 
+def masking_of(layer):
+    return Masking(layer=layer, unit="channel", score="difference", threshold=None, share=0.1, batch_size=64)
+
+
+def test_masking_masks_no_more_than_its_share_of_equal_units():
+    score = torch.tensor([3.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert [int(strongest(score, share).sum()) for share in (0.0, 0.01, 0.3)] == [0, 1, 3]
+    assert strongest(score, 0.2).tolist() == [True, True] + [False] * 8
+
+
+@pytest.mark.parametrize("layer, alone", [("layer3", True), ("layer3.0.conv1", False), ("layer2.0", True)])
+def test_masking_draws_its_curve_where_the_output_alone_decides(tiny_problem, layer, alone):
+    """Inside a residual block the sum with the block's input decides too, and one example cannot stand for n."""
+    spec = TinyResNet(depth=8, checkpoint=None)
+    torch.manual_seed(0)
+    problem = tiny_problem(spec=spec, reference=spec.build(tiny_problem().info).eval())
+    model = masking_of(layer)(copy.deepcopy(problem.reference), problem)
+    assert bool(problem.record.strength) == alone
+    assert model.get_submodule(layer).unit_mask.min() == 0
+
+
 def test_masking_names_a_layer_that_is_not_there(tiny_problem):
-    masking = Masking(layer="nowhere", unit="channel", score="forget", threshold=0.5, share=None, batch_size=64)
-    assert "nowhere" in masking.check(tiny_problem())
+    with pytest.raises(UserError, match="Did you mean 'features'"):
+        masking_of("feature").check(tiny_problem())
+
+
+@pytest.mark.parametrize("architecture, told", [("vit_tiny_patch16_224", "not maps"), ("resnet10t", None)])
+def test_masking_wants_maps_of_channels(tiny_problem, architecture, told):
+    spec, info = timm_model(architecture), image_info(32)
+    with torch.device("meta"):
+        model = spec.build(info)
+    reason = masking_of(None).check(tiny_problem(spec=spec, reference=model, info=info))
+    assert told in reason if told else reason is None

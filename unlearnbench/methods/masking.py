@@ -2,11 +2,13 @@
 
 Roy: Comparative Study of Machine Unlearning Techniques (2025), Table I: a unit of the last feature map is masked
 where its mean activation over the forget set is at least .5. That mask also silences what other classes share, so
-`score: difference` subtracts the mean over the retain set; the study's own is `score: forget threshold: 0.5`.
+`score: difference` subtracts the mean over the retain set; the study's own is `unit: position score: forget
+threshold: 0.5`.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -14,10 +16,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import masks
-from unlearnbench.models.hooks import replaced
+from unlearnbench.models.hooks import output_of, replaced
 from unlearnbench.optimizer import Count, Positive
 from unlearnbench.problem import Index, Problem
+
+log = logging.getLogger("unlearnbench")
 
 STRENGTHS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 """Shares of the units whose masking is tried for the strength curve, beside the mask that is used."""
@@ -36,7 +41,7 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Masking:
-    """Mask the units of a layer whose score is at or over `threshold`, or the top `share` of them.
+    """Mask the units of a layer whose score is at or over `threshold`, or the top `share` of them (at least one).
 
     `unit` is a position of a channel's map or a whole channel; `score` is the mean activation over the forget set, or
     its difference from the mean over the retain set; `layer` null means the model's own choice.
@@ -55,11 +60,23 @@ class Masking:
             raise ValueError("give method.threshold or method.share, one of the two, and null for the other")
 
     def check(self, problem: Problem) -> str | None:
-        """Say so when the model has no layer of that name."""
-        name = self.layer or problem.parts.mask_layer
-        if name not in dict(problem.reference.named_modules()):
-            return f"method.layer={name} is no layer of this model; try method.layer=null"
-        return None
+        """Say so when the layer puts out no maps of channels; raise UserError where the model has no such layer."""
+        layer = self.layer or problem.parts.mask_layer
+        names = [name for name, _ in problem.reference.named_modules() if name]
+        if layer not in names:
+            raise UserError(
+                f"method.layer={layer} is no layer of this model.{nearest(layer, names)}\n"
+                f"Try: method.layer={problem.parts.mask_layer}, or null for it"
+            )
+        images = torch.zeros(2, *problem.info.shape, device="meta")
+        try:
+            with torch.no_grad():
+                shape = output_of(problem.reference.eval(), layer, lambda: problem.reference(images)).shape
+        except TypeError as error:
+            return str(error)
+        if len(shape) == 2 or (len(shape) == 4 and shape[2] == shape[3]):
+            return None
+        return f"layer {layer} of this model puts out {tuple(shape)}, not maps (n, channels, side, side)"
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model with the mask on the layer's output; record what weaker and stronger masks would do."""
@@ -67,9 +84,12 @@ class Masking:
         forget, retain = (self._seen(problem, layer, index) for index in (problem.forget, problem.retain))
         score = forget.mean - retain.mean if self.score == "difference" else forget.mean
         masked = score >= self.threshold if self.threshold is not None else strongest(score, self.share or 0.0)
-        for share in STRENGTHS:
-            self._record(problem, layer, strongest(score, share), forget, retain, chosen=False)
-        self._record(problem, layer, masked, forget, retain, chosen=True)
+        if replaces(problem, layer):
+            for share in STRENGTHS:
+                self._record(problem, layer, strongest(score, share), forget, retain, chosen=False)
+            self._record(problem, layer, masked, forget, retain, chosen=True)
+        else:
+            log.info("no strength curve: what follows %s needs more than what it puts out", layer)
         masks.attach(model, layer, (~masked).float())
         return model
 
@@ -103,7 +123,24 @@ class Masking:
 
 
 def strongest(score: Tensor, share: float) -> Tensor:
-    """Say which units have the highest scores, that share of them; none where it is 0, else at least one."""
-    if share == 0:
-        return torch.zeros_like(score, dtype=torch.bool)
-    return score >= score.flatten().topk(max(round(share * score.numel()), 1)).values[-1]
+    """Say which units have the highest scores, exactly that share of them; none where it is 0, else at least one."""
+    mask = torch.zeros(score.numel(), dtype=torch.bool, device=score.device)
+    if share:
+        count = max(round(share * score.numel()), 1)
+        mask[score.flatten().argsort(descending=True, stable=True)[:count]] = True
+    return mask.view_as(score)
+
+
+def replaces(problem: Problem, layer: str) -> bool:
+    """Say whether the layer's output alone decides the model's: false inside a residual block, which adds its input."""
+    model, index = problem.reference, problem.retain[:2]
+    batch, other = (next(problem.plain(part, len(part))) for part in (index, problem.forget[:1]))
+    with torch.no_grad():
+        expected = problem.predict(model, batch).logits
+        try:
+            with replaced(model, layer, problem.hidden(model, batch, layer)):
+                found = problem.predict(model, other).logits
+        except RuntimeError:  # a sum of maps of one and of two examples that was to be in place
+            return False
+    close = (found - expected).abs().max() <= 0.02 * expected.abs().max()  # bf16 rounds by the batch's size
+    return found.shape == expected.shape and bool(close)

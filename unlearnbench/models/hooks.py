@@ -9,22 +9,24 @@ from torch import Tensor, nn
 
 
 def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor:
-    """Return what the named submodule puts out during `run()`, (n, ...) float32."""
-    seen: list[Tensor] = []
+    """Return what the named submodule puts out during `run()`, (n, ...) float32; raise TypeError if no tensor."""
+    seen: list[object] = []
     handle = model.get_submodule(layer).register_forward_hook(lambda _module, _inputs, out: seen.append(out))
     try:
         run()
     finally:
         handle.remove()
-    out: Tensor = seen[0].float()
-    return out
+    if not isinstance(seen[0], Tensor):
+        raise TypeError(f"{layer} puts out {type(seen[0]).__name__}, no tensor")
+    return seen[0].float()
 
 
 @contextmanager
 def replaced(model: nn.Module, layer: str, output: Tensor) -> Iterator[None]:
     """Have the named submodule put out `output` (n, ...) inside the block, whatever it is given.
 
-    What follows it runs on n rows, so a model run on one example costs little more than its last layers.
+    Where nothing else reaches what follows (a residual sum does), that runs on n rows, and a model run on one example
+    costs little more than its last layers.
     """
     handle = model.get_submodule(layer).register_forward_hook(lambda _module, _inputs, _out: output)
     try:
