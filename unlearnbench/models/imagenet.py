@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unlearnbench.errors import UserError
 from unlearnbench.keys import file_digest
 from unlearnbench.models.checkpoint import compare
+from unlearnbench.models.hub import Absent, fetched
 
 ELSE = "model.pretrained=FILE.safetensors with them, or model.pretrained=false"
 NAME = "model.safetensors"
@@ -88,12 +89,10 @@ def _from_hub(hub: str | None) -> Path:
 
     if hub is None:
         raise UserError(f"model.pretrained=true: nobody published weights of this architecture.\nTry: {ELSE}")
-    for offline in (True, False):
-        try:
-            return Path(hf_hub_download(hub, NAME, local_files_only=offline))
-        except Exception as error:  # the hub's client raises a dozen kinds; each means that the weights are not here
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    raise UserError(
-        f"model.pretrained=true: {NAME} of {hub} is not in the hub's cache and cannot be had: absent, or no network "
-        f"({reason}).\nTry: {ELSE}"
-    )
+    try:
+        return fetched(lambda local: hf_hub_download(hub, NAME, local_files_only=local))
+    except Absent as reason:
+        raise UserError(
+            f"model.pretrained=true: {NAME} of {hub} is not in the hub's cache and cannot be had: absent, or no "
+            f"network ({reason}).\nTry: {ELSE}, or a preset's scale=cpu"
+        ) from reason

