@@ -98,6 +98,11 @@ def assemble(request: Request) -> Assembled:
     if not settings.outputs.strip():
         raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
     writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))
+    if request.name("model") != "timm" and any(word.startswith("model.architecture=") for word in request.overrides):
+        raise UserError(
+            f"model={request.name('model')} is one architecture, by whose name its results go.\n"
+            f"Try: model=timm model.architecture={model.architecture}"
+        )
     _check_model(model, info)
     dataset.check()
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}

@@ -61,10 +61,16 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
         experiment=request.name("experiment"),
         dataset=request.name("dataset"),
         forget=assembled.forget,
-        model=request.name("model"),
+        model=_model_name(request, experiment.model),
         method=request.name("method"),
         seed=assembled.experiment.seed,
     )
+
+
+def _model_name(request: Request, model: object) -> str:
+    """Return the choice, or which of timm's models `model=timm` is."""
+    name = request.name("model")
+    return str(getattr(model, "architecture", name)) if name == "timm" else name
 
 
 def settings(assembled: Assembled) -> dict[str, str]:

@@ -138,10 +138,10 @@ def _check_side(architecture: str, channels: int, side: int) -> None:
             _create(architecture, 2, channels, side).eval()(torch.zeros(2, channels, side, side))
     except Exception as error:  # each architecture fails in its own way where a map becomes too small or uneven
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        theirs = _configuration(architecture).input_size[-1]
+        theirs, even = _configuration(architecture).input_size[-1], -(-side // 32) * 32
         raise UserError(
             f"model.architecture={architecture} cannot take {channels} channels of {side}x{side} ({reason}).\n"
-            f"Try: dataset.size={theirs}, which it was made for; most can take 32 and its multiples"
+            f"Try: dataset.size={f'{even}, or ' if even != side else ''}{theirs}, which it was made for"
         ) from error
 
 
