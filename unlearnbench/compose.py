@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unlearnbench import plugins
-from unlearnbench.config import GROUPS, config_root
+from unlearnbench.config import GROUPS, config_root, takes
 from unlearnbench.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -84,12 +84,14 @@ def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     """Take the preset's own file for a scale, where it has one: experiment=P scale=S becomes experiment=P_S.
 
     Hydra lets no configuration that is found by another's choice override groups, and a scale may change the model.
-    The group's own file of that scale is for presets that have none.
+    The group's own file of that scale is for presets that have none. Raises UserError for several scales.
     """
     given = dict(word.split("=", 1) for word in overrides if word.startswith(("experiment=", "scale=")))
     known, scale = choices_of("experiment", folders), given.get("scale", "")
     names = given.get("experiment", "").split(",")
-    if "," in scale or not any(f"{name}_{scale}" in known for name in names):
+    if "," in scale:
+        raise UserError(f"scale={scale}: one scale at a time.\nTry: scale={scale.partition(',')[0]}")
+    if not any(f"{name}_{scale}" in known for name in names):
         return list(overrides)
     taken = ",".join(f"{name}_{scale}" if f"{name}_{scale}" in known else name for name in names)
     words = [f"experiment={taken}" if word.startswith("experiment=") else word for word in overrides]
@@ -239,8 +241,11 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
     override = re.match(r"Could not override '([^']+)'", message)
     if isinstance(error, ConfigCompositionException) and override:
         section, _, last = override[1].rpartition(".")
-        known = _keys_of(section, overrides, folders)
+        config = _by_groups(overrides, folders)
+        known = _keys_of(section, config)
         if known and last not in known:
+            if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
+                return f"{override[1]} is a setting that is not written out here.\nTry: +{override[1]}=VALUE"
             groups = [group for group in GROUPS if not section]
             return f"{override[1]} is no setting.{nearest(last, [*known, *groups])}\nThere are: {', '.join(known)}"
         if not known and section:
@@ -254,13 +259,18 @@ def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:
     return sorted({file.stem for root in roots for file in (root / group).glob("*.yaml")})
 
 
-def _keys_of(section: str, overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Return the keys under a section, composed from the group choices alone."""
+def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
+    """Return what the group choices alone come to, or nothing where they do not compose."""
     groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
     try:
-        node: Any = compose(groups, folders).request.config
+        return compose(groups, folders).request.config
     except UserError:
-        return []
+        return {}
+
+
+def _keys_of(section: str, config: dict[str, Any]) -> list[str]:
+    """Return the keys under a section."""
+    node: Any = config
     for part in section.split(".") if section else []:
         node = node.get(part) if isinstance(node, dict) else None
     return [str(key) for key in node] if isinstance(node, dict) else []

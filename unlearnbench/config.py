@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -48,6 +48,17 @@ def build(values: Mapping[str, Any], where: str) -> Any:
     if not dataclasses.is_dataclass(kind):
         raise UserError(f"{where}._target_={target} is no configuration: it must be a dataclass")
     return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
+
+
+def takes(values: Any, path: Sequence[str]) -> bool:
+    """Say whether a group's class of ours has a field by this path, also where its YAML does not write it out."""
+    module, _, name = str(values.get("_target_", "") if isinstance(values, Mapping) else "").rpartition(".")
+    if module.partition(".")[0] != "unlearnbench":
+        return False
+    kind: Any = getattr(importlib.import_module(module), name, None)
+    for part in path[:-1]:
+        kind = _dataclass_in(get_type_hints(kind).get(part)) if dataclasses.is_dataclass(kind) else None
+    return dataclasses.is_dataclass(kind) and path[-1] in {field.name for field in dataclasses.fields(kind)}
 
 
 def typed(kind: Any, values: Mapping[str, Any], where: str) -> Any:
@@ -105,11 +116,11 @@ def _explain(problem: Any, where: str) -> str:
     for part in problem["loc"]:
         if isinstance(part, int):
             path[-1] += f"[{part}]"
-        elif isinstance(part, str) and part.isidentifier() and part not in ("int", "str", "float"):
+        elif isinstance(part, str) and part.isidentifier() and part not in ("bool", "int", "str", "float"):
             path.append(part)
     value = problem["input"]
     expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    expected = {"a valid array": "a list, such as [0]", "an object": "settings by name"}.get(expected, expected)
+    expected = {"a valid array": "a list, such as [A,B]", "an object": "settings by name"}.get(expected, expected)
     if problem["type"] == "value_error":
         return f"{'.'.join(path)}: {expected}"
     allowed = problem.get("ctx", {}).get("expected", "")

@@ -37,6 +37,10 @@ class Cifar(ImageSettings):
     download: bool | None = field(metadata={"key": False})
     classes: tuple[str, ...] | None
 
+    def __post_init__(self) -> None:
+        if self.classes is not None:  # any order of them is the same data
+            object.__setattr__(self, "classes", tuple(sorted(set(self.classes))))
+
     def folder(self) -> Path:
         """Return the folder that torchvision is pointed to."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -90,9 +94,18 @@ class Cifar(ImageSettings):
         wanted = classes if self.classes is None else self.classes
         for name in wanted:
             if name not in classes:
-                raise UserError(f"dataset.classes: there is no class {name!r}.{nearest(name, classes)}")
-        if len(set(wanted)) < 2:
-            raise UserError(f"dataset.classes={list(wanted)} leaves nothing to tell apart.\nTry: two classes or more")
+                below = f" {name} is one of {classes[parents[fine.index(name)]]}." if name in fine else ""
+                hint = below or nearest(name, classes)
+                shown = ", ".join(classes[:20]) + (f" ... ({len(classes)} in all)" if len(classes) > 20 else "")
+                raise UserError(
+                    f"dataset.classes names {name!r}, which is no class here.{hint}\nThere are: {shown}.\n"
+                    f"Try: 'dataset.classes=[{classes[0]},{classes[1]}]', or dataset.classes=null for all"
+                )
+        if len(wanted) < 2:
+            raise UserError(
+                f"dataset.classes=[{','.join(wanted)}] leaves nothing to tell apart.\n"
+                f"Try: 'dataset.classes=[{classes[0]},{classes[1]}]', or dataset.classes=null for all"
+            )
         return tuple(label for label in range(len(fine)) if classes[parents[label]] in wanted)
 
     def _fetch(self, kind: Any, name: str) -> None:

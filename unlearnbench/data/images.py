@@ -62,13 +62,19 @@ class ImageSettings:
         return max(round(self.validation * train), 1)
 
     def shaped(self, channels: int, side: int) -> tuple[int, int, int]:
-        """Return the shape a model is given; raise UserError where mean and std are not one per channel."""
+        """Return the shape a model is given; raise UserError for a mean, std or crop that does not suit it."""
         if not len(self.mean) == len(self.std) == channels:
             raise UserError(
                 f"dataset.mean and dataset.std need {channels} value(s), one per channel, not {len(self.mean)} and "
                 f"{len(self.std)}.\nTry: leaving them as the data set's YAML has them"
             )
-        return (channels, self.size or side, self.size or side)
+        side = self.size or side
+        if self.augment.crop > side // 2:
+            raise UserError(
+                f"dataset.augment.crop={self.augment.crop} shifts images of {side}x{side} out of sight.\n"
+                f"Try: dataset.augment.crop={side // 8}"
+            )
+        return (channels, side, side)
 
 
 @dataclass(frozen=True, eq=False)
