@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from pydantic import Field
 
 from unlearnbench.compose import compose, expand, refuse_code, scaled
-from unlearnbench.config import build, config_root, typed
+from unlearnbench.config import build, config_root, takes, typed
 from unlearnbench.errors import UserError
+from unlearnbench.reported import carried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +143,8 @@ def test_plain_interpolation_is_fine():
     [
         (["experiment=paper_bias_instruct", "scale=cpu"], ["experiment=paper_bias_instruct_cpu"]),
         (
-            ["scale=cpu", "experiment=paper_bias_prompt,smoke"],
-            ["scale=cpu", "experiment=paper_bias_prompt_cpu,smoke"],
+            ["scale=cpu", "experiment=paper_bias_prompt,paper_table4", "seed=0"],
+            ["experiment=paper_bias_prompt_cpu,paper_table4_cpu", "seed=0"],
         ),
         (["experiment=paper_bias_instruct", "scale=smoke"], ["experiment=paper_bias_instruct", "scale=smoke"]),
         (["experiment=paper_bias_instruct"], ["experiment=paper_bias_instruct"]),
@@ -151,6 +152,35 @@ def test_plain_interpolation_is_fine():
 )
 def test_a_scale_takes_the_presets_own_file_where_it_has_one_and_else_the_groups(words, taken):
     assert scaled(words) == taken
+
+
+@pytest.mark.parametrize("words", [["scale=cpu"], ["experiment=paper_table4,smoke", "scale=cpu"], ["scale=cpu,smoke"]])
+def test_a_scale_that_is_not_everybodys_is_refused(words):
+    with pytest.raises(UserError, match="scale"):
+        scaled(words)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "known"),
+    [
+        ("unlearnbench.training.Recipe", ["optimizer", "head_lr"], True),
+        ("unlearnbench.training.Recipe", ["optimizer", "hedd_lr"], False),
+        ("unlearnbench.training.Recipe", ["optimizer", "lr", "deep"], False),
+        ("unlearnbench.nosuch.Recipe", ["epochs"], False),
+        ("os.system", ["epochs"], False),
+        (None, ["epochs"], False),
+    ],
+)
+def test_a_field_that_the_yaml_does_not_write_out_is_known(target, path, known):
+    assert takes({"_target_": target}, path) is known
+
+
+def test_results_go_by_the_name_that_timm_has_for_a_model():
+    words = ("experiment=paper_table4", "model=timm", "model.architecture=efficientformerv2_s0", "hydra.mode=RUN")
+    request = compose(words).request
+    assert request.model == "timm_efficientformerv2_s0"
+    assert {entry["model"] for entry in carried(request)} == set()
+    assert compose(("model=resnet18",)).request.model == "resnet18"
 
 
 @pytest.mark.parametrize("name", ["instruct", "instruct_sound", "prompt"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,11 @@ def test_validation_without_what_is_forgotten_steers_the_retrained(data):
     assert len(splits.steering) == (data.labels[splits.validation] != 2).sum()
     random = Random(fraction=0.1, count=None, seed=0).split(data)
     assert random.steering is random.validation
+    alone = replace(data, validation=data.validation[data.labels[data.validation] == 2])
+    assert len(ByClass(classes=("class2",), seed=0).split(alone).steering) == 0
+    kinds = synthetic(labels="superclass").load()
+    steering = Subclass(classes=("class1",), seed=0).split(kinds).steering
+    assert set(kinds.subclass[steering]) == set(kinds.subclass) - {1}
 
 
 def test_subclass_goes_while_its_class_stays():

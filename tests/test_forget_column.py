@@ -63,6 +63,12 @@ def test_all_training_rows_of_the_value_go_and_no_other(data: TextData, forget: 
 
 
 @pytest.mark.parametrize("forget", ALL)
+def test_validation_rows_of_a_value_that_goes_altogether_steer_nothing(data: TextData, forget: Column) -> None:
+    goes = (data.columns[forget.column] == forget.value) & forget.whole_class
+    assert np.array_equal(forget.split(data).steering, data.validation[~goes[data.validation]])
+
+
+@pytest.mark.parametrize("forget", ALL)
 def test_the_test_set_divides_by_the_value(data: TextData, forget: Column) -> None:
     splits, values = forget.split(data), data.columns[forget.column]
     assert splits.test_retain is not None and splits.test_forget is not None

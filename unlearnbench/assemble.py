@@ -16,6 +16,7 @@ from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.models import checkpoint
 from unlearnbench.models.start import adapter_of, is_pretrained, started
+from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.places import writable
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
@@ -98,11 +99,7 @@ def assemble(request: Request) -> Assembled:
     if not settings.outputs.strip():
         raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
     writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))
-    if request.name("model") != "timm" and any(word.startswith("model.architecture=") for word in request.overrides):
-        raise UserError(
-            f"model={request.name('model')} is one architecture, by whose name its results go.\n"
-            f"Try: model=timm model.architecture={model.architecture}"
-        )
+    _check_name(request, model)
     _check_model(model, info)
     dataset.check()
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
@@ -122,6 +119,16 @@ def assemble(request: Request) -> Assembled:
         precision=precision,
     )
     return Assembled(experiment, settings, info, forget)
+
+
+def _check_name(request: Request, model: Any) -> None:
+    """Raise UserError where another of timm's architectures would go by the name of this one in results."""
+    other = any(word.lstrip("+").startswith("model.architecture=") for word in request.overrides)
+    if isinstance(model, TimmModel) and other and request.name("model") != "timm":
+        raise UserError(
+            f"model={request.name('model')} is one architecture, by whose name its results go.\n"
+            f"Try: model=timm model.architecture={model.architecture}"
+        )
 
 
 def _check_model(model: Any, info: DataInfo) -> None:

@@ -28,6 +28,8 @@ TARGETS = (
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
     "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
 )
+OWN_FILES = "cpu"
+"""The scale that only presets with a file of their own have."""
 TARGET_FAMILIES = ("optuna.samplers.",)
 
 
@@ -49,6 +51,11 @@ class Request:
         """The choice made in a group, or an empty string."""
         return self.choices.get(group) or ""
 
+    @property
+    def model(self) -> str:
+        """The model's name in results."""
+        return model_name(self.name("model"), self.config.get("model"))
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -58,6 +65,11 @@ class Composed:
     sweep: bool
     parameters: tuple[str, ...]
     sweep_dir: Path
+
+
+def model_name(choice: str, model: Any) -> str:
+    """Name a model in results: by its choice, of timm's models at large by timm's name of it, as timm_<name>."""
+    return f"timm_{model['architecture']}" if choice == "timm" and model else choice
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool = False) -> Composed:
@@ -84,19 +96,24 @@ def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     """Take the preset's own file for a scale, where it has one: experiment=P scale=S becomes experiment=P_S.
 
     Hydra lets no configuration that is found by another's choice override groups, and a scale may change the model.
-    The group's own file of that scale is for presets that have none. Raises UserError for several scales.
+    The group's own file of that scale is for presets that have none; `OWN_FILES` has no such.
+    Raises UserError for several scales, and for presets of which some only have the scale.
     """
     given = dict(word.split("=", 1) for word in overrides if word.startswith(("experiment=", "scale=")))
     known, scale = choices_of("experiment", folders), given.get("scale", "")
     names = given.get("experiment", "").split(",")
     if "," in scale:
         raise UserError(f"scale={scale}: one scale at a time.\nTry: scale={scale.partition(',')[0]}")
-    if not any(f"{name}_{scale}" in known for name in names):
+    without = [name for name in names if f"{name}_{scale}" not in known]
+    if (scale == OWN_FILES and without) or 0 < len(without) < len(names):
+        have = ", ".join(name.removesuffix(f"_{scale}") for name in known if name.endswith(f"_{scale}"))
+        who = f"experiment={without[0]}" if without[0] else "a run without a preset"
+        raise UserError(f"{who} has no scale={scale} of its own.\nIt is a scale of: {have}.\nTry: scale=smoke")
+    if without:
         return list(overrides)
-    taken = ",".join(f"{name}_{scale}" if f"{name}_{scale}" in known else name for name in names)
+    taken = ",".join(f"{name}_{scale}" for name in names)
     words = [f"experiment={taken}" if word.startswith("experiment=") else word for word in overrides]
-    every = all(f"{name}_{scale}" in known for name in names)
-    return [word for word in words if not (every and word.startswith("scale="))]
+    return [word for word in words if not word.startswith("scale=")]
 
 
 def expand(
@@ -245,7 +262,7 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
         known = _keys_of(section, config)
         if known and last not in known:
             if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
-                return f"{override[1]} is a setting that is not written out here.\nTry: +{override[1]}=VALUE"
+                return f"{override[1]} is a setting that is not written out here.\nTry: ++{override[1]}=VALUE"
             groups = [group for group in GROUPS if not section]
             return f"{override[1]} is no setting.{nearest(last, [*known, *groups])}\nThere are: {', '.join(known)}"
         if not known and section:

@@ -29,7 +29,12 @@ def build(values: Mapping[str, Any], where: str) -> Any:
     Raises UserError, naming the remedy, for a class outside the package and trusted plugins, an unknown
     key (with the nearest one), a missing key, a wrong type or a value out of range.
     """
-    target = values.get("_target_")
+    kind = _class(values.get("_target_"), where)
+    return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
+
+
+def _class(target: object, where: str) -> Any:
+    """Return the dataclass that a `_target_` names; raise UserError where it may not be named or is not there."""
     if not isinstance(target, str) or "." not in target:
         raise UserError(
             f"{where} has no _target_ that names its class.\nTry: a choice of `unlearnbench list`, as {where}=NAME"
@@ -47,15 +52,15 @@ def build(values: Mapping[str, Any], where: str) -> Any:
         raise UserError(f"{where}._target_={target} cannot be found: {error}") from error
     if not dataclasses.is_dataclass(kind):
         raise UserError(f"{where}._target_={target} is no configuration: it must be a dataclass")
-    return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
+    return kind
 
 
 def takes(values: Any, path: Sequence[str]) -> bool:
-    """Say whether a group's class of ours has a field by this path, also where its YAML does not write it out."""
-    module, _, name = str(values.get("_target_", "") if isinstance(values, Mapping) else "").rpartition(".")
-    if module.partition(".")[0] != "unlearnbench":
+    """Say whether a group's class has a field by this path, also where its YAML does not write it out."""
+    try:
+        kind = _class(values.get("_target_") if isinstance(values, Mapping) else None, "")
+    except UserError:
         return False
-    kind: Any = getattr(importlib.import_module(module), name, None)
     for part in path[:-1]:
         kind = _dataclass_in(get_type_hints(kind).get(part)) if dataclasses.is_dataclass(kind) else None
     return dataclasses.is_dataclass(kind) and path[-1] in {field.name for field in dataclasses.fields(kind)}

@@ -222,7 +222,7 @@ def _divided(held_out: Index, chosen: NDArray[np.bool_]) -> tuple[Index | None, 
 
 def _split(data: Data, retain: Index, forget: Index, chosen: NDArray[np.bool_], steered: bool = True) -> Splits:
     """Divide the held-out examples too, by what is `chosen`; validation only where all of that is forgotten."""
-    validation_retain = _divided(data.validation, chosen)[0] if steered else None
+    validation_retain = _parted(data.validation, chosen)[0] if steered else None
     return Splits(retain, forget, data.validation, data.test, *_divided(data.test, chosen), validation_retain)
 
 

@@ -66,5 +66,7 @@ def carries(result: Mapping[str, Any], request: Request) -> bool:
 
 
 def _concerns(entry: dict[str, Any], request: Request) -> bool:
-    names = ("model", "method") if entry["role"] == "unlearned" else ("model",)
-    return all(entry.get(name) in (None, request.name(name)) for name in names)
+    ours = {"model": request.model}
+    if entry["role"] == "unlearned":
+        ours["method"] = request.name("method")
+    return all(entry.get(name) in (None, value) for name, value in ours.items())

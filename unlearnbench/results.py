@@ -54,23 +54,17 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
     """Name a run by what decides its result: the typed experiment and the source of its stages."""
     experiment, forget = assembled.experiment, type(assembled.experiment.forget).__name__
     settings = {name: value for name, value in vars(experiment).items() if name != "forget"}
-    names = (request.name("experiment"), request.name("method"), forget, assembled.forget)
+    names = (request.name("experiment"), request.name("method"), request.model, forget, assembled.forget)
     key = digest(settings, names, dict(source))
     return Identity(
         run_id=key[:8],
         experiment=request.name("experiment"),
         dataset=request.name("dataset"),
         forget=assembled.forget,
-        model=_model_name(request, experiment.model),
+        model=request.model,
         method=request.name("method"),
         seed=assembled.experiment.seed,
     )
-
-
-def _model_name(request: Request, model: object) -> str:
-    """Return the choice, or which of timm's models `model=timm` is."""
-    name = request.name("model")
-    return str(getattr(model, "architecture", name)) if name == "timm" else name
 
 
 def settings(assembled: Assembled) -> dict[str, str]:

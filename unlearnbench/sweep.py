@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from unlearnbench import plugins
-from unlearnbench.compose import Composed, compose, expand, from_job
+from unlearnbench.compose import Composed, compose, expand, from_job, model_name
 from unlearnbench.config import GROUPS, config_root
 from unlearnbench.errors import DONE, FAILED, UserError, WrongKind
 from unlearnbench.launch import check, execute
@@ -98,7 +98,7 @@ def job(config: DictConfig) -> float:
     words = list(hydra_config.overrides.task)
     names = {group: choices.get(group) or "" for group in ("experiment", "dataset", "forget", "model", "method")}
     row: dict[str, Any] = {"job": hydra_config.job.num, "overrides": " ".join(words), "run_folder": "", **names}
-    row["seed"] = config.get("seed", 0)
+    row |= {"model": model_name(names["model"], config.get("model")), "seed": config.get("seed", 0)}
     value = math.nan
     log.info("job %s: %s", row["job"], row["overrides"])
     try:

@@ -28,8 +28,13 @@ def test_what_is_not_there_is_asked_for_where_the_hub_is_in_reach(monkeypatch, r
 def test_behind_a_proxy_the_hub_may_be_in_reach(monkeypatch):
     hub.in_reach.cache_clear()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "getproxies", lambda: {"https": "http://proxy:3128"})
-    assert hub.in_reach()
+    for scheme in ("https", "all"):
+        monkeypatch.setattr(hub, "getproxies", lambda scheme=scheme: {scheme: "http://proxy:3128"})
+        assert hub.in_reach()
+        hub.in_reach.cache_clear()
+    monkeypatch.setattr(hub, "proxy_bypass", lambda _host: True)
+    monkeypatch.setattr(hub.socket, "create_connection", missing_connection)
+    assert not hub.in_reach()
     hub.in_reach.cache_clear()
     monkeypatch.setattr(hub, "getproxies", dict)
     monkeypatch.setattr(hub.socket, "create_connection", missing_connection)

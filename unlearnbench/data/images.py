@@ -68,13 +68,12 @@ class ImageSettings:
                 f"dataset.mean and dataset.std need {channels} value(s), one per channel, not {len(self.mean)} and "
                 f"{len(self.std)}.\nTry: leaving them as the data set's YAML has them"
             )
-        side = self.size or side
         if self.augment.crop > side // 2:
             raise UserError(
                 f"dataset.augment.crop={self.augment.crop} shifts images of {side}x{side} out of sight.\n"
                 f"Try: dataset.augment.crop={side // 8}"
             )
-        return (channels, side, side)
+        return (channels, self.size or side, self.size or side)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.errors import UserError, nearest
+from unlearnbench.errors import nearest
 from unlearnbench.models import masks
 from unlearnbench.models.hooks import output_of, replaced
 from unlearnbench.optimizer import Count, Positive
@@ -60,20 +60,19 @@ class Masking:
             raise ValueError("give method.threshold or method.share, one of the two, and null for the other")
 
     def check(self, problem: Problem) -> str | None:
-        """Say so when the layer puts out no maps of channels; raise UserError where the model has no such layer."""
+        """Say so when the model has no layer of that name, or the layer puts out no maps of channels."""
         layer = self.layer or problem.parts.mask_layer
         names = [name for name, _ in problem.reference.named_modules() if name]
         if layer not in names:
-            raise UserError(
-                f"method.layer={layer} is no layer of this model.{nearest(layer, names)}\n"
-                f"Try: method.layer={problem.parts.mask_layer}, or null for it"
-            )
+            return f"method.layer={layer} is no layer of this model.{nearest(layer, names)} Try method.layer=null"
         images = torch.zeros(2, *problem.info.shape, device="meta")
         try:
             with torch.no_grad():
                 shape = output_of(problem.reference.eval(), layer, lambda: problem.reference(images)).shape
         except TypeError as error:
             return str(error)
+        except (RuntimeError, NotImplementedError):  # a network that cannot run without its weights shows when it does
+            return None
         if len(shape) == 2 or (len(shape) == 4 and shape[2] == shape[3]):
             return None
         return f"layer {layer} of this model puts out {tuple(shape)}, not maps (n, channels, side, side)"

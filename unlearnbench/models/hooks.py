@@ -11,13 +11,17 @@ from torch import Tensor, nn
 def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor:
     """Return what the named submodule puts out during `run()`, (n, ...) float32; raise TypeError if no tensor."""
     seen: list[object] = []
-    handle = model.get_submodule(layer).register_forward_hook(lambda _module, _inputs, out: seen.append(out))
+
+    def note(_module: nn.Module, _inputs: object, out: object) -> None:
+        seen.append(out.clone() if isinstance(out, Tensor) else out)  # what follows may change it in place
+
+    handle = model.get_submodule(layer).register_forward_hook(note)
     try:
         run()
     finally:
         handle.remove()
-    if not isinstance(seen[0], Tensor):
-        raise TypeError(f"{layer} puts out {type(seen[0]).__name__}, no tensor")
+    if not seen or not isinstance(seen[0], Tensor):
+        raise TypeError(f"layer {layer} puts out {type(seen[0]).__name__ if seen else 'nothing'}, no tensor")
     return seen[0].float()
 
 

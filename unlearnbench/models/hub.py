@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 SECONDS = 5.0
 """How long to wait for an answer: the hub's own client tries for half a minute before it gives up."""
@@ -35,13 +35,15 @@ def in_reach() -> bool:
     """Say whether a connection to the hub opens; behind a proxy, which only its client knows how to ask, it may."""
     from huggingface_hub import constants
 
-    place = urlsplit(constants.ENDPOINT)
-    if constants.HF_HUB_OFFLINE or place.hostname is None:
+    place, proxies = urlsplit(constants.ENDPOINT), getproxies()
+    host = place.hostname or ""
+    if constants.HF_HUB_OFFLINE:
         return False
-    if getproxies().get(place.scheme):
+    if (proxies.get(place.scheme) or proxies.get("all")) and not proxy_bypass(host):
         return True
     try:
-        with socket.create_connection((place.hostname, place.port or 443), timeout=SECONDS):
+        port = place.port or (80 if place.scheme == "http" else 443)
+        with socket.create_connection((host, port), timeout=SECONDS):
             return True
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a port that is none
         return False
