@@ -41,7 +41,7 @@ def forwards(monkeypatch):
     score = TextTask.score
 
     def counting(self, model, index):
-        if not np.array_equal(index, self.data.validation):
+        if not np.isin(index, self.data.validation).all():  # of training curves
             counted[len(index)] += 1
         return score(self, model, index)
 
