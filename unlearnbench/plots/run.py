@@ -80,7 +80,8 @@ def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[
     for number, (role, by_split) in enumerate(roles.items()):
         matrix = normalised(confusion_matrix(by_split["test"], len(classes)))
         axes.bar(places + (number - 1) * 0.27, np.diag(matrix), 0.27, label=role, color=ROLE_COLOURS[role])
-    axes.set_xticks(places, classes, rotation=90 if len(classes) > NAMED_CLASSES else 30)
+    turned = 90 if len(classes) > NAMED_CLASSES else 30
+    axes.set_xticks(places, classes, rotation=turned, rotation_mode="anchor", ha="right", va="center")
     axes.set_ylim(0, 1.02)
     axes.margins(x=0.01)
     axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
