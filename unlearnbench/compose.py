@@ -28,9 +28,9 @@ TARGETS = (
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
     "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
 )
+TARGET_FAMILIES = ("optuna.samplers.",)
 OWN_FILES = "cpu"
 """The scale that only presets with a file of their own have."""
-TARGET_FAMILIES = ("optuna.samplers.",)
 
 
 @dataclass(frozen=True)
