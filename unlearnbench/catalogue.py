@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,9 +47,10 @@ def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
 
 
 def _experiment(name: str, file: Path) -> Entry:
-    lines = [line.lstrip("# ") for line in file.read_text().splitlines() if line.startswith("#")]
-    about = next((line for line in lines if not line.startswith("@package")), "")
-    return Entry(name, "", about, "")
+    """Describe a preset by the first sentence of the comment that its file begins with."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), file.read_text().splitlines())
+    comment = " ".join(line.lstrip("# ") for line in lines if not line.startswith("# @package"))
+    return Entry(name, "", re.split(r"(?<=\.) ", comment)[0].rstrip("."), "")
 
 
 def _component(name: str, file: Path) -> Entry:

@@ -110,8 +110,10 @@ def _run(words: list[str]) -> int:
         sweep.hydra_main(_hydra_words(given))
         return DONE
     _log_to_terminal()
-    one = next(expand(given.overrides, (), given.config_dir)) if given.multirun else given.overrides
+    one = list(next(expand(given.overrides, (), given.config_dir)))  # a preset that is a sweep takes several values too
     composed = compose(one, given.config_dir, sweep=given.multirun)
+    if not composed.sweep and one != given.overrides:
+        composed = compose(given.overrides, given.config_dir)
     if composed.sweep:
         sweep.check_all(composed, given.overrides, given.config_dir)
         return _show_sweep(*sweep.launch(composed, given.overrides, given.config_dir))
@@ -186,10 +188,13 @@ def _list(words: list[str]) -> int:
     console = Console()
     for topic in [given.topic] if given.topic else TOPICS:
         table = Table(title=topic, title_justify="left", box=None, pad_edge=False)
-        for column in ("name", "kind", "what it is", "paper"):
-            table.add_column(column, no_wrap=column == "name")
-        for entry in entries(topic, given.config_dir):
-            table.add_row(*(escape(text) for text in (entry.name, entry.kind, entry.about, entry.paper)))
+        rows = [(entry.name, entry.kind, entry.about, entry.paper) for entry in entries(topic, given.config_dir)]
+        columns = dict(zip(("name", "kind", "what it is", "paper"), zip(*rows, strict=True), strict=False))
+        used = {title: cells for title, cells in columns.items() if any(cells)}
+        for title in used:
+            table.add_column(title, no_wrap=title == "name")
+        for cells in zip(*used.values(), strict=True):
+            table.add_row(*(escape(text) for text in cells))
         console.print(table)
         console.print()
     return DONE

@@ -264,7 +264,9 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
             if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
                 return f"{override[1]} is a setting that is not written out here.\nTry: ++{override[1]}=VALUE"
             groups = [group for group in GROUPS if not section]
-            return f"{override[1]} is no setting.{nearest(last, [*known, *groups])}\nThere are: {', '.join(known)}"
+            having = _having(override[1], folders)
+            hint = f" It is one of {', '.join(having)}." if having else nearest(last, [*known, *groups])
+            return f"{override[1]} is no setting here.{hint}\nThere are: {', '.join(known)}"
         if not known and section:
             return f"{override[1]} is no setting: there is no {section}.{nearest(section, GROUPS)}"
     return message
@@ -274,6 +276,13 @@ def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:
     """Return the names of a group's choices, those of further configuration folders included."""
     roots = [config_root(), *folders, *plugins.config_folders()]
     return sorted({file.stem for root in roots for file in (root / group).glob("*.yaml")})
+
+
+def _having(key: str, folders: Sequence[Path]) -> list[str]:
+    """Return the choices of a key's group, as GROUP=CHOICE, whose class has it."""
+    group, *path = key.split(".")
+    files = [file for root in (config_root(), *folders) for file in sorted((root / group).glob("*.yaml"))]
+    return [f"{group}={file.stem}" for file in files if path and takes(OmegaConf.load(file), path)]
 
 
 def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
@@ -290,4 +299,4 @@ def _keys_of(section: str, config: dict[str, Any]) -> list[str]:
     node: Any = config
     for part in section.split(".") if section else []:
         node = node.get(part) if isinstance(node, dict) else None
-    return [str(key) for key in node] if isinstance(node, dict) else []
+    return [str(key) for key in node if key != "_target_"] if isinstance(node, dict) else []

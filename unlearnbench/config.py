@@ -74,7 +74,7 @@ def typed(kind: Any, values: Mapping[str, Any], where: str) -> Any:
     try:
         return _adapter(kind).validate_json(json.dumps(dict(values), default=str), strict=True)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(problem, where) for problem in error.errors()[:5])) from error
+        raise UserError("\n".join(_explain(problem, where) for problem in _merged(error.errors())[:5])) from error
 
 
 @cache
@@ -115,17 +115,43 @@ def _dataclass_in(hint: Any) -> Any:
     return next((kind for kind in candidates if isinstance(kind, type) and dataclasses.is_dataclass(kind)), None)
 
 
+def _merged(problems: Sequence[Any]) -> list[dict[str, Any]]:
+    """Join what pydantic finds of one value, a finding for each type that it might have been."""
+    by_place: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for problem in problems:
+        place = tuple(part for part in problem["loc"] if isinstance(part, int) or _is_key(part))
+        if place in by_place:
+            by_place[place]["msg"] += " or " + _expected(problem)
+        else:
+            by_place[place] = {**problem, "msg": _expected(problem)}
+    return list(by_place.values())
+
+
+def _expected(problem: Any) -> str:
+    """Say what a value should have been, in words of ours."""
+    expected: str = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    ours = {
+        "a valid array": "a list, such as [A,B]",
+        "an object": "settings by name",
+        "a valid boolean": "true or false",
+    }
+    return ours.get(expected, expected)
+
+
+def _is_key(part: Any) -> bool:
+    """Say whether a part of pydantic's place of a value is a key of ours, and no type that it tried."""
+    return isinstance(part, str) and part.isidentifier() and part not in ("bool", "int", "str", "float")
+
+
 def _explain(problem: Any, where: str) -> str:
     """Turn one of pydantic's findings into a line that names key, value and what was expected."""
     path = [where] if where else []
     for part in problem["loc"]:
         if isinstance(part, int):
             path[-1] += f"[{part}]"
-        elif isinstance(part, str) and part.isidentifier() and part not in ("bool", "int", "str", "float"):
+        elif _is_key(part):
             path.append(part)
-    value = problem["input"]
-    expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    expected = {"a valid array": "a list, such as [A,B]", "an object": "settings by name"}.get(expected, expected)
+    value, expected = problem["input"], problem["msg"]
     if problem["type"] == "value_error":
         return f"{'.'.join(path)}: {expected}"
     allowed = problem.get("ctx", {}).get("expected", "")

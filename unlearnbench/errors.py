@@ -17,13 +17,13 @@ class WrongKind(UserError):
 
 
 class Diverged(Exception):
-    """A loss or output that is no longer finite, and the optimiser step where it was seen (from 1; 0: afterwards)."""
+    """A loss or output that is no longer finite: at an optimiser step (from 1; 0: afterwards), of a role's model."""
 
-    def __init__(self, step: int) -> None:
-        where = (
-            f"the loss or weights stopped being finite at step {step}" if step else "the model's outputs are not finite"
-        )
-        super().__init__(where)
+    def __init__(self, step: int, role: str = "") -> None:
+        where = f"the loss or weights stopped being finite at step {step}" if step else "the outputs are not finite"
+        group = "method" if role == "unlearned" else "train"
+        of = f"{role.replace('_', ' ')}: {where}. Try: a lower {group}.optimizer.lr" if role else where
+        super().__init__(of)
         self.step = step
 
 

@@ -122,6 +122,11 @@ class ByClass:
     def label(self, info: DataInfo) -> str:
         """Return class:<names>."""
         numbers = numbers_of(self.classes, info.classes, "classes")
+        if info.kind == "image" and len(info.classes) - len(numbers) < 2:
+            raise UserError(
+                f"forget.classes leaves {len(info.classes) - len(numbers)} of {len(info.classes)} classes to retain: a "
+                "retrained model would have nothing to tell apart.\nTry: fewer forget.classes, or forget=random"
+            )
         return "class:" + "+".join(info.classes[number] for number in numbers)
 
     def split(self, data: Data) -> Splits:

@@ -17,18 +17,21 @@ from unlearnbench.errors import UserError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """One published number, and the table or notebook it stands in; without a model or method it speaks of any."""
+    """One published number, and the table or notebook it stands in; without a model or method it speaks of any.
+
+    `value` null says that the source speaks of the metric without a number: the measured one is shown alone.
+    """
 
     role: Literal["original", "retrained", "unlearned"]
     split: str
     metric: str
-    value: float
+    value: float | None
     source: str
     model: str | None = None
     method: str | None = None
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.value):
+        if self.value is not None and not math.isfinite(self.value):
             raise ValueError(f"value is {self.value}, expected a finite number")
         if not self.source.strip():
             raise ValueError("source is empty, expected a table, figure or notebook, such as 'Table IV'")

@@ -164,7 +164,7 @@ class Stages:
         def compute(_key: str) -> Artefact:
             scores = self.task.score(self.model(model), index)
             if np.isnan(scores.logits).any() or np.isposinf(scores.logits).any():
-                raise Diverged(0)
+                raise Diverged(0, model.role)
             return Artefact(scores.tensors(), {"split": split})
 
         return Scores.from_tensors(self.cache.stage(f"scores_{model.role}_{split}", parts, compute).artefact.tensors)
@@ -252,7 +252,10 @@ class Stages:
 
         def artefact(key: str) -> Artefact:
             with stage_progress(role.replace("_", " ")) as progress:
-                made = compute(key, progress)
+                try:
+                    made = compute(key, progress)
+                except Diverged as error:
+                    raise Diverged(error.step, role) from error
             is_adapter = made.on_parent and weights.has_adapter(made.model)
             state = weights.state_of(made.model) if is_adapter else {}
             self._built[key] = weights.merged(made.model).eval()

@@ -162,6 +162,13 @@ def test_cifar_keeps_the_classes_that_are_named(cifar):
     assert len(rockets[0]) == 600 and bool((rockets[0] == rockets[1]).all())
 
 
+def test_cifar_names_the_folder_above_its_own(tmp_path):
+    own = tmp_path / "cifar-10-batches-py"
+    own.mkdir()
+    with pytest.raises(UserError, match=rf"that folder itself\.\nTry: dataset\.root={tmp_path}$"):
+        dataset("cifar10", f"dataset.root={own}").check()
+
+
 def test_cifar_refuses_classes_that_are_not_there(cifar):
     """A wrong name is answered with the nearest one, and one class alone is refused."""
     with pytest.raises(UserError, match="Did you mean 'vehicles_2'"):

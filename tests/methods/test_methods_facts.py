@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import numpy as np
 import pytest
 import torch
 
-from unlearnbench.errors import Diverged
+from unlearnbench.errors import Diverged, UserError
 from unlearnbench.methods.distill import Distill
 from unlearnbench.methods.finetune import Finetune
 from unlearnbench.methods.gradient_ascent import GradientAscent
@@ -17,6 +18,7 @@ from unlearnbench.methods.none import Nothing
 from unlearnbench.methods.retrain import Retrain
 from unlearnbench.models.hooks import output_of
 from unlearnbench.models.tiny import TinyResNet
+from unlearnbench.models.weights import differ
 from unlearnbench.optimizer import Optimizer
 from worlds import RECIPE, SGD, image_info, same_weights, timm_model
 
@@ -172,7 +174,17 @@ def test_masking_draws_its_curve_where_the_output_alone_decides(tiny_problem, la
 
 
 def test_masking_names_a_layer_that_is_not_there(tiny_problem):
-    assert "Did you mean 'features'" in masking_of("feature").check(tiny_problem())
+    with pytest.raises(UserError, match="Did you mean 'features'"):
+        masking_of("feature").check(tiny_problem())
+
+
+def test_a_mask_that_masks_nothing_says_so_and_changes_nothing(tiny_problem, original, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("unlearnbench"), "propagate", True)
+    problem = tiny_problem()
+    none = Masking(layer=None, unit="position", score="forget", threshold=1e6, share=None, batch_size=64)
+    assert not differ(none(copy.deepcopy(original), problem), problem.reference)
+    assert "nothing is masked" in caplog.text and "Try: method.threshold=null" in caplog.text
+    assert differ(masking_of(None)(copy.deepcopy(original), problem), problem.reference)
 
 
 @pytest.mark.parametrize("architecture, told", [("vit_tiny_patch16_224", "not maps"), ("resnet10t", None)])

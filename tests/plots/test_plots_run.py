@@ -7,6 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from unlearnbench.evidence import Scores
+from unlearnbench.plots import run
 from unlearnbench.plots.run import draw, strength
 
 
@@ -33,6 +34,25 @@ def test_all_figures_show_something(tmp_path, classes, divided):
     )
     for name in ("confusion", "accuracy_by_class", "membership", "training_curves"):
         assert imread(tmp_path / "plots" / f"{name}.png").std() > 0.01
+
+
+def axes_of(monkeypatch, tmp_path, by_split, classes):
+    """Draw a run's figures; return the axes of each by the file's name."""
+    drawn = {}
+    monkeypatch.setattr(run, "save", lambda figure, path: drawn.setdefault(path.stem, figure.axes))
+    draw(tmp_path, by_split, (by_split,), by_split, classes, {})
+    return drawn
+
+
+@pytest.mark.parametrize(("forgotten", "bars"), [(40, ["a", "b", "c"]), (10, ["a", "b", "c", "forgotten part"])])
+def test_what_is_forgotten_is_marked_and_a_part_of_a_class_has_bars_of_its_own(monkeypatch, tmp_path, forgotten, bars):
+    label = np.repeat([0, 1, 2], 40)
+    test = Scores(np.eye(3, dtype=np.float32)[label], label, np.arange(120))
+    by_split = {"forget": test, "test": test, "test_forget": test.rows(np.arange(40, 40 + forgotten))}
+    drawn = axes_of(monkeypatch, tmp_path, by_split, ("a", "b", "c"))
+    assert [text.get_text() for text in drawn["accuracy_by_class"][0].get_xticklabels()] == bars
+    weights = [text.get_fontweight() for text in drawn["confusion"][0].get_yticklabels()]
+    assert weights == ["normal", "bold", "normal"]
 
 
 def test_no_curves_and_equal_losses_are_drawn(tmp_path):

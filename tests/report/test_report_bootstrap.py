@@ -1,4 +1,4 @@
-"""Intervals over examples: hand-computed where draws are binomial, else against drawing rows one set after another."""
+"""Intervals over examples: Wilson's by hand, the bootstrap against drawing rows one set after another."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import time
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 from unlearnbench.evidence import Evidence, Scores
 from unlearnbench.metrics import catalogue
-from unlearnbench.report.bootstrap import COUNTED, interval_over_examples
+from unlearnbench.report.bootstrap import COUNTED, RATES, interval_over_examples
 
 
 def scores(rows, classes=4, seed=0, lift=1.0):
@@ -22,17 +21,30 @@ def scores(rows, classes=4, seed=0, lift=1.0):
     return Scores(logits, label, np.arange(rows))
 
 
-def test_accuracy_has_the_quantiles_of_the_binomial_distribution():
-    subject = scores(200)
-    share = float((subject.prediction == subject.label).mean())
-    expected = binom.ppf([0.025, 0.975], 200, share) / 200
-    assert interval_over_examples("accuracy", subject) == pytest.approx(expected, abs=0.01)
+@pytest.mark.parametrize("metric", RATES)
+def test_a_share_of_right_examples_has_wilsons_interval(metric):
+    """By hand, z = 1.96: 0 of 20 is 0 to z^2 / (20 + z^2); 10 of 20 is .5 +- z sqrt(5 + z^2 / 4) / (20 + z^2)."""
+    z2 = 1.959963984540054**2
+    none, half = scores(20, lift=-99.0), scores(20, lift=99.0)
+    half.label[:10] = (half.prediction[:10] + 1) % 4
+    width = (z2 * (5 + z2 / 4)) ** 0.5 / (20 + z2)
+    assert interval_over_examples(metric, [none]) == pytest.approx((0.0, z2 / (20 + z2)), abs=1e-6)
+    assert interval_over_examples(metric, [half]) == pytest.approx((0.5 - width, 0.5 + width), abs=1e-6)
 
 
-@pytest.mark.parametrize(("lift", "value"), [(99.0, 1.0), (-99.0, 0.0)])
+@pytest.mark.parametrize("lift", [99.0, -99.0])
 @pytest.mark.parametrize("metric", COUNTED)
-def test_what_every_example_agrees_on_has_no_width(metric, lift, value):
-    assert interval_over_examples(metric, scores(50, lift=lift)) == (value, value)
+def test_what_every_example_agrees_on_has_no_bootstrap(metric, lift):
+    assert interval_over_examples(metric, [scores(50, lift=lift)]) is None
+
+
+def test_two_retrained_models_have_the_interval_of_their_mean():
+    """One is always right, the other never: half of 40 examples are, and Wilson's interval is about .5."""
+    right, wrong, alone = scores(40, lift=99.0), scores(40, lift=-99.0), scores(40)
+    assert sum(interval_over_examples("accuracy", [right, wrong])) == pytest.approx(1.0)
+    assert interval_over_examples("loss", [alone, alone]) == interval_over_examples("loss", [alone])
+    assert interval_over_examples("loss", [alone, right]) != interval_over_examples("loss", [alone])
+    assert interval_over_examples("f1_macro", [scores(40), scores(40, seed=1)]) is None
 
 
 @pytest.mark.parametrize("metric", [*COUNTED, "loss", "kl_from_retrained", "js_to_retrained", "activation_distance"])
@@ -45,24 +57,24 @@ def test_intervals_are_those_of_rows_drawn_again_and_again(metric):
         split = [{"forget": one.rows(chosen)} for one in (subject, *references)]
         drawn.append(known.compute(Evidence(split[0], split[0], tuple(split[1:]), (), whole_class=False), "forget"))
     low, high = np.quantile(drawn, (0.025, 0.975))
-    assert interval_over_examples(metric, subject, references) == pytest.approx((low, high), abs=0.15 * (high - low))
+    assert interval_over_examples(metric, [subject], references) == pytest.approx((low, high), abs=0.15 * (high - low))
 
 
 @pytest.mark.parametrize("metric", ["zrf", "mia_confidence", "tug_of_war", "aus", "truth_ratio"])
 def test_what_is_no_function_of_these_scores_has_no_interval(metric):
-    assert interval_over_examples(metric, scores(20), [scores(20)]) is None
+    assert interval_over_examples(metric, [scores(20)], [scores(20)]) is None
 
 
 def test_a_distance_without_references_has_no_interval():
-    assert interval_over_examples("js_to_retrained", scores(20)) is None
+    assert interval_over_examples("js_to_retrained", [scores(20)]) is None
 
 
 def test_the_seed_is_fixed():
-    assert interval_over_examples("loss", scores(40)) == interval_over_examples("loss", scores(40))
+    assert interval_over_examples("loss", [scores(40)]) == interval_over_examples("loss", [scores(40)])
 
 
 def test_ten_thousand_examples_take_less_than_a_second():
     subject = scores(10_000, classes=10)
     started = time.process_time()
-    interval_over_examples("accuracy", subject)
+    interval_over_examples("f1_macro", [subject])
     assert time.process_time() - started < 1

@@ -65,11 +65,40 @@ def test_one_seed_has_the_interval_of_its_examples(tmp_path):
     assert "100 examples of one seed | -0.0700 | within |" in text
 
 
+def test_the_mean_of_two_retrained_models_has_an_interval(tmp_path):
+    entry = {**ENTRY, "role": "retrained", "value": 0.03}
+    run = make_run(tmp_path, "aaaaaaa1", reported=[entry])
+    for number in range(2):
+        save_scores(run, f"retrained_{number}_test", 0, 20)
+    (row,), _ = published(tmp_path)
+    assert (row["interval"], float(row["ci_low"])) == ("examples", 0.0)
+    assert float(row["ci_high"]) == pytest.approx(0.161, abs=0.001)  # Wilson's of 0 among 20
+    assert row["differs"] == "False"
+
+
+def test_a_metric_without_a_published_value_is_shown_alone(tmp_path):
+    run = make_run(tmp_path, "aaaaaaa1", reported=[{**ENTRY, "value": None}])
+    save_scores(run, "unlearned_test", 80, 20)
+    (row,), text = published(tmp_path)
+    assert (row["reported"], row["difference"], row["differs"]) == ("", "", "")
+    assert "| Table IV |  | 0.8000 | 0.7112 to 0.8666 | 100 examples of one seed |  | no number |" in text
+
+
+@pytest.mark.parametrize(
+    ("experiment", "says"), [("table_cpu", "compare directions"), ("table_smoke", "no more"), ("table", "")]
+)
+def test_a_smaller_preset_says_that_it_is_not_the_published_setting(tmp_path, experiment, says):
+    make_run(tmp_path, "aaaaaaa1", experiment=experiment, reported=[ENTRY])
+    _, text = published(tmp_path)
+    assert ("is not the published setting, which is table " in text) == bool(says)
+    assert says in text and says in (tmp_path / "report" / "report.html").read_text()
+
+
 def test_without_an_interval_nothing_is_marked(tmp_path):
     make_run(tmp_path, "aaaaaaa1", reported=[ENTRY, {**ENTRY, "split": "forget", "metric": "zrf"}])
     (first, second), text = published(tmp_path)
     assert (first["ci_low"], first["interval"], first["differs"]) == ("", "", "")
-    assert "| 0.6440 | 0.8000 |  |  | +0.1560 | one seed |" in text
+    assert "| 0.6440 | 0.8000 |  |  | +0.1560 | no interval |" in text
     assert (second["measured"], second["difference"], second["seeds"]) == ("", "", "0")
     assert "| zrf | Table IV | 0.6440 |  |  |  |  | not measured |" in text
 

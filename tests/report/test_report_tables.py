@@ -64,6 +64,18 @@ def test_one_seed_has_no_interval(tmp_path):
         assert {(row["ci_low"], row["ci_high"], row["seeds"]) for row in csv.DictReader(file)} == {("", "", "1")}
 
 
+def test_the_page_has_each_runs_figures_up_to_a_dozen_runs(tmp_path):
+    for number in range(13):
+        plots = make_run(tmp_path, f"aaaaaa{number:02}", f"m{number:02}") / "plots"
+        plots.mkdir()
+        (plots / "confusion.png").write_bytes(b"png")
+    runs = sorted((tmp_path / "runs").iterdir())
+    for shown, count in ((runs[:12], 12), (runs, 0)):
+        page = (write(shown, tmp_path / "report") / "report.html").read_text()
+        assert page.count('alt="confusion of m') == count
+        assert all(run.name in page for run in shown)
+
+
 def test_leaderboard_ranks_by_mean_gap_with_references_first(tmp_path):
     make_run(tmp_path, "aaaaaaa1", "far")
     make_run(tmp_path, "aaaaaaa2", "near", accuracy={"retain": 0.95, "forget": 0.01, "test": 0.85})

@@ -39,6 +39,9 @@ class Cifar(ImageSettings):
 
     def __post_init__(self) -> None:
         if self.classes is not None:  # any order of them is the same data
+            twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+            if twice:
+                raise ValueError(f"names {', '.join(twice)} more than once")
             object.__setattr__(self, "classes", tuple(sorted(set(self.classes))))
 
     def folder(self) -> Path:
@@ -113,6 +116,8 @@ class Cifar(ImageSettings):
         place = self.folder()
         if not allowed:
             check_there(self.root)
+            if place.name == kind.base_folder:
+                raise UserError(f"dataset.root={place} is that folder itself.\nTry: dataset.root={place.parent}")
             raise UserError(
                 f"dataset.root={place} has no {kind.base_folder}, the official files of {name}.\n"
                 "Try: dataset.root=FOLDER, the folder that holds it, or dataset.download=true"

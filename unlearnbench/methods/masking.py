@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.errors import nearest
+from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import masks
 from unlearnbench.models.hooks import output_of, replaced
 from unlearnbench.optimizer import Count, Positive
@@ -60,11 +60,14 @@ class Masking:
             raise ValueError("give method.threshold or method.share, one of the two, and null for the other")
 
     def check(self, problem: Problem) -> str | None:
-        """Say so when the model has no layer of that name, or the layer puts out no maps of channels."""
+        """Say so when the layer puts out no maps of channels; raise UserError where the model has no such layer."""
         layer = self.layer or problem.parts.mask_layer
         names = [name for name, _ in problem.reference.named_modules() if name]
         if layer not in names:
-            return f"method.layer={layer} is no layer of this model.{nearest(layer, names)} Try method.layer=null"
+            raise UserError(
+                f"method.layer={layer} is no layer of this model.{nearest(layer, names)}\n"
+                f"Try: method.layer=null, which is {problem.parts.mask_layer}"
+            )
         images = torch.zeros(2, *problem.info.shape, device="meta")
         try:
             with torch.no_grad():
@@ -83,6 +86,11 @@ class Masking:
         forget, retain = (self._seen(problem, layer, index) for index in (problem.forget, problem.retain))
         score = forget.mean - retain.mean if self.score == "difference" else forget.mean
         masked = score >= self.threshold if self.threshold is not None else strongest(score, self.share or 0.0)
+        if not masked.any():
+            log.warning(
+                "nothing is masked: no unit of %s comes to method.threshold=%g, the highest score is %.3g. "
+                "Try: method.threshold=null method.share=0.2", layer, self.threshold, float(score.max()),
+            )  # fmt: skip
         if replaces(problem, layer):
             for share in STRENGTHS:
                 self._record(problem, layer, strongest(score, share), forget, retain, chosen=False)

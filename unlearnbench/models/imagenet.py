@@ -18,7 +18,7 @@ from unlearnbench.keys import file_digest
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.hub import Absent, fetched
 
-ELSE = "model.pretrained=FILE.safetensors with them, or model.pretrained=false"
+ELSE = "model.pretrained=FILE.safetensors with the weights as torchvision or timm names them, or model.pretrained=false"
 NAME = "model.safetensors"
 
 
@@ -30,7 +30,7 @@ def file_of(pretrained: bool | Path, hub: str | None) -> Path:
     if isinstance(pretrained, bool):
         return _from_hub(hub)
     if not pretrained.is_file():
-        raise UserError(f"model.pretrained={pretrained} is no file.\nTry: model.pretrained=true, or an absolute path")
+        raise UserError(f"model.pretrained={pretrained} is no file.\nTry: {ELSE}, or model.pretrained=true")
     if pretrained.suffix != ".safetensors":
         raise UserError(
             f"model.pretrained={pretrained} is no .safetensors; pickled weights are not read, they run code.\n"

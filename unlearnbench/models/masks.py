@@ -24,9 +24,13 @@ def attach(model: nn.Module, layer: str, mask: Tensor) -> None:
     module.register_forward_hook(_apply)
 
 
+def is_mask(name: str) -> bool:
+    """Say whether an entry of a state dict is a mask."""
+    return name.rpartition(".")[2] == NAME
+
+
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Attach the masks that a state dict holds, so that it fits the model."""
     for name, tensor in state.items():
-        layer, _, last = name.rpartition(".")
-        if last == NAME:
-            attach(model, layer, tensor.clone().to(next(model.parameters()).device))
+        if is_mask(name):
+            attach(model, name.rpartition(".")[0], tensor.clone().to(next(model.parameters()).device))

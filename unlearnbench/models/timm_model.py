@@ -6,6 +6,7 @@ EfficientFormerV2's second classifier, for distillation from a teacher, is left 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -137,7 +138,7 @@ def _check_side(architecture: str, channels: int, side: int) -> None:
         with torch.device("meta"), torch.no_grad():
             _create(architecture, 2, channels, side).eval()(torch.zeros(2, channels, side, side))
     except Exception as error:  # each architecture fails in its own way where a map becomes too small or uneven
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = re.split(r"[.!:(]", (str(error).splitlines() or [type(error).__name__])[0])[0].strip()
         theirs, even = _configuration(architecture).input_size[-1], -(-side // 32) * 32
         raise UserError(
             f"model.architecture={architecture} cannot take {channels} channels of {side}x{side} ({reason}).\n"

@@ -70,13 +70,14 @@ def merged(model: nn.Module) -> nn.Module:
 
 
 def differ(model: nn.Module, reference: nn.Module) -> bool:
-    """Say whether a model's weights, masks included, are others than those of the reference it came from."""
+    """Say whether a model's weights are others than those of the reference it came from; so is a mask, if it masks."""
     if has_adapter(model):
         from unlearnbench.models import adapter
 
         return not (adapter.shares(reference, model) and adapter.is_zero(model))  # type: ignore[arg-type]
     a, b = state_of(model), state_of(reference)
-    return not (a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a))
+    added = [tensor for name, tensor in a.items() if name not in b and not (masks.is_mask(name) and bool(tensor.all()))]
+    return bool(added) or not all(name in a and torch.equal(a[name], b[name]) for name in b)
 
 
 def has_adapter(model: nn.Module) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from unlearnbench.report.leaderboard import Board, Cell
 
 COLUMNS = 2
+SPAN = 0.3
+"""Of accuracy that an axis shows at least."""
 TITLE = 72
 """Characters in a line of a panel's title."""
 Look = tuple[str, str, int]
@@ -69,8 +71,8 @@ def _scatter(axes: Axes, board: Board, looks: Mapping[str, Look]) -> None:
             label=line.name,
         )
     axes.margins(0.12)
-    axes.set_xlim(*_rates(axes.get_xlim()))
-    axes.set_ylim(*_rates(axes.get_ylim()))
+    axes.set_xlim(*_rates(_widened(axes.get_xlim())))
+    axes.set_ylim(*_rates(_widened(axes.get_ylim())))
     axes.legend(frameon=False, fontsize=8)
     tidy(axes, fill(board.title, TITLE), x="accuracy on forget", y="accuracy on retain")
 
@@ -96,6 +98,12 @@ def spread(cell: Cell) -> list[list[float]] | None:
         return None
     low, high = _rates((cell.low, cell.high))
     return [[cell.mean - low], [high - cell.mean]]
+
+
+def _widened(limits: tuple[float, float]) -> tuple[float, float]:
+    """Let an axis span at least `SPAN`, so that a small difference looks small."""
+    more = max(SPAN - (limits[1] - limits[0]), 0.0) / 2
+    return limits[0] - more, limits[1] + more
 
 
 def _rates(limits: tuple[float, float]) -> tuple[float, float]:

@@ -13,6 +13,8 @@ from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, save, tidy
 
 NAMED_CLASSES = 20
 """Up to this many classes their names and the cells' numbers are legible."""
+UNSEEN = {"test_forget": "unseen, of the same classes", "test": "unseen"}
+"""What the membership figure holds beside the forget set."""
 
 
 def draw(
@@ -55,6 +57,7 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
     side = 4.4 if len(classes) <= NAMED_CLASSES else 5.5
     drawn = figure(3 * side, side + 0.4)
     every = drawn.subplots(1, 3, sharey=True)
+    forgotten = _forgotten(roles["original"])
     for axes, (role, by_split) in zip(every, roles.items(), strict=True):
         matrix = normalised(confusion_matrix(by_split["test"], len(classes)))
         image = axes.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
@@ -64,24 +67,38 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
         if len(classes) <= NAMED_CLASSES:
             axes.set_xticks(range(len(classes)), classes, rotation=90)
             axes.set_yticks(range(len(classes)), classes)
+            for labels in (axes.get_xticklabels(), axes.get_yticklabels()):  # of three, the first alone has both
+                for number in forgotten if labels else ():
+                    labels[number].set(color=ROLE_COLOURS["unlearned"], fontweight="bold")
             for (row, column), value in np.ndenumerate(matrix):
                 if value >= 0.005:
                     colour = "white" if value > 0.5 else "black"
                     axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
-    every[0].set_ylabel("true class (rows sum to 1)")
-    drawn.colorbar(image, ax=every, shrink=0.8)
+    marked = "; bold: with forgotten examples" if forgotten and len(classes) <= NAMED_CLASSES else ""
+    every[0].set_ylabel(f"true class (rows sum to 1{marked})")
+    drawn.colorbar(image, ax=every, shrink=0.8, label="share of the true class")
     save(drawn, path)
 
 
+def _forgotten(by_split: BySplit) -> tuple[int, ...]:
+    """Return the classes of which test examples are like the forgotten ones; none where examples go by chance."""
+    return tuple(map(int, np.unique(by_split["test_forget"].label))) if "test_forget" in by_split else ()
+
+
 def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:
-    drawn = figure(max(8.0, min(0.75 * len(classes) + 2, 22)), 3.8)
+    test, forgotten = roles["original"]["test"], _forgotten(roles["original"])
+    parts = bool(forgotten) and len(roles["original"]["test_forget"]) < np.isin(test.label, forgotten).sum()
+    names = (*classes, "forgotten part") if parts else classes  # a subclass is only a part of its class
+    drawn = figure(max(8.0, min(0.75 * len(names) + 2, 22)), 3.8)
     axes = drawn.subplots()
-    places = np.arange(len(classes))
+    places = np.arange(len(names))
     for number, (role, by_split) in enumerate(roles.items()):
-        matrix = normalised(confusion_matrix(by_split["test"], len(classes)))
-        axes.bar(places + (number - 1) * 0.27, np.diag(matrix), 0.27, label=role, color=ROLE_COLOURS[role])
+        rates = list(np.diag(normalised(confusion_matrix(by_split["test"], len(classes)))))
+        if parts:
+            rates.append(float((by_split["test_forget"].prediction == by_split["test_forget"].label).mean()))
+        axes.bar(places + (number - 1) * 0.27, rates, 0.27, label=role, color=ROLE_COLOURS[role])
     turned = 90 if len(classes) > NAMED_CLASSES else 30
-    axes.set_xticks(places, classes, rotation=turned, rotation_mode="anchor", ha="right", va="center")
+    axes.set_xticks(places, names, rotation=turned, rotation_mode="anchor", ha="right", va="center")
     axes.set_ylim(0, 1.02)
     axes.margins(x=0.01)
     axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
@@ -90,6 +107,8 @@ def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[
 
 
 def _membership(path: Path, roles: Mapping[str, BySplit]) -> None:
+    from matplotlib.ticker import LogLocator
+
     drawn = figure(13, 3.6)
     every = drawn.subplots(1, 3, sharey=True)
     splits = ("forget", "test_forget") if "test_forget" in roles["original"] else ("forget", "test")
@@ -99,8 +118,11 @@ def _membership(path: Path, roles: Mapping[str, BySplit]) -> None:
         for split, colour in zip(splits, PALETTE, strict=False):
             loss = by_split[split].loss.clip(bins[0], bins[-1])
             weights = np.full(len(loss), 1 / len(loss))
-            axes.hist(loss, bins, weights=weights, alpha=0.55, color=colour, label=split.replace("_", ": "))
+            axes.hist(loss, bins, weights=weights, alpha=0.55, color=colour, label=UNSEEN.get(split, split))
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         tidy(axes, role, x="loss of an example, nats", y="share of examples" if role == "original" else "")
     every[0].legend(frameon=False)
     drawn.suptitle("Are forget examples told from unseen ones of the same kind by their loss?", fontsize=12)
@@ -125,7 +147,9 @@ def _training_curves(path: Path, curves: Mapping[str, list[dict[str, float]]]) -
         if known:
             accuracy.plot(*zip(*known, strict=True), line, marker=".", color=colour, label=stage)
     for axes in (loss, accuracy):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        if axes.lines and all(len(line.get_xdata()) == 1 for line in axes.lines):
+            axes.set_xticks([axes.lines[0].get_xdata()[0]])
     if loss.lines:
         loss.legend(frameon=False)
     tidy(loss, "Loss that the stage minimises", x="epoch", y="mean over the epoch")

@@ -1,6 +1,7 @@
-"""A 95 % interval over the examples of one model's scores: the percentile bootstrap (Efron 1979), of a fixed seed.
+"""A 95 % interval over the examples of one seed: Wilson's for accuracy, else a percentile bootstrap (Efron 1979).
 
-It says how far a number would move on other examples of the same kind, and nothing of other training seeds.
+It says how far a number would move on other examples of the same kind, and nothing of other training seeds. A bootstrap
+of what all examples agree on, as a class that is forgotten altogether, would have no width; Wilson's has (1927).
 """
 
 from __future__ import annotations
@@ -14,45 +15,59 @@ from unlearnbench.metrics.classification import losses
 from unlearnbench.metrics.divergence import js_bits, kl_nats, l2_distance
 
 DRAWS = 1000
-COUNTED = (
-    "accuracy", "precision_macro", "recall_macro", "f1_macro", "precision_weighted", "recall_weighted", "f1_weighted",
-)  # fmt: skip
-"""Metrics that are functions of the confusion matrix."""
+RATES = ("accuracy", "recall_weighted")
+"""The share of examples that are right, by both its names."""
+COUNTED = ("precision_macro", "recall_macro", "f1_macro", "precision_weighted", "f1_weighted")
+"""Other functions of the confusion matrix."""
 
 
 def interval_over_examples(
-    metric: str, subject: Scores, references: Sequence[Scores] = ()
+    metric: str, subjects: Sequence[Scores], references: Sequence[Scores] = ()
 ) -> tuple[float, float] | None:
-    """Return low and high of a metric's 95 % interval over the subject's examples; None where none is known.
+    """Return low and high of a metric's 95 % interval over the examples of a role; None where none is known.
 
-    Classification needs the subject alone; a distance to retrained is a mean over the references, of equal rows.
+    `subjects` are its models: one, or several retrained ones, whose mean is meant. Classification needs them alone; a
+    distance to retrained is a mean over the references, of equal rows.
     """
+    if metric in RATES:
+        return _wilson(float(np.mean([(one.prediction == one.label).mean() for one in subjects])), len(subjects[0]))
     random = np.random.default_rng(0)
     if metric in COUNTED:
-        drawn = _counted(metric, subject, random)
+        drawn = _counted(metric, subjects[0], random) if len(subjects) == 1 else np.zeros(1)
     else:
-        values = _by_example(metric, subject, references)
+        values = _by_example(metric, subjects, references)
         if values is None:
             return None
         drawn = np.array([values[random.integers(len(values), size=len(values))].mean() for _ in range(DRAWS)])
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(low), float(high)
+    return (float(low), float(high)) if low < high else None
 
 
-def _by_example(metric: str, subject: Scores, references: Sequence[Scores]) -> Floats | None:
+def _wilson(rate: float, count: int) -> tuple[float, float]:
+    """Return Wilson's interval of a rate among so many examples."""
+    from scipy.stats import binomtest
+
+    found = binomtest(round(rate * count), count).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _by_example(metric: str, subjects: Sequence[Scores], references: Sequence[Scores]) -> Floats | None:
     """Return the values (n,) whose mean a metric is; None for a metric that is no such mean, or lacks references."""
     if metric == "loss":
-        return losses(subject)
+        return _mean([losses(one) for one in subjects])
     if not references:
         return None
+    subject = subjects[0]
     if metric == "kl_from_retrained":
-        rows = [kl_nats(other.log_probabilities, subject.log_probabilities) for other in references]
-    elif metric == "js_to_retrained":
-        rows = [js_bits(subject.probabilities, other.probabilities) for other in references]
-    elif metric == "activation_distance":
-        rows = [l2_distance(subject.probabilities, other.probabilities) for other in references]
-    else:
-        return None
+        return _mean([kl_nats(other.log_probabilities, subject.log_probabilities) for other in references])
+    if metric == "js_to_retrained":
+        return _mean([js_bits(subject.probabilities, other.probabilities) for other in references])
+    if metric == "activation_distance":
+        return _mean([l2_distance(subject.probabilities, other.probabilities) for other in references])
+    return None
+
+
+def _mean(rows: Sequence[Floats]) -> Floats:
     mean: Floats = np.mean(rows, axis=0)
     return mean
 
@@ -65,7 +80,7 @@ def _counted(metric: str, scores: Scores, random: np.random.Generator) -> Floats
     label, prediction = np.divmod(cells, classes)
     support, predicted = _totals(drawn, label, classes), _totals(drawn, prediction, classes)
     hits = _totals(drawn * (label == prediction), label, classes)
-    score, _, average = metric.replace("accuracy", "recall_weighted").partition("_")
+    score, _, average = metric.partition("_")
     if score == "f1":
         by_class = _ratio(2 * hits, support + predicted)
     else:

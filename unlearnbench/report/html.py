@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from unlearnbench.report.language import METRICS as BIAS_METRICS
 from unlearnbench.report.language import READING
 from unlearnbench.report.leaderboard import HEADER, Board, noise_text
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
-from unlearnbench.report.reported import NOTE
+from unlearnbench.report.reported import NOTE, scale_note
 
+SHOWN_RUNS = 12
+"""Up to this many runs, some 300 kB each, have their own figures in the page."""
 FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
 
 
@@ -33,14 +35,26 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
             bias_note=READING if any(board.bias for board in boards) else "",
             reported_header=REPORTED_HEADER,
             reported_note=NOTE if any(board.reported for board in boards) else "",
-            boards=[(board, noise_text(board), _floor_rows(board)) for board in boards],
-            figures=[(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()) for path in figures],
+            boards=[(board, noise_text(board), _floor_rows(board), scale_note(board.reported)) for board in boards],
+            figures=_inlined(figures),
+            of_runs=_figures_of_runs(runs),
             counts=table["status"].value_counts().to_dict(),
             seeds=sorted(int(seed) for seed in table["seed"].unique()),
             unfinished=table[table["status"] != "done"].to_dict("records"),
             provenance=_provenance(runs),
         )
     )
+
+
+def _inlined(figures: Iterable[Path]) -> list[tuple[str, str]]:
+    return [(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()) for path in figures]
+
+
+def _figures_of_runs(runs: Runs) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the figures of each finished run by its folder's name; of more than `SHOWN_RUNS`, the names alone."""
+    done = [runs.folders[str(run_id)] for run_id in runs.table[runs.table["status"] == "done"]["run_id"]]
+    shown = len(done) <= SHOWN_RUNS
+    return [(run.name, _inlined(sorted((run / "plots").glob("*.png"))) if shown else []) for run in done]
 
 
 def _floor_rows(board: Board) -> list[tuple[str, str, str]]:
@@ -54,7 +68,8 @@ def _floor_rows(board: Board) -> list[tuple[str, str, str]]:
 
 def _provenance(runs: Runs) -> list[tuple[str, str]]:
     """Return what the runs were made with: each fact, and all the values it had."""
-    rows = []
+    commands = sorted({str(result["command"]) for result in runs.facts.values() if result.get("command")})
+    rows = [("command", command) for command in commands]
     for name in ("device", "threads", "precision", "git_revision"):
         values = {str(result[name]) for result in runs.facts.values() if result.get(name)}
         rows.append((name.replace("_", " "), ", ".join(sorted(values))))

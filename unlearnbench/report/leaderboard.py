@@ -11,7 +11,7 @@ from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import READING, bias_rows, premise_text
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
-from unlearnbench.report.reported import NOTE, Comparison, comparisons
+from unlearnbench.report.reported import NOTE, Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
 
 if TYPE_CHECKING:
@@ -164,13 +164,16 @@ def markdown(groups: list[Board]) -> str:
         if board.bias:
             parts += [*_table(BIAS_HEADER, board.bias), ""]
         if board.reported:
-            parts += ["### Reported and measured\n", *_table(REPORTED_HEADER, [one.cells() for one in board.reported])]
-            parts.append("")
+            note = scale_note(board.reported)
+            parts += ["### Reported and measured\n", *([f"{_escaped(note)}\n"] if note else [])]
+            parts += [*_table(REPORTED_HEADER, [one.cells() for one in board.reported]), ""]
     if not groups:
         parts.append("No finished run: runs.csv says why.\n")
     parts.append(
-        "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy; ±: half of the "
-        "95 % interval over seeds (Student t); one seed has none.\n"
+        "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy. JS to retrained: "
+        "divergence of the outputs on forget, in bits. MIA gap: difference to retrained in the share of forget that a "
+        "confidence attack calls non-members. cost ratio: seconds of unlearning over those of retraining. ±: half of "
+        "the 95 % interval over seeds (Student t); one seed has none.\n"
     )
     if any(board.bias for board in groups):
         parts.append(f"{READING}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +31,11 @@ HEADER = (
 )  # fmt: skip
 NOTE = (
     "Reported and measured: difference is measured - reported; differs: the reported value lies outside the 95 % "
-    "interval of the measured one. Over seeds it is Student t's; over the examples of one seed a bootstrap's, which "
-    "knows nothing of other seeds."
+    "interval of the measured one. Over seeds it is Student t's; over the examples of one seed Wilson's (accuracy) or "
+    "a bootstrap's, which know nothing of other seeds; a metric of the model as a whole has none for one seed."
 )
+SCALES = ("cpu", "smoke")
+"""Ends of the names of presets that are a smaller version of a published setting."""
 EQUAL = 1e-9
 """How far a value may lie outside by rounding."""
 
@@ -57,30 +59,33 @@ class Comparison:
 
     @property
     def differs(self) -> bool | None:
-        """Say whether the reported value lies outside the interval; None without an interval."""
-        if math.isnan(self.low):
+        """Say whether the reported value lies outside the interval; None without an interval or a value."""
+        if math.isnan(self.low) or self.entry.value is None:
             return None
         return not self.low - EQUAL <= self.entry.value <= self.high + EQUAL
 
     def row(self) -> tuple[Any, ...]:
         """Return the row of reported.csv."""
-        entry, difference = self.entry, self.measured - self.entry.value
+        entry = self.entry
+        reported = math.nan if entry.value is None else entry.value
         cell = (*self.place, self.variant, entry.role, entry.split, entry.metric)
-        numbers = (entry.source, entry.value, self.measured, self.low, self.high)
-        return (*cell, *numbers, self.over, self.seeds, difference, "" if self.differs is None else self.differs)
+        numbers = (entry.source, reported, self.measured, self.low, self.high)
+        compared = (self.measured - reported, "" if self.differs is None else self.differs)
+        return (*cell, *numbers, self.over, self.seeds, *compared)
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as text, one entry per column of HEADER."""
-        entry = self.entry
-        what = (self.variant or entry.role, entry.split, entry.metric, entry.source, f"{entry.value:.4f}")
+        entry, known = self.entry, "" if self.entry.value is None else f"{self.entry.value:.4f}"
+        what = (self.variant or entry.role, entry.split, entry.metric, entry.source, known)
         if math.isnan(self.measured):
             return (*what, "", "", "", "", "not measured")
-        difference = f"{self.measured - entry.value:+.4f}"
-        if self.differs is None:
-            return (*what, f"{self.measured:.4f}", "", "", difference, "one seed")
+        measured = f"{self.measured:.4f}"
         over = f"{self.seeds} seeds" if self.over == "seeds" else f"{self.examples} examples of one seed"
-        verdict = "differs" if self.differs else "within"
-        return (*what, f"{self.measured:.4f}", f"{self.low:.4f} to {self.high:.4f}", over, difference, verdict)
+        found = ("", "") if math.isnan(self.low) else (f"{self.low:.4f} to {self.high:.4f}", over)
+        if entry.value is None:
+            return (*what, measured, *found, "", "no number")
+        verdict = {None: "no interval", True: "differs", False: "within"}[self.differs]
+        return (*what, measured, *found, f"{self.measured - entry.value:+.4f}", verdict)
 
 
 def comparisons(
@@ -99,6 +104,16 @@ def comparisons(
                 blank = Comparison(place=place, variant=name, entry=entry)
                 found[name, entry] = _measured(runs, mine, table, blank)
     return tuple(found.values())
+
+
+def scale_note(compared: Sequence[Comparison]) -> str:
+    """Say so where a board's runs are of a preset that is smaller than the published setting; empty for others."""
+    preset = compared[0].place[0] if compared else ""
+    published, _, scale = preset.rpartition("_")
+    if scale not in SCALES:
+        return ""
+    to_compare = "compare directions, not levels" if scale == "cpu" else "it shows that the protocol runs, and no more"
+    return f"{preset} is not the published setting, which is {published} (`--cfg job` shows both): {to_compare}."
 
 
 def csv_rows(all_of: Iterable[Comparison]) -> pandas.DataFrame:
@@ -140,8 +155,10 @@ def _at(rows: pandas.DataFrame, entry: Reported) -> pandas.Series[bool]:
 def _over_examples(run: Path, known: Comparison) -> Comparison:
     """Add the interval over the examples of a run's stored scores, where the metric has one and they can be read."""
     entry = known.entry
-    subject = read(run, entry.role, entry.split)
-    found = interval_over_examples(entry.metric, subject, references(run, entry.split)) if subject is not None else None
-    if subject is None or found is None:
+    retrained = references(run, entry.split)
+    one = None if entry.role == "retrained" else read(run, entry.role, entry.split)
+    subjects = retrained if entry.role == "retrained" else (one,) if one is not None else ()
+    found = interval_over_examples(entry.metric, subjects, retrained) if subjects else None
+    if found is None:
         return known
-    return replace(known, low=found[0], high=found[1], over="examples", examples=len(subject))
+    return replace(known, low=found[0], high=found[1], over="examples", examples=len(subjects[0]))
