@@ -6,7 +6,9 @@ of what all examples agree on, as a class that is forgotten altogether, would ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -44,11 +46,11 @@ def interval_over_examples(
 
 
 def _wilson(rate: float, count: int) -> tuple[float, float]:
-    """Return Wilson's interval of a rate among so many examples."""
-    from scipy.stats import binomtest
-
-    found = binomtest(round(rate * count), count).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+    """Return Wilson's interval of a rate among so many examples; a mean rate need not be a whole number of them."""
+    z2 = NormalDist().inv_cdf(0.975) ** 2
+    middle, half = rate + z2 / (2 * count), math.sqrt(z2 * (rate * (1 - rate) / count + z2 / (4 * count**2)))
+    low, high = (middle - half) / (1 + z2 / count), (middle + half) / (1 + z2 / count)
+    return max(low, 0.0), min(high, 1.0)  # which it is but for rounding
 
 
 def _by_example(metric: str, subjects: Sequence[Scores], references: Sequence[Scores]) -> Floats | None:
