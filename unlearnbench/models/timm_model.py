@@ -6,11 +6,11 @@ EfficientFormerV2's second classifier, for distillation from a teacher, is left 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, ClassVar
 
 import torch
@@ -138,7 +138,7 @@ def _check_side(architecture: str, channels: int, side: int) -> None:
         with torch.device("meta"), torch.no_grad():
             _create(architecture, 2, channels, side).eval()(torch.zeros(2, channels, side, side))
     except Exception as error:  # each architecture fails in its own way where a map becomes too small or uneven
-        reason = re.split(r"[.!:(]", (str(error).splitlines() or [type(error).__name__])[0])[0].strip()
+        reason = shorten((str(error).splitlines() or [type(error).__name__])[0], 80, placeholder=" ...")
         theirs, even = _configuration(architecture).input_size[-1], -(-side // 32) * 32
         raise UserError(
             f"model.architecture={architecture} cannot take {channels} channels of {side}x{side} ({reason}).\n"
