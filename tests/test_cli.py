@@ -113,7 +113,7 @@ def test_failed_job_does_not_stop_the_others(command, tmp_path):
     with (sweep / "jobs.csv").open() as file:
         jobs = list(csv.DictReader(file))
     assert [job["status"] for job in jobs] == ["diverged", "done"]
-    assert jobs[0]["reason"].startswith("unlearned: ") and "a lower method.optimizer.lr" in jobs[0]["reason"]
+    assert jobs[0]["reason"].startswith("unlearned: ") and "a lower learning rate" in jobs[0]["reason"]
 
 
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

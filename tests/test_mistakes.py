@@ -47,6 +47,8 @@ MISTAKES = [
     (["run", "dataset.augment.crop=20"], "Try: dataset.augment.crop="),
     (["run", "dataset=cifar10", "dataset.size=224", "dataset.augment.crop=40"], "shifts images of 32x32 out of sight"),
     (["run", "dataset.augment.flip=sometimes"], "expected true or false or 'alternate'."),
+    (["run", "dataset.augment.flip=alternat"], "Did you mean 'alternate'"),
+    (["run", "method=none", "method.lr=0.1"], "method=none has none"),
     (["run", "dataset=fashion", "dataset.classes=[shirt,coat]"], "It is one of dataset=cifar10, dataset=cifar100"),
     (["run", "dataset=cifar10", "dataset.classes=[cat,cat,dog]"], "names cat more than once"),
     (["run", "forget.classes=[0,1,2]"], "leaves 1 of 4 classes to retain"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from unlearnbench import plugins
 from unlearnbench.config import GROUPS, config_root, takes
@@ -267,6 +268,8 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
             having = _having(override[1], folders)
             hint = f" It is one of {', '.join(having)}." if having else nearest(last, [*known, *groups])
             return f"{override[1]} is no setting here.{hint}\nThere are: {', '.join(known)}"
+        if section in config and not known:
+            return f"{override[1]} is no setting: {section}={_by_choice(section, overrides, folders)} has none."
         if not known and section:
             return f"{override[1]} is no setting: there is no {section}.{nearest(section, GROUPS)}"
     return message
@@ -281,8 +284,22 @@ def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:
 def _having(key: str, folders: Sequence[Path]) -> list[str]:
     """Return the choices of a key's group, as GROUP=CHOICE, whose class has it."""
     group, *path = key.split(".")
-    files = [file for root in (config_root(), *folders) for file in sorted((root / group).glob("*.yaml"))]
-    return [f"{group}={file.stem}" for file in files if path and takes(OmegaConf.load(file), path)]
+    roots = [config_root(), *folders, *plugins.config_folders()]
+    found = []
+    for file in (file for root in roots for file in sorted((root / group).glob("*.yaml"))):
+        try:
+            values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        except (YAMLError, OmegaConfBaseException, OSError):
+            continue  # a file that nobody chose, and which has a fault of its own
+        if path and takes(values, path):
+            found.append(f"{group}={file.stem}")
+    return found
+
+
+def _by_choice(group: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:
+    """Return the choice made in a group."""
+    groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    return compose(groups, folders).request.name(group)
 
 
 def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:

@@ -120,10 +120,12 @@ def _merged(problems: Sequence[Any]) -> list[dict[str, Any]]:
     by_place: dict[tuple[Any, ...], dict[str, Any]] = {}
     for problem in problems:
         place = tuple(part for part in problem["loc"] if isinstance(part, int) or _is_key(part))
+        allowed = str(problem.get("ctx", {}).get("expected", ""))
         if place in by_place:
             by_place[place]["msg"] += " or " + _expected(problem)
+            by_place[place]["allowed"] += f",{allowed}"
         else:
-            by_place[place] = {**problem, "msg": _expected(problem)}
+            by_place[place] = {**problem, "msg": _expected(problem), "allowed": allowed}
     return list(by_place.values())
 
 
@@ -154,7 +156,6 @@ def _explain(problem: Any, where: str) -> str:
     value, expected = problem["input"], problem["msg"]
     if problem["type"] == "value_error":
         return f"{'.'.join(path)}: {expected}"
-    allowed = problem.get("ctx", {}).get("expected", "")
-    known = [word.strip(" '") for word in allowed.replace(" or ", ",").split(",")]
-    hint = nearest(value, known) if isinstance(value, str) and allowed else ""
+    known = [word.strip(" '") for word in problem["allowed"].replace(" or ", ",").split(",")]
+    hint = nearest(value, known) if isinstance(value, str) and any(known) else ""
     return f"{'.'.join(path)}={json.dumps(value)}: expected {expected}.{hint}"

@@ -21,10 +21,12 @@ class Diverged(Exception):
 
     def __init__(self, step: int, role: str = "") -> None:
         where = f"the loss or weights stopped being finite at step {step}" if step else "the outputs are not finite"
-        group = "method" if role == "unlearned" else "train"
-        of = f"{role.replace('_', ' ')}: {where}. Try: a lower {group}.optimizer.lr" if role else where
-        super().__init__(of)
-        self.step = step
+        super().__init__(f"{role.replace('_', ' ')}: {where}. Try: a lower learning rate" if role else where)
+        self.step, self.role = step, role
+
+    def __reduce__(self) -> tuple[type[Diverged], tuple[int, str]]:
+        """Let a launcher's worker processes hand it over."""
+        return Diverged, (self.step, self.role)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -165,7 +165,7 @@ def test_cifar_keeps_the_classes_that_are_named(cifar):
 def test_cifar_names_the_folder_above_its_own(tmp_path):
     own = tmp_path / "cifar-10-batches-py"
     own.mkdir()
-    with pytest.raises(UserError, match=rf"that folder itself\.\nTry: dataset\.root={tmp_path}$"):
+    with pytest.raises(UserError, match=rf"the folder that holds it\.\nTry: dataset\.root={tmp_path}$"):
         dataset("cifar10", f"dataset.root={own}").check()
 
 

@@ -41,7 +41,7 @@ class Cifar(ImageSettings):
         if self.classes is not None:  # any order of them is the same data
             twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
             if twice:
-                raise ValueError(f"names {', '.join(twice)} more than once")
+                raise ValueError(f"classes names {', '.join(twice)} more than once. Try: each of them once")
             object.__setattr__(self, "classes", tuple(sorted(set(self.classes))))
 
     def folder(self) -> Path:
@@ -117,7 +117,9 @@ class Cifar(ImageSettings):
         if not allowed:
             check_there(self.root)
             if place.name == kind.base_folder:
-                raise UserError(f"dataset.root={place} is that folder itself.\nTry: dataset.root={place.parent}")
+                raise UserError(
+                    f"dataset.root={place} is {kind.base_folder} itself, expected the folder that holds it.\nTry: dataset.root={place.parent}"
+                )
             raise UserError(
                 f"dataset.root={place} has no {kind.base_folder}, the official files of {name}.\n"
                 "Try: dataset.root=FOLDER, the folder that holds it, or dataset.download=true"
