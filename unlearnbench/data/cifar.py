@@ -118,7 +118,8 @@ class Cifar(ImageSettings):
             check_there(self.root)
             if place.name == kind.base_folder:
                 raise UserError(
-                    f"dataset.root={place} is {kind.base_folder} itself, expected the folder that holds it.\nTry: dataset.root={place.parent}"
+                    f"dataset.root={place} is {kind.base_folder} itself, expected the folder that holds it.\n"
+                    f"Try: dataset.root={place.parent}"
                 )
             raise UserError(
                 f"dataset.root={place} has no {kind.base_folder}, the official files of {name}.\n"

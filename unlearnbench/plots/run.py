@@ -13,7 +13,7 @@ from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, save, tidy
 
 NAMED_CLASSES = 20
 """Up to this many classes their names and the cells' numbers are legible."""
-UNSEEN = {"test_forget": "unseen, of the same classes", "test": "unseen"}
+UNSEEN = {"test_forget": "unseen, of the same kind", "test": "unseen"}
 """What the membership figure holds beside the forget set."""
 
 
@@ -57,7 +57,7 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
     side = 4.4 if len(classes) <= NAMED_CLASSES else 5.5
     drawn = figure(3 * side, side + 0.4)
     every = drawn.subplots(1, 3, sharey=True)
-    forgotten = _forgotten(roles["original"])
+    forgotten = _forgotten(roles["original"], len(classes))
     for axes, (role, by_split) in zip(every, roles.items(), strict=True):
         matrix = normalised(confusion_matrix(by_split["test"], len(classes)))
         image = axes.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
@@ -80,13 +80,14 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
     save(drawn, path)
 
 
-def _forgotten(by_split: BySplit) -> tuple[int, ...]:
-    """Return the classes of which test examples are like the forgotten ones; none where examples go by chance."""
-    return tuple(map(int, np.unique(by_split["test_forget"].label))) if "test_forget" in by_split else ()
+def _forgotten(by_split: BySplit, classes: int) -> tuple[int, ...]:
+    """Return the classes that the forget set is of; none where it goes by something else and is of all of them."""
+    found = np.unique(by_split["test_forget"].label) if "test_forget" in by_split else np.arange(0)
+    return tuple(map(int, found)) if len(found) < classes else ()
 
 
 def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:
-    test, forgotten = roles["original"]["test"], _forgotten(roles["original"])
+    test, forgotten = roles["original"]["test"], _forgotten(roles["original"], len(classes))
     parts = bool(forgotten) and len(roles["original"]["test_forget"]) < np.isin(test.label, forgotten).sum()
     names = (*classes, "forgotten part") if parts else classes  # a subclass is only a part of its class
     drawn = figure(max(8.0, min(0.75 * len(names) + 2, 22)), 3.8)
