@@ -10,9 +10,10 @@ import yaml
 from omegaconf import OmegaConf
 from pydantic import Field
 
-from unlearnbench.compose import compose, expand, refuse_code, scaled
+from unlearnbench.compose import compose, expand, scaled
 from unlearnbench.config import build, config_root, takes, typed
 from unlearnbench.errors import UserError
+from unlearnbench.refusals import refuse_code
 from unlearnbench.reported import carried
 
 

@@ -16,20 +16,11 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from unlearnbench import plugins
 from unlearnbench.config import GROUPS, config_root, takes
 from unlearnbench.errors import UserError, nearest
+from unlearnbench.refusals import refuse_code, refuse_paths
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-RESOLVERS = {"now", "hydra", "oc.select", "oc.create", "oc.dict.keys", "oc.dict.values", "oc.deprecated"}
-TARGETS = (
-    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
-    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-    "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
-)
-TARGET_FAMILIES = ("optuna.samplers.",)
 OWN_FILES = "cpu"
 """The scale that only presets with a file of their own have."""
 
@@ -80,7 +71,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    _refuse_paths(overrides)
+    refuse_paths(overrides)
     search = [f"file://{folder.resolve()}" for folder in (*folders, *plugins.config_folders())]
     extra = [f"hydra.searchpath=[{','.join(search)}]"] if search else []
     GlobalHydra.instance().clear()
@@ -170,59 +161,6 @@ def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequ
     return Request({str(key): value for key, value in values.items()}, choices, tuple(overrides), in_sweep=True)
 
 
-def refuse_code(config: DictConfig) -> None:
-    """Raise UserError where the configuration names code that is not ours, or reaches outside itself."""
-    for path, node in _leaves(OmegaConf.to_container(config, resolve=False), ""):
-        if isinstance(node, str) and "${" in node:
-            _refuse_resolvers(path, node)
-        under_hydra = path.startswith("hydra.") or path.startswith("hydra_logging.")
-        if not under_hydra:
-            continue
-        last = path.rpartition(".")[2]
-        known = isinstance(node, str) and (node in TARGETS or node.startswith(TARGET_FAMILIES))
-        if last == "_target_" and not known:
-            raise UserError(
-                f"{path}={node} is refused: under hydra. only Hydra's own and known launchers may be named."
-            )
-        logs = isinstance(node, str) and node.startswith(("logging.", "colorlog."))
-        if last == "()" or (last == "class" and "logging" in path and not logs):
-            raise UserError(f"{path}={node} is refused: a configuration may not name code to run.")
-        if isinstance(node, str) and "ext://" in node and not node.startswith("ext://sys.std"):
-            raise UserError(f"{path}={node} is refused: a configuration may not name code to run.")
-
-
-def _refuse_resolvers(path: str, text: str) -> None:
-    """Refuse resolvers that are not known to stay inside, and names that are put together from others."""
-    for start in re.finditer(r"\$\{", text):
-        end = re.search(r"[:}]|\$\{", text[start.end() :])
-        mark = end.group() if end else ""
-        name = text[start.end() : start.end() + end.start()].strip() if end else text
-        if mark == "${" or (mark == ":" and name not in RESOLVERS):
-            raise UserError(
-                f"{path}={text} is refused: the resolver {name!r} may reach outside the configuration.\n"
-                "Try: the value itself"
-            )
-
-
-def _refuse_paths(overrides: Sequence[str]) -> None:
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key == "hydra.searchpath":
-            raise UserError(f"{override} is refused: it can import packages.\nTry: --config-dir FOLDER")
-
-
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield every leaf of nested dicts and lists with its dotted path."""
-    if isinstance(node, dict):
-        for key, child in node.items():
-            yield from _leaves(child, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for number, child in enumerate(node):
-            yield from _leaves(child, f"{path}.{number}")
-    else:
-        yield path, node
-
-
 def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Composed:
     from hydra.types import RunMode
 
@@ -259,7 +197,8 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
     override = re.match(r"Could not override '([^']+)'", message)
     if isinstance(error, ConfigCompositionException) and override:
         section, _, last = override[1].rpartition(".")
-        config = _by_groups(overrides, folders)
+        chosen = _by_groups(overrides, folders)
+        config = chosen.config
         known = _keys_of(section, config)
         if known and last not in known:
             if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
@@ -269,7 +208,7 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
             hint = f" It is one of {', '.join(having)}." if having else nearest(last, [*known, *groups])
             return f"{override[1]} is no setting here.{hint}\nThere are: {', '.join(known)}"
         if section in config and not known:
-            return f"{override[1]} is no setting: {section}={_by_choice(section, overrides, folders)} has none."
+            return f"{override[1]} is no setting: {section}={chosen.name(section)} has none."
         if not known and section:
             return f"{override[1]} is no setting: there is no {section}.{nearest(section, GROUPS)}"
     return message
@@ -277,38 +216,35 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
 
 def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:
     """Return the names of a group's choices, those of further configuration folders included."""
-    roots = [config_root(), *folders, *plugins.config_folders()]
-    return sorted({file.stem for root in roots for file in (root / group).glob("*.yaml")})
+    return sorted({file.stem for file in _files_of(group, folders)})
+
+
+def _files_of(group: str, folders: Sequence[Path]) -> Iterator[Path]:
+    for root in (config_root(), *folders, *plugins.config_folders()):
+        yield from sorted((root / group).glob("*.yaml"))
 
 
 def _having(key: str, folders: Sequence[Path]) -> list[str]:
     """Return the choices of a key's group, as GROUP=CHOICE, whose class has it."""
     group, *path = key.split(".")
-    roots = [config_root(), *folders, *plugins.config_folders()]
     found = []
-    for file in (file for root in roots for file in sorted((root / group).glob("*.yaml"))):
+    for file in _files_of(group, folders) if path else ():
         try:
             values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         except (YAMLError, OmegaConfBaseException, OSError):
             continue  # a file that nobody chose, and which has a fault of its own
-        if path and takes(values, path):
+        if takes(values, path):
             found.append(f"{group}={file.stem}")
     return found
 
 
-def _by_choice(group: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:
-    """Return the choice made in a group."""
-    groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
-    return compose(groups, folders).request.name(group)
-
-
-def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
-    """Return what the group choices alone come to, or nothing where they do not compose."""
+def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
+    """Return what the group choices alone come to, or an empty request where they do not compose."""
     groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
     try:
-        return compose(groups, folders).request.config
+        return compose(groups, folders).request
     except UserError:
-        return {}
+        return Request({}, {}, ())
 
 
 def _keys_of(section: str, config: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from unlearnbench.report.language import METRICS as BIAS_METRICS
 from unlearnbench.report.language import READING
 from unlearnbench.report.leaderboard import HEADER, Board, noise_text
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
-from unlearnbench.report.reported import NOTE, scale_note
+from unlearnbench.report.reported import NOTE
 
 SHOWN_RUNS = 12
 """Up to this many runs, some 300 kB each, have their own figures in the page."""
@@ -35,7 +35,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
             bias_note=READING if any(board.bias for board in boards) else "",
             reported_header=REPORTED_HEADER,
             reported_note=NOTE if any(board.reported for board in boards) else "",
-            boards=[(board, noise_text(board), _floor_rows(board), scale_note(board.reported)) for board in boards],
+            boards=[(board, noise_text(board), _floor_rows(board)) for board in boards],
             figures=_inlined(figures),
             of_runs=_figures_of_runs(runs),
             counts=table["status"].value_counts().to_dict(),

@@ -77,6 +77,11 @@ class Board:
     bias: tuple[tuple[str, ...], ...] = ()
     reported: tuple[Comparison, ...] = ()
 
+    @property
+    def scale_note(self) -> str:
+        """Say where the published numbers belong to a larger setting; empty where they do not."""
+        return scale_note(self.reported)
+
 
 def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
     """Return one board per experiment, data set, forget set, model and setting: one recipe, one set of references."""
@@ -164,8 +169,8 @@ def markdown(groups: list[Board]) -> str:
         if board.bias:
             parts += [*_table(BIAS_HEADER, board.bias), ""]
         if board.reported:
-            note = scale_note(board.reported)
-            parts += ["### Reported and measured\n", *([f"{_escaped(note)}\n"] if note else [])]
+            parts.append("### Reported and measured\n")
+            parts += [f"{_escaped(board.scale_note)}\n"] if board.scale_note else []
             parts += [*_table(REPORTED_HEADER, [one.cells() for one in board.reported]), ""]
     if not groups:
         parts.append("No finished run: runs.csv says why.\n")

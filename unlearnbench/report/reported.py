@@ -13,7 +13,7 @@ from unlearnbench.config import typed
 from unlearnbench.errors import UserError
 from unlearnbench.report.bootstrap import interval_over_examples
 from unlearnbench.report.collect import Runs
-from unlearnbench.report.scores import read, references
+from unlearnbench.report.scores import models_of, references
 from unlearnbench.report.summary import CELL
 from unlearnbench.reported import Reported
 
@@ -113,7 +113,7 @@ def scale_note(compared: Sequence[Comparison]) -> str:
     if scale not in SCALES:
         return ""
     to_compare = "compare directions, not levels" if scale == "cpu" else "it shows that the protocol runs, and no more"
-    return f"{preset} is not the published setting, which is {published} (`--cfg job` shows both): {to_compare}."
+    return f"{preset} is not the published setting, which is {published} (`--cfg job` shows each): {to_compare}."
 
 
 def csv_rows(all_of: Iterable[Comparison]) -> pandas.DataFrame:
@@ -155,10 +155,8 @@ def _at(rows: pandas.DataFrame, entry: Reported) -> pandas.Series[bool]:
 def _over_examples(run: Path, known: Comparison) -> Comparison:
     """Add the interval over the examples of a run's stored scores, where the metric has one and they can be read."""
     entry = known.entry
-    retrained = references(run, entry.split)
-    one = None if entry.role == "retrained" else read(run, entry.role, entry.split)
-    subjects = retrained if entry.role == "retrained" else (one,) if one is not None else ()
-    found = interval_over_examples(entry.metric, subjects, retrained) if subjects else None
+    subjects = models_of(run, entry.role, entry.split)
+    found = interval_over_examples(entry.metric, subjects, references(run, entry.split)) if subjects else None
     if found is None:
         return known
     return replace(known, low=found[0], high=found[1], over="examples", examples=len(subjects[0]))

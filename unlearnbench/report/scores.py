@@ -33,3 +33,11 @@ def references(run: Path, split: str) -> tuple[Scores, ...]:
     roles = [name.removesuffix(f"_{split}") for name in names if re.fullmatch(rf"retrained(_\d+)?_{split}", name)]
     known = [scores for role in roles if (scores := read(run, role, split)) is not None]
     return tuple(known) if len(known) == len(roles) else ()
+
+
+def models_of(run: Path, role: str, split: str) -> tuple[Scores, ...]:
+    """Return the scores of a role's models on a split: several where it is retrained; none that cannot be read."""
+    if role == "retrained":
+        return references(run, split)
+    one = read(run, role, split)
+    return () if one is None else (one,)
