@@ -146,8 +146,8 @@ class Task(Protocol):
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
         """Return the examples at these positions; augmented, as is due in this epoch, where a generator is given."""
 
-    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
-        """Return shuffled positions in an order that suits batches of these sizes: texts of a length together."""
+    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
+        """Divide shuffled positions into batches of these sizes, in random order: texts of a length together."""
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
         """Run the model as training does, under the run's precision."""

@@ -66,7 +66,7 @@ class Batches:
     @property
     def steps_per_epoch(self) -> int:
         """The number of steps in one epoch."""
-        return len(_chunks(len(self.indexes[0]), self.size))
+        return len(_sizes(len(self.indexes[0]), self.size))
 
     def epoch(self, number: int) -> Iterator[tuple[Batch, ...]]:
         """Yield the batches of one epoch; its order and augmentation depend on seed and epoch alone."""
@@ -77,18 +77,22 @@ class Batches:
     def _stream(self, place: int, epoch: int) -> Iterator[Batch]:
         index = self.indexes[place]
         generator = torch.Generator().manual_seed(stage_seed(self.seed, "batches", epoch, place))
-        chunks = _chunks(len(index), self.size)
+        sizes = _sizes(len(index), self.size)
         while True:
             shuffled = index[torch.randperm(len(index), generator=generator).numpy()]
-            order = self.task.arranged(shuffled, [stop - start for start, stop in chunks], generator)
-            for start, stop in chunks:
-                yield self.task.batch(order[start:stop], generator, epoch)
+            for part in self.task.arranged(shuffled, sizes, generator):
+                yield self.task.batch(part, generator, epoch)
 
 
-def _chunks(count: int, size: int) -> list[tuple[int, int]]:
-    """Split `count` examples into the fewest even batches of at most `size`: a small rest would upset batch norm."""
+def _sizes(count: int, size: int) -> list[int]:
+    """Return the sizes of the fewest even batches of at most `size`: a small rest would upset batch norm.
+
+    A rest of one example joins another batch, which is then one larger than `size`, unless batches of one are wanted.
+    """
     steps = math.ceil(count / size)
-    return [(count * step // steps, count * (step + 1) // steps) for step in range(steps)]
+    if size > 1:
+        steps = max(min(steps, count // 2), 1)
+    return [count * (step + 1) // steps - count * step // steps for step in range(steps)]
 
 
 class Stepper:

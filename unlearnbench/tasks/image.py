@@ -77,9 +77,9 @@ class ImageTask:
         example = torch.arange(len(batch), device=self.device)
         return Predictions(logits.float(), batch.labels, example, len(batch), weight=batch.weight)
 
-    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
-        """Return the positions as they are: all images take equally long."""
-        return index
+    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
+        """Divide shuffled positions into batches of these sizes as they come: all images take equally long."""
+        return np.split(index, np.cumsum(sizes)[:-1])
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the images as a tensor that a gradient can reach, (n, c, h, w) float32."""

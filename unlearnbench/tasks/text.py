@@ -32,7 +32,7 @@ IGNORED = -100
 FORWARD_TOKENS = 4096
 """Tokens of one forward pass in scoring, padding included."""
 WINDOW = 32
-"""Batches that are sorted by length together: less padding, and still a random order."""
+"""Batches that are filled by length together: less padding."""
 
 
 class TextTask:
@@ -109,20 +109,20 @@ class TextTask:
         where = torch.from_numpy(index).to(self.device)
         return Batch(inputs.to(self.device), labels.to(self.device), where, per_example)
 
-    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> Index:
-        """Sort shuffled positions by length within windows of batches, and shuffle the batches."""
+    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
+        """Divide shuffled positions into batches of these sizes, alike in length, and shuffle the batches.
+
+        Positions are sorted by length within windows of batches. The batches of all windows are then shuffled together,
+        each with its size, so that neither a step's place in the epoch nor a cut at some step tells of the length.
+        """
+        batches: list[Index] = []
         ends = np.cumsum([0, *sizes])
-        order: list[NDArray[np.int64]] = []
         for start in range(0, len(sizes), WINDOW):
-            stop = min(start + WINDOW, len(sizes))
-            window = index[ends[start] : ends[stop]]
-            order += [window[np.argsort([self._length(place) for place in window.tolist()], kind="stable")]]
-        ordered = np.concatenate(order)
-        if len(set(sizes)) > 1:  # sizes differ by one: batches keep their places
-            return ordered
-        batches = ordered.reshape(len(sizes), sizes[0])
-        shuffled: Index = batches[torch.randperm(len(sizes), generator=generator).numpy()].reshape(-1)
-        return shuffled
+            inside = slice(start, start + WINDOW)
+            window = index[ends[start] : ends[min(start + WINDOW, len(sizes))]]
+            by_length = window[np.argsort([self._length(place) for place in window.tolist()], kind="stable")]
+            batches += np.split(by_length, np.cumsum(sizes[inside])[:-1])
+        return [batches[number] for number in torch.randperm(len(batches), generator=generator).tolist()]
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
         """Run the model under the run's precision; a row of logits (vocabulary,) float32 per token of an answer."""

@@ -1,0 +1,83 @@
+"""Batches: their sizes, their order over an epoch, and what of a second stream a method gets to see."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from unlearnbench.training import Batches, _sizes
+from worlds import text_task
+
+EPOCHS = 20
+
+
+@pytest.fixture(scope="module")
+def task():
+    return text_task(limit=400)
+
+
+def lengths(task, batch):
+    return np.array([task._length(place) for place in batch.index.tolist()])
+
+
+@pytest.mark.parametrize("size", [4, 7, 8, 32])
+@pytest.mark.parametrize("count", [65, 96, 97, 289])
+def test_an_epoch_of_text_holds_each_row_once_in_an_order_that_tells_nothing_of_its_length(task, count, size):
+    index = np.random.default_rng(count).permutation(task.data.train)[:count]
+    batches = Batches(task, (index,), size, EPOCHS, 0)
+    correlations = []
+    for epoch in range(EPOCHS):
+        seen = [batch for (batch,) in batches.epoch(epoch)]
+        assert sorted(np.concatenate([batch.index.numpy() for batch in seen])) == sorted(index)
+        assert {len(batch) for batch in seen} <= {count // len(seen), -(-count // len(seen))}
+        correlations.append(spearmanr(np.arange(len(seen)), [lengths(task, batch).mean() for batch in seen])[0])
+    assert abs(np.mean(correlations)) < 3.5 / np.sqrt(EPOCHS * max(len(seen) - 1, 1))
+
+
+def test_text_batches_hold_rows_of_a_length(task):
+    within = [lengths(task, batch).std() for (batch,) in Batches(task, (task.data.train,), 8, 1, 0).epoch(0)]
+    assert np.mean(within) < 0.2 * lengths(task, task.batch(task.data.train, None)).std()
+
+
+@pytest.mark.parametrize("forgotten", [24, 37, 61])
+def test_a_second_stream_that_is_cut_draws_from_all_of_its_rows(task, forgotten):
+    forget, retain = task.data.train[:forgotten], task.data.train[forgotten:]
+    batches = Batches(task, (forget, retain), 4, EPOCHS, 0)
+    drawn = np.concatenate([lengths(task, batch) for epoch in range(EPOCHS) for _, batch in batches.epoch(epoch)])
+    longer = [task._length(place) > np.median([task._length(place) for place in retain]) for place in retain]
+    assert np.mean(drawn > np.median([task._length(place) for place in retain])) == pytest.approx(
+        np.mean(longer), abs=0.1
+    )
+
+
+def test_a_second_stream_that_is_cycled_sees_each_of_its_rows_before_any_twice(task):
+    forget, retain = task.data.train[:10], task.data.train[10:]
+    batches = Batches(task, (retain, forget), 4, 1, 0)
+    seen = [batch.index.tolist() for _, batch in itertools.islice(batches.epoch(0), 6)]
+    assert sorted(itertools.chain(*seen[:3])) == sorted(itertools.chain(*seen[3:])) == forget.tolist()
+
+
+def test_images_come_shuffled_and_once_an_epoch(tiny):
+    epochs = [
+        torch.cat([batch.index for (batch,) in Batches(tiny.task, (tiny.splits.retain,), 16, 2, 0).epoch(epoch)])
+        for epoch in (0, 1)
+    ]
+    assert not torch.equal(*epochs)
+    assert all(sorted(epoch.tolist()) == tiny.splits.retain.tolist() for epoch in epochs)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 7])
+@pytest.mark.parametrize("count", range(2, 30))
+def test_no_batch_is_of_one_example_and_sizes_are_even(count, size):
+    sizes = _sizes(count, size)
+    assert sum(sizes) == count and min(sizes) >= 2
+    assert max(sizes) - min(sizes) <= 1 and max(sizes) <= max(size, 3)
+
+
+def test_batches_of_one_are_made_where_they_are_asked_for():
+    assert _sizes(3, 1) == [1, 1, 1]
+    assert _sizes(1, 8) == [1]
