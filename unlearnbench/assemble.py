@@ -21,6 +21,7 @@ from unlearnbench.places import writable
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
 from unlearnbench.reported import Reported
+from unlearnbench.threads import Threads
 
 WORDS = {"image": "images", "text": "text"}
 EXTRA = ("bbq", "crows_pairs", "stereoset")
@@ -56,6 +57,7 @@ class Settings:
     seed: Annotated[int, Field(ge=0)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     precision: Choice
+    threads: Threads
     outputs: str
     save_model: bool | None
     reference: Reference

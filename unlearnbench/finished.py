@@ -10,7 +10,7 @@ from typing import Any
 from unlearnbench import plugins
 from unlearnbench.compose import Request
 from unlearnbench.keys import CORE, MODELS, TASKS, digest, file_digest, sources
-from unlearnbench.precision import cpu_has_amx
+from unlearnbench.precision import processor
 from unlearnbench.reported import carries
 from unlearnbench.results import read_result
 
@@ -45,8 +45,8 @@ def _entry(request: Request) -> Path:
     """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
     package = sorted(Path(__file__).parent.rglob("*.py"))
     code = [*(file_digest(file) for file in package), *_plugin_code()]
-    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
-    machine = [cpu_has_amx(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model", "threads")}
+    machine = [processor(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
     key = digest(config, request.choices, code, _given(config), _weights(config), machine)
     return request.outputs / "cache" / "runs" / f"{key}.json"
 

@@ -105,6 +105,7 @@ def _run(
     """Do the run in a temporary folder and publish it under its name, whatever became of it."""
     from unlearnbench import results
     from unlearnbench.stages import Skipped
+    from unlearnbench.threads import using
 
     part = results.new_folder(request.outputs)
     problem: Exception | None = None
@@ -114,7 +115,9 @@ def _run(
         with _logged(part / "run.log"):
             log.info("%s: seed %d, forgetting %s", identity.folder, identity.seed, identity.forget)
             try:
-                finding = {"status": "done", "reason": "", **_evaluate(part, request, assembled, identity)}
+                with using(assembled.settings.threads) as load:
+                    finding = {"status": "done", "reason": "", **_evaluate(part, request, assembled, identity)}
+                finding |= {"load": load.average, "busy": load.busy}
             except (Skipped, Diverged) as known:
                 problem, status = known, "skipped" if isinstance(known, Skipped) else "diverged"
                 finding = {"status": status, "reason": str(known)}

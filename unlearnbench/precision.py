@@ -1,59 +1,92 @@
-"""The device and number format of a run: a documented table, never a measurement at run time.
+"""The device, number format and memory layout of a run: documented tables, never a measurement at run time.
 
-bf16 means autocast to bfloat16 with channels-last memory; the two only pay together. On a CPU they need
-AMX, and work enough per image: docs/precision.md has the measured table behind `SMALLEST_SIDE`.
+bf16 means autocast to bfloat16. Whether it pays on a CPU, and whether channels-last memory does, depends on the
+processor, the model and the size of its images: docs/precision.md has the measurements behind the tables here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from unlearnbench.errors import UserError
 
 Choice = Literal["auto", "fp32", "bf16"]
+Processor = Literal["amx", "amd_bf16", "other"]
 
-SMALLEST_SIDE = {
-    "tiny_cnn": 28,
-    "tiny_resnet": 28,
-    "vgg16": 28,
-    "resnet9": 28,
-    "resnet18": 32,
-    "coatnet_nano": 32,
-    "coatnet_0": 32,
-    "smollm2_135m": 0,
-    "llama3_2_1b": 0,
-    "llama3_2_3b": 0,
-    "llama3_1_8b": 0,
+NEVER = 10**9
+LANGUAGE = {"smollm2_135m": 0, "llama3_2_1b": 0, "llama3_2_3b": 0, "llama3_1_8b": 0}
+BF16_FROM: dict[Processor, dict[str, int]] = {
+    "amx": {
+        **LANGUAGE,
+        "tiny_cnn": 28,
+        "tiny_resnet": 28,
+        "vgg16": 28,
+        "resnet9": 28,
+        "resnet18": 32,
+        "coatnet_nano": 32,
+        "coatnet_0": 32,
+    },
+    "amd_bf16": {
+        **LANGUAGE,
+        "tiny_cnn": 28,
+        "tiny_resnet": 28,
+        "vgg16": 28,
+        "resnet9": 28,
+        "resnet18": 28,
+        "coatnet_nano": 32,
+        "coatnet_0": 32,
+    },
+    "other": {},
 }
-"""Image side (0 for text) from which bf16 pays on a CPU with AMX, by model; a model not named here stays in fp32."""
+"""Image side (0 for text) from which bf16 pays on a CPU, by processor and model; a model not named stays in fp32."""
+FP32_CHANNELS_LAST_FROM: dict[Processor, int] = {"amx": NEVER, "amd_bf16": 28, "other": NEVER}
+"""Image side from which channels-last memory pays in fp32, by processor; in bf16 it pays wherever bf16 does."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What `precision=` and `device=` resolve to; part of every key."""
+    """What `precision=` and `device=` resolve to; part of every key.
+
+    `channels_last` is the memory layout of images and of the models that see them.
+    """
 
     device: str
     bf16: bool
+    channels_last: bool = False
+
+    @property
+    def name(self) -> str:
+        """The number format, as results name it."""
+        return "bf16" if self.bf16 else "fp32"
 
 
-def cpu_has_amx() -> bool:
-    """Say whether the processor multiplies bfloat16 tiles in hardware (Linux; elsewhere False)."""
+@cache
+def processor() -> Processor:
+    """Return the kind of this CPU: with AMX, AMD's with AVX512_BF16, or another (any but Linux is another)."""
     cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")
+    return processor_of(cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else "")
+
+
+def processor_of(cpuinfo: str) -> Processor:
+    """Return the kind of CPU that Linux describes in this text."""
+    if "amx_bf16" in cpuinfo:
+        return "amx"
+    return "amd_bf16" if "AuthenticAMD" in cpuinfo and "avx512_bf16" in cpuinfo else "other"
 
 
 def resolve(choice: Choice, device: str, model: str, side: int) -> Precision:
-    """Return the precision of a run; raise UserError for a device that is not here."""
+    """Return the precision of a run; raise UserError for a device that is not here. `side` is 0 for text."""
     import torch
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device={device} needs a CUDA GPU and driver, and PyTorch sees none here.\nTry: device=cpu")
-    if choice != "auto":
-        return Precision(device, choice == "bf16")
     if device.startswith("cuda"):
-        return Precision(device, torch.cuda.is_bf16_supported(including_emulation=False))
-    return Precision(device, cpu_has_amx() and side >= SMALLEST_SIDE.get(model, 10**9))
+        if not torch.cuda.is_available():
+            raise UserError(f"device={device} needs a CUDA GPU and driver; PyTorch finds none here.\nTry: device=cpu")
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if choice == "auto" else choice == "bf16"
+        return Precision(device, bf16, channels_last=bf16 and side > 0)
+    bf16 = side >= BF16_FROM[processor()].get(model, NEVER) if choice == "auto" else choice == "bf16"
+    return Precision(device, bf16, channels_last=side > 0 and (bf16 or side >= FP32_CHANNELS_LAST_FROM[processor()]))

@@ -58,7 +58,7 @@ class ImageTask:
         images = self.images[where]
         if generator is not None:
             images = moved(images, places, augment, generator, epoch)
-        layout = torch.channels_last if self.precision.bf16 else torch.contiguous_format
+        layout = self._layout()
         floats = images.to(dtype=torch.float32, memory_format=layout)
         if generator is not None:
             floats = coloured(floats, augment, generator)
@@ -103,13 +103,15 @@ class ImageTask:
         return Scores(logits, self.data.labels[index], np.asarray(index, dtype=np.int64))
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Move the model to the device, channels last where the run is in bf16."""
-        layout = torch.channels_last if self.precision.bf16 else torch.contiguous_format
-        moved: nn.Module = model.to(device=self.device, memory_format=layout)  # type: ignore[call-overload]
+        """Move the model to the device and into the memory layout of the run's precision."""
+        moved: nn.Module = model.to(device=self.device, memory_format=self._layout())  # type: ignore[call-overload]
         return moved
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write nothing more: images have no form of their own."""
+
+    def _layout(self) -> torch.memory_format:
+        return torch.channels_last if self.precision.channels_last else torch.contiguous_format
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16)
