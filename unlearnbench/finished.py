@@ -45,7 +45,7 @@ def _entry(request: Request) -> Path:
     """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
     package = sorted(Path(__file__).parent.rglob("*.py"))
     code = [*(file_digest(file) for file in package), *_plugin_code()]
-    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model", "threads")}
+    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
     machine = [processor(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
     key = digest(config, request.choices, code, _given(config), _weights(config), machine)
     return request.outputs / "cache" / "runs" / f"{key}.json"
