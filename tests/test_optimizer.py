@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from unlearnbench.optimizer import Optimizer, groups
+from unlearnbench.config import typed
+from unlearnbench.errors import UserError
+from unlearnbench.optimizer import Optimizer, Plateau, groups
 from unlearnbench.progress import Quiet
 from unlearnbench.training import Batches, Record, Stepper, compiled, fit
 from worlds import RECIPE
@@ -51,6 +53,31 @@ def test_the_ratio_of_the_two_rates_stays_under_every_schedule(tiny, schedule):
         stepper.step(lambda piece: 0 * tiny.task.predict(model, piece).logits.sum(), batch)
         if schedule == "plateau":
             stepper.end_epoch(1.0)
+
+
+LOSSES = (1.0, 0.95, 0.96, 0.94, 0.93, 0.92, 0.91, 0.92, 0.93, 0.94, 0.95, 0.5)
+
+
+@pytest.mark.parametrize(("plateau", "falls"), [
+    (Plateau(factor=0.5, patience=3, threshold=1e-4), (11,)),
+    (Plateau(factor=0.3, patience=3, threshold=0.09), (5, 9)),
+    (Plateau(factor=0.3, patience=0, threshold=1e-4), (3, 8, 9, 10, 11)),
+])  # fmt: skip
+def test_the_rate_falls_after_more_epochs_than_its_patience_without_a_loss_lower_by_its_threshold(tiny, plateau, falls):
+    optimizer = Optimizer(name="sgd", lr=1.0, schedule="plateau", plateau=plateau)
+    stepper = Stepper(fresh(tiny), optimizer, len(LOSSES))
+    rates = [1.0]
+    for loss in LOSSES:
+        stepper.end_epoch(loss)
+        rates.append(stepper.lr)
+    assert [epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1]] == list(falls)
+    assert rates[-1] == pytest.approx(plateau.factor ** len(falls))
+
+
+@pytest.mark.parametrize(("key", "value"), [("factor", 1.0), ("factor", 0.0), ("patience", -1), ("threshold", 1.0)])
+def test_a_plateau_out_of_range_is_named(key, value):
+    with pytest.raises(UserError, match=f"train.optimizer.plateau.{key}"):
+        typed(Optimizer, {"name": "sgd", "lr": 0.1, "plateau": {key: value}}, "train.optimizer")
 
 
 def test_a_translated_model_trains_to_the_same_weights_and_is_plain_afterwards(tiny, monkeypatch):

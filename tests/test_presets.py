@@ -7,7 +7,7 @@ import pytest
 from unlearnbench import reported
 from unlearnbench.assemble import assemble
 from unlearnbench.compose import Request, compose, expand
-from unlearnbench.config import typed
+from unlearnbench.config import config_root, typed
 from unlearnbench.errors import UserError
 from unlearnbench.reported import Reported
 
@@ -57,6 +57,52 @@ def test_every_job_of_the_smoke_scale_can_be_built_without_data_or_network(name,
     for job in jobs(f"{name}_smoke", f"outputs={tmp_path}"):
         request = compose(["hydra.mode=RUN", *job]).request
         assert assemble(request).experiment.forget.label(assemble(request).info)
+
+
+NO_AUGMENTATION = {"crop": 0, "flip": False, "rotate": 0.0, "jitter": 0.0, "sharpen": 0.0, "erase": 0.0}
+FIGURE_3 = {
+    "crop": 0, "flip": True, "rotate": 20.0, "jitter": 0.1, "sharpen": 0.1, "sharpness": 2.0, "erase": 0.75,
+    "erase_area": [0.02, 0.1], "erase_value": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+    ("name", "augment"),
+    [("paper_table1", NO_AUGMENTATION), ("paper_table2", NO_AUGMENTATION), ("paper_table3", NO_AUGMENTATION),
+     ("paper_figure3", FIGURE_3)],
+)  # fmt: skip
+def test_images_are_augmented_as_on_the_page_at_every_scale(name, augment, scale):
+    found = composed(name + scale).config["dataset"]["augment"]
+    assert {key: found[key] for key in augment} == augment
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        ("paper_table1", {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "none"}),
+        ("paper_table2", {"name": "adam", "lr": 1e-3, "head_lr": 1e-2, "schedule": "plateau",
+                          "plateau": {"factor": 0.5, "patience": 3, "threshold": 1e-4}}),
+        ("paper_figure3", {"name": "adam", "lr": 1e-3, "weight_decay": 3.5e-4, "schedule": "plateau",
+                           "plateau": {"factor": 0.3, "patience": 3, "threshold": 0.09}, "clip_value": 1e-4}),
+    ],
+)  # fmt: skip
+def test_the_original_is_trained_as_on_the_page_at_full_scale(name, optimizer):
+    found = composed(name).config["train"]["optimizer"]
+    assert {key: found[key] for key in optimizer} == optimizer
+
+
+def test_figure_3_unlearns_with_the_weight_decay_of_its_training():
+    for scale in SCALES:
+        assert composed(f"paper_figure3{scale}").config["method"]["optimizer"]["weight_decay"] == 3.5e-4
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_smaller_scale_says_where_it_departs_from_the_page(name):
+    for scale in SCALES[1:]:
+        text = (config_root() / "experiment" / f"{name}{scale}.yaml").read_text()
+        words = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
+        assert "departs from the page" in words
 
 
 def test_table_4_takes_a_rate_that_works_for_coatnet_and_the_studys_for_the_others():

@@ -11,6 +11,7 @@ import torch
 
 from unlearnbench.errors import Diverged
 from unlearnbench.losses import cross_entropy, kl_to_teacher, npo, softened, summed_loss
+from unlearnbench.models.modes import Mode
 from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Predictions
 from unlearnbench.progress import Quiet
@@ -63,6 +64,26 @@ def test_resumed_training_equals_an_uninterrupted_one(tiny, tmp_path):
     resumed, record = trained(tiny, recipe, resume=state.resume)
     assert same_weights(whole, resumed)
     assert record.curve == whole_record.curve
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+def test_a_resumed_training_is_in_the_mode_of_the_uninterrupted_one(tiny, tmp_path, batch_norm):
+    statistics = {name: value.clone() for name, value in tiny.original.named_buffers()}
+
+    def trained_on(epochs, **extra):
+        model = copy.deepcopy(tiny.original).requires_grad_(True)
+        batches = Batches(tiny.task, (tiny.splits.forget,), 16, epochs, 5)
+        return train(
+            model, lambda batch: cross_entropy(tiny.task.predict(model, batch)), batches, SGD, record=Record(),
+            progress=Quiet(), mode=Mode(batch_norm=batch_norm), **extra,
+        )  # fmt: skip
+
+    state = Resumable(tmp_path / "state", every_seconds=0)
+    trained_on(2, save=state.save)
+    resumed = trained_on(4, resume=state.resume)
+    assert same_weights(resumed, trained_on(4))
+    kept = all(torch.equal(value, statistics[name]) for name, value in resumed.named_buffers())
+    assert kept == (batch_norm == "frozen")
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])

@@ -17,13 +17,26 @@ Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plateau:
+    """When the learning rate falls by `factor`: after more than `patience` epochs without a better validation loss.
+
+    A loss is better where it is lower than the best by more than the share `threshold` of it, as in torch's
+    ReduceLROnPlateau.
+    """
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    patience: Annotated[int, Field(ge=0)] = 0
+    threshold: Share = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
 class Optimizer:
     """An optimiser with its learning-rate schedule and gradient clipping.
 
     `one_cycle` warms up over the first quarter of the steps (Smith & Topin 2017); `cosine` and `linear` fall to 0,
-    `linear` after rising over the share `warmup` of the steps; `plateau` multiplies by .3 after an epoch without a
-    lower validation loss. `head_lr` is the classifier's learning rate, where it has one of its own, under the same
-    schedule. `micro_batch` splits a step to save memory. `max_steps` ends a training before its epochs do.
+    `linear` after rising over the share `warmup` of the steps; under `plateau` it falls as the field of that name says.
+    `head_lr` is the classifier's learning rate, where it has one of its own, under the same schedule. `micro_batch`
+    splits a step to save memory. `max_steps` ends a training before its epochs do.
     """
 
     name: Literal["sgd", "adam", "adamw"]
@@ -34,6 +47,7 @@ class Optimizer:
     weight_decay: Weight = 0.0
     schedule: Literal["none", "one_cycle", "cosine", "linear", "plateau"] = "none"
     warmup: Share = 0.0
+    plateau: Plateau = Plateau()
     clip_norm: Positive | None = None
     clip_value: Positive | None = None
     micro_batch: Count | None = None
@@ -84,5 +98,10 @@ def schedule_over(
             optimizer, lambda step: (step + 1) / rise if step < rise else (steps - step) / max(steps - rise, 1)
         )
     if settings.schedule == "plateau":
-        return schedulers.ReduceLROnPlateau(optimizer, factor=0.3, patience=0)
+        return schedulers.ReduceLROnPlateau(
+            optimizer,
+            factor=settings.plateau.factor,
+            patience=settings.plateau.patience,
+            threshold=settings.plateau.threshold,
+        )
     return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from unlearnbench.models.modes import BatchNorm
     from unlearnbench.optimizer import Optimizer
     from unlearnbench.progress import Progress
     from unlearnbench.training import Batches, Recipe, Record
@@ -143,8 +144,11 @@ class Task(Protocol):
     def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
         """Return what is cut of these examples, where a prompt makes each so much longer: part of their key."""
 
-    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
-        """Return the examples at these positions; augmented, as is due in this epoch, where a generator is given."""
+    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
+        """Return the examples at these positions; augmented where a generator is given, which each epoch seeds anew.
+
+        `seed` is the training's own: what must hold over its epochs, such as which image is mirrored first, follows it.
+        """
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
         """Divide shuffled positions into batches of these sizes, in random order: texts of a length together."""
@@ -250,13 +254,29 @@ class Problem:
         return np.sort(generator.permutation(index)[:count])
 
     def optimize(
-        self, model: nn.Module, loss: Callable[..., Tensor], batches: Batches, optimizer: Optimizer
+        self,
+        model: nn.Module,
+        loss: Callable[..., Tensor],
+        batches: Batches,
+        optimizer: Optimizer,
+        *,
+        batch_norm: BatchNorm = "train",
+        against: nn.Module | None = None,
     ) -> nn.Module:
-        """Take all steps of the batches down `loss(*batches)`; raise Diverged where it is not finite."""
+        """Take all steps of the batches down `loss(*batches)`; raise Diverged where it is not finite.
+
+        `against` is a frozen model whose outputs the loss compares the model's with. Both are then in one mode: batch
+        norm as `batch_norm` says in both, dropout off in both.
+        """
+        from unlearnbench.models.modes import Mode, alike
         from unlearnbench.training import train
 
         validation = self.validation if optimizer.schedule == "plateau" else None
-        return train(model, loss, batches, optimizer, record=self.record, progress=self.progress, validation=validation)
+        with alike(against, batch_norm):
+            return train(
+                model, loss, batches, optimizer, record=self.record, progress=self.progress, validation=validation,
+                mode=Mode(batch_norm=batch_norm, dropout=against is None),
+            )  # fmt: skip
 
     def fit(self, model: nn.Module, index: Index) -> nn.Module:
         """Train the model on the examples at `index` by the recipe of the original."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unlearnbench.batch import Batch, parted
 from unlearnbench.errors import Diverged
 from unlearnbench.losses import cross_entropy
+from unlearnbench.models.modes import TRAINING, Mode
 from unlearnbench.optimizer import Count, Optimizer, Share, groups, optimizer_over, schedule_over
 from unlearnbench.problem import Index, Task
 from unlearnbench.progress import Progress
@@ -81,7 +82,7 @@ class Batches:
         while True:
             shuffled = index[torch.randperm(len(index), generator=generator).numpy()]
             for part in self.task.arranged(shuffled, sizes, generator):
-                yield self.task.batch(part, generator, epoch)
+                yield self.task.batch(part, generator, epoch, self.seed)
 
 
 def _sizes(count: int, size: int) -> list[int]:
@@ -171,8 +172,9 @@ def train(
     validation: Index | None = None,
     resume: Resume | None = None,
     save: Save | None = None,
+    mode: Mode = TRAINING,
 ) -> nn.Module:
-    """Take all steps of `batches` down `loss`, in training mode, and return the model in evaluation mode.
+    """Take all steps of `batches` down `loss`, in training `mode`, and return the model in evaluation mode.
 
     `record` gains one row an epoch. `resume` may restore a saved state and returns the epoch to begin with;
     `save` is offered the state after each epoch. Every epoch seeds itself, so a resumed training is the same.
@@ -183,7 +185,7 @@ def train(
     first = resume(stepper, record) if resume else 0
     before = record.examples
     for epoch in range(first, math.ceil(total / steps)):
-        model.train()
+        mode.enter(model)
         torch.manual_seed(stage_seed(batches.seed, "epoch", epoch))
         lr = stepper.lr
         left = total - epoch * steps

@@ -44,14 +44,14 @@ def test_retrain_never_saw_the_forget_class(tiny_problem, original):
 
 def test_finetune_keeps_retain(tiny_problem, original):
     problem = tiny_problem()
-    model = Finetune(epochs=2, batch_size=32, optimizer=SGD)(original, problem)
+    model = Finetune(epochs=2, batch_size=32, batch_norm="train", optimizer=SGD)(original, problem)
     assert accuracy(problem, model, problem.retain) > 0.9
 
 
 def test_gradient_ascent_raises_the_forget_loss(tiny_problem, original):
     problem = tiny_problem()
     before = problem.task.score(original, problem.forget).loss.mean()
-    model = GradientAscent(epochs=2, batch_size=32, optimizer=SGD)(original, problem)
+    model = GradientAscent(epochs=2, batch_size=32, batch_norm="train", optimizer=SGD)(original, problem)
     assert problem.task.score(model, problem.forget).loss.mean() > before + 0.1
 
 
@@ -62,13 +62,13 @@ def test_gradient_ascent_one_step_is_the_negative_gradient(tiny_problem, origina
     batch = next(iter(problem.batches(problem.forget, size=1000, epochs=1).epoch(0)))[0]
     loss = torch.nn.functional.cross_entropy(start(batch.inputs), batch.labels)
     gradient = torch.autograd.grad(loss, list(start.parameters()))
-    model = GradientAscent(epochs=1, batch_size=1000, optimizer=optimizer)(original, problem)
+    model = GradientAscent(epochs=1, batch_size=1000, batch_norm="train", optimizer=optimizer)(original, problem)
     for parameter, before, slope in zip(model.parameters(), start.parameters(), gradient, strict=True):
         torch.testing.assert_close(parameter, before + 0.05 * slope)
 
 
 def test_gradient_ascent_too_far_says_diverged(tiny_problem, original):
-    method = GradientAscent(epochs=60, batch_size=32, optimizer=Optimizer(name="sgd", lr=1e30))
+    method = GradientAscent(epochs=60, batch_size=32, batch_norm="train", optimizer=Optimizer(name="sgd", lr=1e30))
     with pytest.raises(Diverged) as error:
         method(original, tiny_problem())
     assert 1 <= error.value.step <= 120
@@ -76,7 +76,7 @@ def test_gradient_ascent_too_far_says_diverged(tiny_problem, original):
 
 def test_distill_forgets_and_keeps(tiny_problem, original):
     problem = tiny_problem()
-    distill = Distill(epochs=10, batch_size=64, temperature=1.0, retain_share=1.0, optimizer=ADAM)
+    distill = Distill(epochs=10, batch_size=64, batch_norm="train", temperature=1.0, retain_share=1.0, optimizer=ADAM)
     model = distill(original, problem)
     assert accuracy(problem, model, problem.forget) < 0.4
     assert accuracy(problem, model, problem.retain) > 0.85
@@ -86,7 +86,12 @@ def test_distill_without_forget_examples_would_stay_at_the_original(tiny_problem
     """Eq. 3 with no forget examples is KL(original || student), whose minimum is the original itself."""
     problem = tiny_problem(forget=np.array([10**6, 10**6 + 1]))
     gradient_free = Distill(
-        epochs=1, batch_size=64, temperature=1.0, retain_share=1.0, optimizer=Optimizer(name="sgd", lr=1e-8)
+        epochs=1,
+        batch_size=64,
+        batch_norm="train",
+        temperature=1.0,
+        retain_share=1.0,
+        optimizer=Optimizer(name="sgd", lr=1e-8),
     )
     problem = tiny_problem(forget=tiny_problem().retain[:0])
     before = problem.task.score(original, problem.retain).logits

@@ -68,18 +68,23 @@ def assert_weights(model, expected):
 
 def npo(**changes):
     values = {
-        "epochs": 2, "batch_size": 16, "beta": 0.1, "forget_weight": 1.0, "retain_weight": 1.0, "optimizer": ADAMW,
+        "epochs": 2, "batch_size": 16, "batch_norm": "frozen", "beta": 0.1, "forget_weight": 1.0, "retain_weight": 1.0,
+        "optimizer": ADAMW,
     }  # fmt: skip
     return Npo(**{**values, **changes})
 
 
 def grad_diff(**changes):
-    values = {"epochs": 2, "batch_size": 16, "forget_weight": 1.0, "retain_weight": 1.0, "optimizer": ADAMW}
+    values = {
+        "epochs": 2, "batch_size": 16, "batch_norm": "frozen", "forget_weight": 1.0, "retain_weight": 1.0,
+        "optimizer": ADAMW,
+    }  # fmt: skip
     return GradDiff(**{**values, **changes})
 
 
 def task_vector(**changes):
-    return TaskVector(**{"epochs": 1, "batch_size": 16, "strength": 1.0, "optimizer": ADAMW, **changes})
+    values = {"epochs": 1, "batch_size": 16, "batch_norm": "frozen", "strength": 1.0, "optimizer": ADAMW}
+    return TaskVector(**{**values, **changes})
 
 
 def instruct(**changes):
@@ -107,7 +112,7 @@ def test_npo_with_a_beta_near_zero_is_gradient_ascent_and_with_a_large_one_stops
     """On images an example has one row, so that both losses are the same mean; ten steps apart from the reference."""
     forget = tiny_problem().forget[:16]
     problem = tiny_problem(forget=forget, retain=tiny_problem().retain[:16])
-    settings = {"epochs": 10, "batch_size": 16, "optimizer": Optimizer(name="sgd", lr=0.01)}
+    settings = {"epochs": 10, "batch_size": 16, "batch_norm": "train", "optimizer": Optimizer(name="sgd", lr=0.01)}
     ascended = GradientAscent(**settings)(copy.deepcopy(tiny.original), problem)
     near_zero, large = (
         npo(**settings, beta=beta, retain_weight=0.0)(copy.deepcopy(tiny.original), problem) for beta in (1e-3, 10.0)

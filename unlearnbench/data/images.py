@@ -17,6 +17,8 @@ from unlearnbench.problem import DataInfo, Index
 from unlearnbench.sampling import balanced
 
 Pixels = NDArray[np.uint8]
+Area = Annotated[float, Field(gt=0, le=1)]
+"""A part of an image's area."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +26,25 @@ class Augment:
     """Random shifts by up to `crop` pixels (zeros come in from the border), mirroring, and what is seldom asked for.
 
     `flip` mirrors half the images, or with `alternate` each one in every second epoch. `rotate` turns by up to so many
-    degrees, `jitter` changes brightness, contrast and saturation by up to this share, `erase` is the share of images
-    that lose a rectangle.
+    degrees, `jitter` changes brightness, contrast and saturation by up to this share. `sharpen` is the share of images
+    whose `sharpness` changes (0 blurs, 1 changes nothing, 2 sharpens). `erase` is the share of images that lose a
+    rectangle: `erase_area` bounds its part of the image, and `erase_value` fills it, after normalisation (0 is the
+    mean, 1 a standard deviation above it).
     """
 
     crop: Annotated[int, Field(ge=0, le=64)]
     flip: bool | Literal["alternate"]
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    sharpen: Annotated[float, Field(ge=0, le=1)] = 0.0
+    sharpness: Annotated[float, Field(ge=0, le=100)] = 2.0
     erase: Annotated[float, Field(ge=0, le=1)] = 0.0
+    erase_area: tuple[Area, Area] = (0.02, 0.33)
+    erase_value: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.erase_area[0] > self.erase_area[1]:
+            raise ValueError(f"erase_area is [least, most], not {list(self.erase_area)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,10 @@
 
 Chundawat, Tarun, Mandal, Kankanhalli: Can Bad Teaching Induce Forgetting?, AAAI 2023, eq. 3, arXiv:2205.08096.
 Their code averages KL over examples and classes; ours over examples, as the paper writes it (Adam does not mind).
+
+Batch norm: `train`, as their student, on batches that mix forget and retain. Their teachers use running statistics, so
+that the student differs from the teacher that it equals; here the competent teacher is in the student's mode, without
+dropout in either, and KL on retain begins at 0. The incompetent one uses its running statistics, as theirs.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.losses import kl_to_teacher, softened
+from unlearnbench.models.modes import BatchNorm
 from unlearnbench.optimizer import Count, Optimizer, Positive
 from unlearnbench.problem import Batch, Problem
 
@@ -29,6 +34,7 @@ class Distill:
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
+    batch_norm: BatchNorm
     temperature: Positive
     retain_share: Annotated[float, Field(gt=0, le=1)]
     optimizer: Optimizer
@@ -47,4 +53,6 @@ class Distill:
 
         index = np.concatenate([problem.forget, problem.sample(problem.retain, self.retain_share)])
         batches = problem.batches(index, size=self.batch_size, epochs=self.epochs)
-        return problem.optimize(model, loss, batches, self.optimizer)
+        return problem.optimize(
+            model, loss, batches, self.optimizer, batch_norm=self.batch_norm, against=problem.reference
+        )

@@ -1,6 +1,8 @@
 """Fine-tuning: continue on the retain set and let catastrophic forgetting do the rest.
 
 Warnecke, Pirch, Wressnegger, Rieck: Machine Unlearning of Features and Labels, NDSS 2023, arXiv:2108.11577.
+
+Batch norm: `train`, as in any further training: its running statistics follow the retain set.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
+from unlearnbench.models.modes import BatchNorm
 from unlearnbench.optimizer import Count, Optimizer
 from unlearnbench.problem import Batch, Problem
 
@@ -23,6 +26,7 @@ class Finetune:
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
+    batch_norm: BatchNorm
     optimizer: Optimizer
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
@@ -32,4 +36,4 @@ class Finetune:
             return cross_entropy(problem.predict(model, retain))
 
         batches = problem.batches(problem.retain, size=self.batch_size, epochs=self.epochs)
-        return problem.optimize(model, loss, batches, self.optimizer)
+        return problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)

@@ -1,6 +1,9 @@
 """Gradient difference: ascend on what goes while descending on what stays.
 
 Liu, Liu, Stone: Continual Learning and Private Unlearning, CoLLAs 2022, arXiv:2203.12817; as in TOFU.
+
+Batch norm: TOFU's models have none. `frozen` is nearest to that: with `train`, forget and retain batches are each
+normalised by themselves, and the running statistics lie between the two.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
+from unlearnbench.models.modes import BatchNorm
 from unlearnbench.optimizer import Count, Optimizer, Weight
 from unlearnbench.problem import Batch, Problem
 
@@ -22,6 +26,7 @@ class GradDiff:
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     epochs: Count
     batch_size: Count
+    batch_norm: BatchNorm
     forget_weight: Weight
     retain_weight: Weight
     optimizer: Optimizer
@@ -34,4 +39,4 @@ class GradDiff:
             return self.retain_weight * cross_entropy(problem.predict(model, retain)) - self.forget_weight * lost
 
         batches = problem.batches(problem.forget, problem.retain, size=self.batch_size, epochs=self.epochs)
-        return problem.optimize(model, loss, batches, self.optimizer)
+        return problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)

@@ -3,7 +3,7 @@
 Roy: Comparative Study of Machine Unlearning Techniques (2025), Table I: a unit of the last feature map is masked
 where its mean activation over the forget set is at least .5. That mask also silences what other classes share, so
 `score: difference` subtracts the mean over the retain set; the study's own is `unit: position score: forget
-threshold: 0.5`.
+threshold: 0.5`. Nothing is trained, and batch norm uses its running statistics throughout.
 """
 
 from __future__ import annotations

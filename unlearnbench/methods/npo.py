@@ -2,6 +2,9 @@
 
 Zhang, Lin, Bai, Mei: Negative Preference Optimization, COLM 2024, eq. 3, arXiv:2404.05868, with the retain loss of
 their NPO+RT. l is an example's cross-entropy summed over its rows: an image's one label, or an answer's tokens.
+
+Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone. In
+either mode the reference is in the model's, without dropout, so that NPO begins at 2 ln 2 / beta.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy, npo, summed_loss
+from unlearnbench.models.modes import BatchNorm
 from unlearnbench.optimizer import Count, Optimizer, Positive, Weight
 from unlearnbench.problem import Batch, Problem
 
@@ -24,6 +28,7 @@ class Npo:
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     epochs: Count
     batch_size: Count
+    batch_norm: BatchNorm
     beta: Positive
     forget_weight: Weight
     retain_weight: Weight
@@ -40,4 +45,6 @@ class Npo:
             return self.forget_weight * lost + self.retain_weight * kept
 
         batches = problem.batches(problem.forget, problem.retain, size=self.batch_size, epochs=self.epochs)
-        return problem.optimize(model, loss, batches, self.optimizer)
+        return problem.optimize(
+            model, loss, batches, self.optimizer, batch_norm=self.batch_norm, against=problem.reference
+        )

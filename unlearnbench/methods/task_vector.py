@@ -2,6 +2,8 @@
 
 Ilharco et al.: Editing Models with Task Arithmetic, ICLR 2023, eq. of section 2, arXiv:2212.04089.
 Buffers (batch norm's running statistics) are left as the original has them.
+
+Batch norm: the authors' models have none. `frozen` trains with the statistics that the result is evaluated with.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
+from unlearnbench.models.modes import BatchNorm
 from unlearnbench.models.start import adapter_of
 from unlearnbench.optimizer import Count, Optimizer, Positive
 from unlearnbench.problem import Batch, Problem
@@ -25,6 +28,7 @@ class TaskVector:
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     epochs: Count
     batch_size: Count
+    batch_norm: BatchNorm
     strength: Positive
     optimizer: Optimizer
 
@@ -44,7 +48,7 @@ class TaskVector:
             return cross_entropy(problem.predict(model, forget))
 
         batches = problem.batches(problem.forget, size=self.batch_size, epochs=self.epochs)
-        problem.optimize(model, loss, batches, self.optimizer)
+        problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(before[name] - self.strength * (parameter - before[name]))

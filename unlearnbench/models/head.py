@@ -12,7 +12,9 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 """The share of a classifier's inputs that is dropped while it trains."""
 
 
-class _Dropped(nn.Linear):
+class Dropped(nn.Linear):
+    """A linear layer behind dropout of its input."""
+
     share: float
 
     def forward(self, x: Tensor) -> Tensor:
@@ -24,6 +26,6 @@ def dropped(linear: nn.Linear, share: float) -> nn.Linear:
     """Return the layer's weights behind dropout of its input; at a share of 0, the layer itself."""
     if not share:
         return linear
-    head = _Dropped(linear.in_features, linear.out_features, device="meta")
+    head = Dropped(linear.in_features, linear.out_features, device="meta")
     head.weight, head.bias, head.share = linear.weight, linear.bias, share
     return head

@@ -14,6 +14,7 @@ from torch.nn import functional
 from unlearnbench.data.images import ImageData, ImageSettings
 from unlearnbench.evidence import Scores
 from unlearnbench.models.hooks import output_of
+from unlearnbench.models.modes import evaluating
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, Predictions
 from unlearnbench.tasks.augment import coloured, erased, moved
@@ -51,13 +52,13 @@ class ImageTask:
         """Return nothing: images are not cut."""
         return ()
 
-    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
+    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
         """Return the images at these positions as floats, (n, c, h, w); augmented where a generator is given."""
         places, augment = torch.from_numpy(index), self.dataset.augment
         where = places.to(self.device)
         images = self.images[where]
         if generator is not None:
-            images = moved(images, places, augment, generator, epoch)
+            images = moved(images, places, augment, generator, epoch, seed)
         layout = self._layout()
         floats = images.to(dtype=torch.float32, memory_format=layout)
         if generator is not None:
@@ -91,14 +92,11 @@ class ImageTask:
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the images at these positions, in order, without augmentation."""
-        was_training = model.training
-        model.eval()
-        with torch.inference_mode(), self._exact_head(model):
+        with evaluating(model), torch.inference_mode(), self._exact_head(model):
             parts = [
                 self.predict(model, self.batch(index[start : start + self.score_batch], None)).logits
                 for start in range(0, len(index), self.score_batch)
             ]
-        model.train(was_training)
         logits = torch.cat(parts).cpu().numpy()
         return Scores(logits, self.data.labels[index], np.asarray(index, dtype=np.int64))
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unlearnbench.data.text import TextData
 from unlearnbench.evidence import Scores
 from unlearnbench.models.hooks import output_of
+from unlearnbench.models.modes import evaluating
 from unlearnbench.models.prefix import Prefixed, inner, longer
 from unlearnbench.models.pretrained import hush
 from unlearnbench.models.start import adapter_of
@@ -95,7 +96,7 @@ class TextTask:
         """The name of the model's output layer."""
         return self.spec.parts().head
 
-    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0) -> Batch:
+    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
         """Return the conversations at these positions, (n, t) padded on the right; labels on the answers alone."""
         rows = [(self.prompts[place % len(self.prompts)], self.answers[place]) for place in index.tolist()]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
@@ -144,18 +145,15 @@ class TextTask:
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Score every option of the rows at these positions, the prompt computed once; write some answers out."""
-        was_training = model.training
-        model.eval()
-        model = self._before_own_opening(model)
         kept: dict[int, tuple[Tensor, Tensor, Packed, int]] = {}
-        with torch.inference_mode():
+        with evaluating(model), torch.inference_mode():
+            model = self._before_own_opening(model)
             for places in self._forward_batches(index):
                 packed, log_probability, hit = self._score_batch(model, [int(index[place]) for place in places])
                 for number, place in enumerate(places):
                     kept[place] = (log_probability, hit, packed, number)
             scores = self._scores(index, kept)
             written = self._written(model, index)
-        model.train(was_training)
         return Scores(scores.logits, scores.label, scores.index, {**scores.extras, **written})
 
     def prepare(self, model: nn.Module) -> nn.Module:

@@ -1,0 +1,73 @@
+"""Training and evaluation, module by module: whose statistics batch norm uses, and whether dropout drops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from unlearnbench.models.head import Dropped
+
+BatchNorm = Literal["train", "frozen"]
+"""Batch norm in training: each batch's own statistics, which the running ones follow; or the running ones, kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """How a model is set while it trains; its weights learn in every mode, those of batch norm too."""
+
+    batch_norm: BatchNorm = "train"
+    dropout: bool = True
+
+    def enter(self, model: nn.Module) -> None:
+        """Put the model into training mode, but for frozen batch norm and dropout that is off."""
+        model.train()
+        for module in model.modules():
+            if (isinstance(module, _BatchNorm) and self.batch_norm == "frozen") or (
+                _drops(module) and not self.dropout
+            ):
+                module.eval()
+
+
+TRAINING = Mode()
+"""As PyTorch's own `model.train()`."""
+
+
+@contextmanager
+def alike(reference: nn.Module | None, batch_norm: BatchNorm) -> Iterator[None]:
+    """Let a frozen model's batch norm use the same statistics as that of a student in training, inside the block.
+
+    Its buffers stay as they are: torch leaves them alone where `track_running_stats` is off.
+    """
+    modules = reference.modules() if reference is not None and batch_norm == "train" else ()
+    layers = [(one, one.training, one.track_running_stats) for one in modules if isinstance(one, _BatchNorm)]
+    for layer, _, _ in layers:
+        layer.training, layer.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for layer, training, tracks in layers:
+            layer.training, layer.track_running_stats = training, tracks
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the model into evaluation mode inside the block, and each of its modules back into its own mode."""
+    was_training, modes = model.training, [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)  # a module may do more here than set a flag
+        for module, training in modes:
+            module.training = training
+
+
+def _drops(module: nn.Module) -> bool:
+    """Say whether a module drops at random: torch's dropouts, a classifier's, and timm's paths."""
+    return isinstance(module, (_DropoutNd, Dropped)) or hasattr(module, "drop_prob")
