@@ -29,7 +29,8 @@ def find(request: Request) -> Path | None:
     entry = _entry(request)
     try:
         kept = json.loads(entry.read_text())
-        folder, outside = request.outputs / "runs" / kept["folder"], renewed(kept["outside"])
+        folder: Path = request.outputs / "runs" / kept["folder"]
+        outside = renewed(kept["outside"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if outside is None or not is_finished(folder, request) or not carries(read_result(folder), request):
