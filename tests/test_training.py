@@ -86,6 +86,45 @@ def test_a_resumed_training_is_in_the_mode_of_the_uninterrupted_one(tiny, tmp_pa
     assert kept == (batch_norm == "frozen")
 
 
+def test_an_interrupted_training_keeps_its_seconds_peak_and_circumstances(tiny, tmp_path, monkeypatch):
+    """Each epoch takes 10 s by a fake clock, of which 3 s score the validation examples; after two it is killed."""
+    now = 0.0
+
+    def passing(seconds, work):
+        def slow(*given, **named):
+            nonlocal now
+            now += seconds
+            return work(*given, **named)
+
+        return slow
+
+    class Killed(Exception):
+        pass
+
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    monkeypatch.setattr(Stepper, "end_epoch", passing(7.0, Stepper.end_epoch))
+    monkeypatch.setattr(type(tiny.task), "score", passing(3.0, type(tiny.task).score))
+    recipe = dataclasses.replace(RECIPE, epochs=4)
+    first = Resumable(tmp_path / "state", every_seconds=0, circumstances={"threads": 1})
+
+    def save_then_die(stepper, record, epoch):
+        first.save(stepper, record, epoch)
+        if epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(tiny, recipe, resume=first.resume, save=save_then_die)
+    now += 500.0  # nothing runs
+    second = Resumable(tmp_path / "state", every_seconds=0, circumstances={"threads": 2})
+    _, record = trained(tiny, recipe, resume=second.resume, save=second.save)
+    assert record.earlier.seconds == 20.0 and record.validation_seconds == 12.0
+    assert record.earlier.peak_mib > 0
+    third = Resumable(tmp_path / "state", circumstances={"threads": 2})
+    _, again = trained(tiny, recipe, resume=third.resume)
+    assert again.earlier.seconds == 40.0 and again.validation_seconds == 12.0
+    assert again.earlier.circumstances == ({"threads": 1}, {"threads": 2})
+
+
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
 def test_resume_restores_adam_and_its_schedule(tiny, tmp_path, schedule):
     recipe = dataclasses.replace(RECIPE, epochs=4, optimizer=Optimizer(name="adam", lr=0.01, schedule=schedule))

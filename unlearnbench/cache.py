@@ -43,7 +43,7 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds of the computation, whenever it was."""
+        """Wall-clock seconds of the computation, whenever it was, in all processes that had a part in it."""
         return float(self.artefact.facts["seconds"])
 
 
@@ -79,7 +79,9 @@ class Cache:
         reset_peak()
         started = time.perf_counter()
         computed = compute(key)
-        facts = {"seconds": time.perf_counter() - started, "peak_mib": peak_mib(), "stage": name, **computed.facts}
+        seconds = time.perf_counter() - started + computed.facts.get("earlier_seconds", 0.0)
+        peak = max(peak_mib(), computed.facts.get("earlier_peak_mib", 0.0))
+        facts = {"seconds": seconds, "peak_mib": peak, "stage": name, **computed.facts}
         artefact = Artefact(computed.tensors, facts)
         self._publish(key, artefact)
         shutil.rmtree(self.unfinished(key), ignore_errors=True)

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from unlearnbench import plugins
 from unlearnbench.compose import Request
-from unlearnbench.keys import CORE, MODELS, TASKS, digest, file_digest, sources
+from unlearnbench.keys import CORE, MODELS, TASKS, digest, file_digest, source_of, sources
+from unlearnbench.outside import Looked, renewed
 from unlearnbench.precision import processor
 from unlearnbench.reported import carries
 from unlearnbench.results import read_result
+
+PLACES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE")
+"""Environment variables that say where files are looked for that a configuration does not name."""
 
 
 def find(request: Request) -> Path | None:
     """Return the folder of this very request's finished run, if there is one; a damaged entry counts as none.
 
-    So does a run that carries other reported numbers than the request: `execute` finds it by its name, and mends that.
+    So does a run that read a file which has changed since, and one that carries other reported numbers than the
+    request: `execute` finds that one by its name, and mends it.
     """
     entry = _entry(request)
     try:
-        folder = request.outputs / "runs" / json.loads(entry.read_text())["folder"]
-    except (OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(entry.read_text())
+        folder: Path = request.outputs / "runs" / kept["folder"]
+        outside = renewed(kept["outside"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return folder if is_finished(folder, request) and carries(read_result(folder), request) else None
+    if outside is None or not is_finished(folder, request) or not carries(read_result(folder), request):
+        return None
+    if outside != kept["outside"]:
+        with suppress(OSError):  # somebody else's outputs: the files are read again the next time
+            _write(entry, folder, outside)
+    return folder
 
 
 def is_finished(folder: Path, request: Request) -> bool:
@@ -47,29 +60,27 @@ def _entry(request: Request) -> Path:
     code = [*(file_digest(file) for file in package), *_plugin_code()]
     config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
     machine = [processor(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    key = digest(config, request.choices, code, _given(config), _weights(config), machine)
+    places = [*(os.environ.get(name) for name in PLACES), _package(config)]
+    key = digest(config, request.choices, code, places, machine)
     return request.outputs / "cache" / "runs" / f"{key}.json"
 
 
-def _given(config: dict[str, Any]) -> list[str | None]:
-    """Return the digests of a model's files of weights: its checkpoint and its pretrained ones."""
-    named = [(config.get("model") or {}).get(key) for key in ("checkpoint", "pretrained")]
-    return [file_digest(Path(file)) if isinstance(file, str) and Path(file).is_file() else None for file in named]
+def _package(config: dict[str, Any]) -> str | None:
+    """Say where the package with a model's weights is installed: without it they come from elsewhere."""
+    package = (config.get("model") or {}).get("package")
+    return str(source_of(package)) if isinstance(package, str) else None
 
 
-def _weights(config: dict[str, Any]) -> list[list[object]]:
-    """Return names, sizes and times of a pretrained model's local files: their content is digested when it runs."""
-    path = (config.get("model") or {}).get("path")
-    files = sorted(Path(path).glob("*")) if path and Path(path).is_dir() else []
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-
-
-def remember(request: Request, folder: Path) -> None:
-    """Note where the finished run of this request is."""
+def remember(request: Request, folder: Path, outside: Looked) -> None:
+    """Note where the finished run of this request is, and what the files from outside were when it began."""
     entry = _entry(request)
     entry.parent.mkdir(parents=True, exist_ok=True)
+    _write(entry, folder, outside)
+
+
+def _write(entry: Path, folder: Path, outside: Looked) -> None:
     part = entry.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps({"folder": folder.name}))
+    part.write_text(json.dumps({"folder": folder.name, "outside": outside}))
     part.replace(entry)
 
 
@@ -85,9 +96,8 @@ def stage_sources(request: Request) -> dict[str, str]:
 
 
 def _plugin_code() -> list[str]:
-    """Return the digests of all plugin files, and of the packages with an entry point, sorted."""
-    installed = (file for folder in plugins.packages() for file in folder.rglob("*.py"))
-    return sorted(file_digest(file) for file in (*plugins.files(), *installed))
+    """Return the digests of all plugins' files, sorted."""
+    return sorted(file_digest(file) for file in plugins.code())
 
 
 def _is_part(values: object) -> bool:

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from unlearnbench.digests import file_digest as file_digest
+from unlearnbench.digests import known_digest
+from unlearnbench.outside import files_of
+
 
 def _ours(*names: str) -> tuple[str, ...]:
     return tuple(f"unlearnbench.{name}" for name in names)
@@ -36,13 +40,13 @@ def digest(*parts: object) -> str:
 def describe(value: object) -> object:
     """Turn a configuration value into JSON: dataclasses by class and fields, files and arrays by their SHA-256.
 
-    Fields declared with metadata {"key": False} (places, not contents) are left out; an object with `digest()` adds
-    the content of the files that it points to.
+    Fields declared with metadata {"key": False} (places, not contents) are left out; an object with `files()` adds
+    the content of the files that it reads, by the names that it gives them.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("key", True)}
-        if hasattr(value, "digest"):
-            named["content"] = value.digest()
+        if content := files_of(value):
+            named["content"] = dict(content)
         return {"class": type(value).__qualname__, **{name: describe(field) for name, field in named.items()}}
     if isinstance(value, Mapping):
         return {str(name): describe(entry) for name, entry in value.items()}
@@ -51,16 +55,10 @@ def describe(value: object) -> object:
     if isinstance(value, (set, frozenset)):
         return sorted(json.dumps(describe(entry)) for entry in value)
     if isinstance(value, Path):
-        return {"sha256": file_digest(value)}
+        return {"sha256": known_digest(value)}
     if isinstance(value, np.ndarray):
         return {"sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "shape": value.shape}
     return value
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

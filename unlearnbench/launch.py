@@ -18,6 +18,7 @@ from unlearnbench.finished import find, is_finished, remember, stage_sources
 if TYPE_CHECKING:
     from unlearnbench.assemble import Assembled
     from unlearnbench.experiment import Run
+    from unlearnbench.outside import Looked
     from unlearnbench.results import Identity
 
 log = logging.getLogger("unlearnbench")
@@ -59,16 +60,18 @@ def execute(request: Request, on_failure: Callable[[Exception], None] | None = N
         return _outcome(known, reused=True)
     with torch_explained():
         from unlearnbench.assemble import assemble
+        from unlearnbench.outside import look
         from unlearnbench.results import identify, refresh
 
         assembled = assemble(request)
+    outside = look(assembled.experiment)
     identity = identify(request, assembled, stage_sources(request))
     final = request.outputs / "runs" / identity.folder
     if is_finished(final, request):
         refresh(final, request)
-        remember(request, final)
+        remember(request, final, outside)
         return _outcome(final, reused=True)
-    return _run(request, assembled, identity, final, on_failure)
+    return _run(request, assembled, identity, final, outside, on_failure)
 
 
 def check(composed: Composed) -> None:
@@ -100,6 +103,7 @@ def _run(
     assembled: Assembled,
     identity: Identity,
     final: Path,
+    outside: Looked,
     on_failure: Callable[[Exception], None] | None,
 ) -> Outcome:
     """Do the run in a temporary folder and publish it under its name, whatever became of it."""
@@ -115,9 +119,8 @@ def _run(
         with _logged(part / "run.log"):
             log.info("%s: seed %d, forgetting %s", identity.folder, identity.seed, identity.forget)
             try:
-                with using(assembled.settings.threads) as load:
+                with using(assembled.settings.threads):
                     finding = {"status": "done", "reason": "", **_evaluate(part, request, assembled, identity)}
-                finding |= {"load": load.average, "busy": load.busy}
             except (Skipped, Diverged) as known:
                 problem, status = known, "skipped" if isinstance(known, Skipped) else "diverged"
                 finding = {"status": status, "reason": str(known)}
@@ -134,7 +137,7 @@ def _run(
         raise
     results.publish(part, final)
     if problem is None or isinstance(problem, Skipped):
-        remember(request, final)
+        remember(request, final, outside)
     elif on_failure is not None:
         on_failure(problem)
     return _outcome(final, reused=False)

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -78,6 +79,44 @@ def _line(error: BaseException, source: Path | None) -> str:
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]
     return f", line {lines[-1]}" if lines else ""
+
+
+def code() -> list[Path]:
+    """Return all files of plugins: those of the command line with the modules beside them, and whole packages."""
+    installed = (file for folder in packages() for file in folder.rglob("*.py"))
+    return sorted({*installed, *(module for file in files() for module in _with_imports(file))})
+
+
+def code_of(module: str) -> list[Path]:
+    """Return the files that a plugin's module may be made of; none for a module of ours."""
+    top = module.partition(".")[0]
+    named = {module for file in files() if file.stem == top for module in _with_imports(file)}
+    return sorted(named or {file for folder in packages() if folder.name == top for file in folder.rglob("*.py")})
+
+
+def _with_imports(file: Path) -> set[Path]:
+    """Return a plugin's file with the modules and packages of its folder that it imports, and that they import."""
+    found, new = set[Path](), {file}
+    while new:
+        found |= new
+        names = {name for one in new for name in _imported(one)}
+        modules = {file.parent / f"{name}.py" for name in names}
+        inside = {module for name in names for module in (file.parent / name).rglob("*.py")}
+        new = {module for module in modules | inside if module.is_file()} - found
+    return found
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """Yield the top-level names that a file imports; none of a file that is no Python: to import it says why."""
+    try:
+        tree = parsed(file)
+    except UserError:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
 
 
 def packages() -> list[Path]:

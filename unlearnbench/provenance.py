@@ -1,8 +1,9 @@
-"""What a run was made with: the command as it was typed, the versions, the revision of the checkout."""
+"""What a run was made with: the command as it was typed, the versions, the checkout's revision, the machine."""
 
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -10,8 +11,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench import __version__
+
+if TYPE_CHECKING:
+    from unlearnbench.precision import Precision
 
 PACKAGES = ("torch", "torchvision", "transformers", "peft", "numpy", "scikit-learn", "hydra-core")
 TYPED = "UNLEARNBENCH_COMMAND"
@@ -47,3 +52,31 @@ def git_revision() -> str | None:
         return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False).stdout
 
     return (git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain").strip() else "")) or None
+
+
+def circumstances(precision: Precision) -> dict[str, Any]:
+    """Return what the seconds of a stage depend on that begins now.
+
+    `load` is the mean over the last minute; `busy` says that other work wants the cores.
+    """
+    import torch
+
+    from unlearnbench.threads import load
+
+    cuda, seen = precision.device.startswith("cuda"), load()
+    return {
+        "device": precision.device,
+        "processor": torch.cuda.get_device_name(precision.device) if cuda else processor(),
+        "threads": torch.get_num_threads(),
+        "precision": precision.name,
+        "load": seen.average,
+        "busy": seen.busy,
+    }
+
+
+def processor() -> str:
+    """Return the name of the CPU; the architecture's where the system does not say it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

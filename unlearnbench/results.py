@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from unlearnbench import provenance
+from unlearnbench import cost, provenance
 from unlearnbench.cache import Artefact, write_artefact
 from unlearnbench.compose import Request
 from unlearnbench.errors import UserError
@@ -215,25 +215,28 @@ def facts(request: Request, identity: Identity) -> dict[str, Any]:
 
 def outcome(assembled: Assembled, run: Run) -> dict[str, Any]:
     """Return the part of result.json that a finished run adds."""
-    import torch
-
     trained = {"original": run.original, "unlearned": run.unlearned}
     trained |= {f"retrained_{number}": model for number, model in enumerate(run.retrained)}
     stages = {name: model.stage for name, model in trained.items() if model.stage is not None}
-    retraining = [stage.seconds for name, stage in stages.items() if name.startswith("retrained")]
     of = {name: stage.artefact.facts for name, stage in stages.items()}
-    precision = assembled.experiment.precision
+    cost_ratio, cost_note = cost.ratio(
+        of["unlearned"], {name: facts for name, facts in of.items() if name.startswith("retrained")}
+    )
+    here = of["unlearned"]["circumstances"][-1]
     return {
         "weights_changed": of["unlearned"]["weights_changed"],
-        "device": torch.cuda.get_device_name() if precision.device.startswith("cuda") else precision.device,
-        "threads": torch.get_num_threads(),
-        "precision": precision.name,
-        "channels_last": precision.channels_last,
+        "device": here["processor"] if here["device"].startswith("cuda") else here["device"],
+        "threads": here["threads"],
+        "precision": here["precision"],
+        "channels_last": assembled.experiment.precision.channels_last,
+        "circumstances": {name: facts["circumstances"] for name, facts in of.items()},
         "seconds": {name: stage.seconds for name, stage in stages.items()},
+        "validation_seconds": {name: facts["validation_seconds"] for name, facts in of.items()},
         "peak_mib": {name: facts["peak_mib"] for name, facts in of.items()},
         "examples_seen": {name: facts["examples"] for name, facts in of.items()},
         "reused": {name: stage.reused for name, stage in stages.items()},
-        "cost_ratio": stages["unlearned"].seconds * len(retraining) / sum(retraining),
+        "cost_ratio": cost_ratio,
+        "cost_note": cost_note,
         "stage_keys": {name: stage.key for name, stage in stages.items()},
         "references": len(run.retrained),
         "classes": list(run.info.classes),

@@ -6,13 +6,15 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unlearnbench.cache import Artefact, read_artefact, write_artefact
+from unlearnbench.cache import Artefact, peak_mib, read_artefact, write_artefact
+from unlearnbench.cost import Spent
 from unlearnbench.models import weights
 from unlearnbench.training import Record, Stepper
 
@@ -22,12 +24,20 @@ EVERY_SECONDS = 60.0
 
 
 class Resumable:
-    """Keeps one training's latest state in a folder, at most every `EVERY_SECONDS`."""
+    """Keeps one training's latest state in a folder, at most every `EVERY_SECONDS`.
 
-    def __init__(self, folder: Path, every_seconds: float = EVERY_SECONDS) -> None:
+    It is made when the training's stage begins: the state holds the seconds since then, and before it was resumed.
+    `circumstances` are this process's.
+    """
+
+    def __init__(
+        self, folder: Path, every_seconds: float = EVERY_SECONDS, circumstances: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = folder
         self.every_seconds = every_seconds
+        self.circumstances = circumstances
         self.last = time.monotonic()
+        self.started = time.perf_counter()
 
     def save(self, stepper: Stepper, record: Record, epoch: int) -> None:
         """Keep the state after `epoch` epochs, where the last one kept is old enough."""
@@ -45,6 +55,8 @@ class Resumable:
             "epoch": epoch,
             "curve": record.curve,
             "examples": record.examples,
+            "validation_seconds": record.validation_seconds,
+            "spent": self._spent(record.earlier),
             "groups": [{**group, "params": group["params"]} for group in optimizer["param_groups"]],
             "scheduler": _plain(stepper.scheduler.state_dict()) if stepper.scheduler else None,
         }
@@ -74,8 +86,18 @@ class Resumable:
             stepper.scheduler.load_state_dict({**stepper.scheduler.state_dict(), **kept.facts["scheduler"]})
         record.curve[:] = kept.facts["curve"]
         record.examples = kept.facts["examples"]
+        record.validation_seconds = kept.facts["validation_seconds"]
+        record.earlier = Spent(**{**kept.facts["spent"], "circumstances": tuple(kept.facts["spent"]["circumstances"])})
         log.info("resuming after epoch %d", kept.facts["epoch"])
         return int(kept.facts["epoch"])
+
+    def _spent(self, earlier: Spent) -> dict[str, Any]:
+        """Return what was spent until now, as JSON."""
+        return {
+            "seconds": earlier.seconds + time.perf_counter() - self.started,
+            "peak_mib": max(earlier.peak_mib, peak_mib()),
+            "circumstances": [*earlier.circumstances, *([self.circumstances] if self.circumstances else [])],
+        }
 
 
 def _under(prefix: str, tensors: Any) -> dict[str, Tensor]:

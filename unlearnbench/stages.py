@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from unlearnbench import plugins, provenance
 from unlearnbench.cache import Artefact, Cache, Stage
 from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.forget import Splits
-from unlearnbench.keys import CORE, MODELS, TASKS, digest, sources
+from unlearnbench.keys import CORE, MODELS, TASKS, describe, digest, sources
 from unlearnbench.models import checkpoint, start, weights
 from unlearnbench.models.prefix import inner
 from unlearnbench.models.start import adapter_of, incompetent, is_pretrained, started, trainable
@@ -82,8 +83,9 @@ class Stages:
         model = experiment.model
         written = experiment.eval_generate if data.info.kind == "text" else 0
         self._scoring = (experiment.eval_batch, written)
-        self._setting = (start.model_without_checkpoint(model), self.task.settings(), experiment.precision)
-        self._source = sources((*CORE, *TASKS[data.info.kind], type(model).__module__))
+        setting = (start.model_without_checkpoint(model), self.task.settings(), experiment.precision)
+        self._setting = describe(setting)  # once: the files of weights are not looked at again for each key
+        self._source = (sources((*CORE, *TASKS[data.info.kind], type(model).__module__)), _plugin(model))
 
     def check(self) -> None:
         """Raise Skipped where the method says that it cannot run here: before anything is trained."""
@@ -137,7 +139,7 @@ class Stages:
         """The method applied to a copy of the original; raise Skipped where it says that it cannot run."""
         experiment, splits = self.experiment, self.splits
         seed = stage_seed(experiment.seed, "unlearned")
-        method_source = sources((type(experiment.method).__module__, *MODELS))
+        method_source = (sources((type(experiment.method).__module__, *MODELS)), _plugin(experiment.method))
         data = tuple(self._print(index) for index in (splits.retain, splits.forget, splits.steering))
         method = (type(experiment.method).__module__, experiment.method)
         parts = (original.key, data, method, experiment.recipe, seed, method_source, self._source, self._setting)
@@ -229,7 +231,8 @@ class Stages:
         parts = (seed, self._setting, experiment.recipe, self._print(index), self._print(validation), self._source)
 
         def compute(key: str, progress: Progress) -> Made:
-            record, state = Record(), Resumable(self.cache.unfinished(key))
+            here = provenance.circumstances(experiment.precision)
+            record, state = Record(), Resumable(self.cache.unfinished(key), circumstances=here)
             with seeded(seed):
                 model = self.task.prepare(started(experiment.model, self.data.info))
                 model = trainable(experiment.model, model)
@@ -251,6 +254,7 @@ class Stages:
         """Run a stage that makes a model; what it makes of an adapter is kept apart from the weights beneath it."""
 
         def artefact(key: str) -> Artefact:
+            here = provenance.circumstances(self.experiment.precision)
             with stage_progress(role.replace("_", " ")) as progress:
                 try:
                     made = compute(key, progress)
@@ -265,6 +269,7 @@ class Stages:
                 "examples": made.record.examples,
                 "adapter": is_adapter,
                 "weights_changed": made.changed,
+                **_spent(made.record, here),
             }
             return Artefact(state or weights.state_of(self._built[key]), facts)
 
@@ -292,3 +297,18 @@ class Stages:
         if name not in self._prints:
             self._prints[name] = digest(self.data.fingerprint(index), self.task.shortened(index))
         return self._prints[name]
+
+
+def _spent(record: Record, here: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what says how a stage's seconds came about: in which circumstances, and what of them was validation."""
+    return {
+        "validation_seconds": record.validation_seconds,
+        "earlier_seconds": record.earlier.seconds,
+        "earlier_peak_mib": record.earlier.peak_mib,
+        "circumstances": [*record.earlier.circumstances, here],
+    }
+
+
+def _plugin(part: object) -> object:
+    """Describe the code of the plugin that a part of the experiment comes from: nothing for a part of ours."""
+    return describe(plugins.code_of(type(part).__module__))

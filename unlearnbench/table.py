@@ -63,10 +63,13 @@ def _cell(value: float | None) -> str:
 
 
 def _cost(result: dict[str, Any]) -> str:
-    seconds = result["seconds"]
+    seconds, ratio = result["seconds"], result["cost_ratio"]
     retrained = [value for name, value in seconds.items() if name.startswith("retrained")]
+    note = result["cost_note"]
+    compared = f"no ratio, {note}" if ratio is None else f"{ratio:.3f} of retraining without validation"
+    compared += f"; {note}" if note and ratio is not None else ""
     return (
         f"seconds: original {seconds['original']:.1f}, retrained {sum(retrained) / len(retrained):.1f}, "
-        f"unlearned {seconds['unlearned']:.1f} ({result['cost_ratio']:.3f} of retraining) on {result['device']}, "
+        f"unlearned {seconds['unlearned']:.1f} ({compared}) on {result['device']}, "
         f"{result['threads']} threads, {result['precision']}"
     )

@@ -88,8 +88,8 @@ def _running() -> float:
 
 
 @contextmanager
-def using(threads: Threads) -> Iterator[Load]:
-    """Have torch compute with so many threads inside the block; yield the load, after a warning where it is high."""
+def using(threads: Threads) -> Iterator[None]:
+    """Have torch compute with so many threads inside the block; warn where the machine is busy."""
     import torch
 
     before = torch.get_num_threads()
@@ -104,6 +104,6 @@ def using(threads: Threads) -> Iterator[Load]:
             hint if torch.get_num_threads() > 1 else "",
         )
     try:
-        yield seen
+        yield
     finally:
         torch.set_num_threads(before)

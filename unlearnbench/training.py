@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.batch import Batch, parted
+from unlearnbench.cost import Spent
 from unlearnbench.errors import Diverged
 from unlearnbench.losses import cross_entropy
 from unlearnbench.models.modes import TRAINING, Mode
@@ -47,11 +49,14 @@ class Record:
     """What a stage leaves beside its weights: one row an epoch, and how many examples it looked at.
 
     `strength` is for methods that can say what weaker and stronger settings would have done: a row each.
+    `validation_seconds` went into scoring the validation examples, `earlier` into the processes before an interruption.
     """
 
     curve: list[dict[str, float]] = field(default_factory=list)
     strength: list[dict[str, float]] = field(default_factory=list)
     examples: int = 0
+    validation_seconds: float = 0.0
+    earlier: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +199,9 @@ def train(
             progress.update(number, total)
         row = {"epoch": float(epoch + 1), "lr": lr}
         if validation is not None and len(validation):
+            started = _clock(model)
             scores = batches.task.score(model, validation)
+            record.validation_seconds += _clock(model) - started
             row["validation_loss"] = float(scores.loss.mean())
             row["validation_accuracy"] = float((scores.prediction == scores.label).mean())
         row["loss"] = stepper.end_epoch(row.get("validation_loss"))
@@ -236,6 +243,14 @@ def fit(
             resume=resume,
             save=save,
         )
+
+
+def _clock(model: nn.Module) -> float:
+    """Return the time in seconds, once a GPU has done what it was asked to do before."""
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import gguf
 import numpy as np
 import torch
 
+from unlearnbench.keys import digest
 from unlearnbench.models import pretrained
 from unlearnbench.models.llama import Pretrained
 from unlearnbench.problem import DataInfo
@@ -30,10 +31,15 @@ def test_a_packages_gguf_is_converted_once_into_safetensors(tmp_path, monkeypatc
     found = model.get_input_embeddings().weight.float()
     torch.testing.assert_close(found, torch.from_numpy(embedding).bfloat16().float())
     assert spec.tokenizer([]).encode("ab") == [3, 4]
-    (package / "tiny.gguf").rename(package / "gone")
-    (package / "tiny.gguf").write_bytes(b"x" * (package / "gone").stat().st_size)  # read again, it would fail
+    key, converted = digest(spec), pretrained.folder_of(spec._place())
+    monkeypatch.setattr(pretrained, "convert", lambda source, target: target.mkdir(parents=True))
     pretrained.folder_of.cache_clear()
-    spec.check()
+    assert pretrained.folder_of(spec._place()) == converted
+    content = (package / "tiny.gguf").read_bytes()
+    (package / "tiny.gguf").write_bytes(content[:-1] + b"x")  # as long as before
+    pretrained.folder_of.cache_clear()
+    assert pretrained.folder_of(spec._place()) != converted
+    assert digest(spec) != key
     pretrained.folder_of.cache_clear()
 
 

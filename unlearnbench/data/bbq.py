@@ -43,6 +43,10 @@ class Bbq(TextSettings):
             place = self.root if self.root is not None else "eval.root, which is not set,"
             raise UserError(f"bbq: {place} holds no JSON lines of BBQ's.\nTry: eval.root=FOLDER with bbq in it")
 
+    def files(self) -> dict[str, Path]:
+        """Name the files that are read: their content is part of the run's key."""
+        return {file.name: file for file in self._files()}
+
     def load(self) -> TextData:
         """Read all categories."""
         rows = [row for file in self._files() for values in json_lines(file, NEEDED) for row in _read(values, file)]

@@ -53,7 +53,7 @@ class Cifar(ImageSettings):
         """Raise UserError where files are missing and cannot be fetched, or damaged."""
         kind, name = self._torchvision()
         base = self.folder() / kind.base_folder
-        files = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
+        files = _official(kind)
         missing = [file for file, _ in files if not (base / file).exists()]
         if missing and len(missing) < len(files):
             raise UserError(f"{base} lacks {', '.join(missing)}.\nTry: unpack the official archive of {name} again")
@@ -65,6 +65,11 @@ class Cifar(ImageSettings):
                     f"{base / file} is damaged: its MD5 is not the official {md5}.\n"
                     f"Try: delete it and unpack the official archive of {name} again"
                 )
+
+    def files(self) -> dict[str, Path]:
+        """Name the files that are read: their content is part of the run's key."""
+        kind, _ = self._torchvision()
+        return {file: self.folder() / kind.base_folder / file for file, _ in _official(kind)}
 
     def info(self) -> DataInfo:
         """Say what the data set holds, without reading it; raise UserError for a class that is not in it."""
@@ -149,6 +154,11 @@ class Cifar(ImageSettings):
 
     def _torchvision(self) -> tuple[Any, str]:
         raise NotImplementedError
+
+
+def _official(kind: Any) -> list[tuple[str, str]]:
+    """Return the name and MD5 of each file that torchvision reads."""
+    return [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unlearnbench.data.files import check_file, read_table
+from unlearnbench.data.files import check_file, read_table, table_files
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo
@@ -58,6 +58,10 @@ class ClinicalBias(TextSettings):
     def check(self) -> None:
         """Raise UserError where the table cannot be had."""
         check_file(self.root, self.hub, "clinical_bias", REMEDY)
+
+    def files(self) -> dict[str, Path]:
+        """Name the table that is read: its content is part of the run's key."""
+        return table_files(self.root, self.hub, self.revision, REMEDY)
 
     def load(self) -> TextData:
         """Read the table and hold parts of it out."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from unlearnbench.data.files import check_file, read_table
+from unlearnbench.data.files import check_file, read_table, table_files
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.problem import DataInfo
 
@@ -36,6 +36,10 @@ class CrowsPairs(TextSettings):
     def check(self) -> None:
         """Raise UserError where the table cannot be had."""
         check_file(self.root, self.hub, "crows_pairs", REMEDY)
+
+    def files(self) -> dict[str, Path]:
+        """Name the table that is read: its content is part of the run's key."""
+        return table_files(self.root, self.hub, self.revision, REMEDY)
 
     def load(self) -> TextData:
         """Read the table: each pair is a row without a prompt, its two sentences the options."""

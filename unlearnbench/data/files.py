@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,19 @@ def table_in(root: Path, name: str, remedy: str) -> Path:
     return found[0]
 
 
+def table_files(root: Path | None, hub: str, revision: str | None, remedy: str) -> dict[str, Path]:
+    """Return the files that `read_table` reads: the local table, or what the hub's client keeps of its copy."""
+    if root is not None:
+        return {"table": table_in(root, hub, remedy)}
+    return {f"part {number}": file for number, file in enumerate(_hub_files(hub, revision, remedy))}
+
+
+@cache
+def _hub_files(hub: str, revision: str | None, remedy: str) -> tuple[Path, ...]:
+    parts = _fetched(hub, revision, remedy).values()
+    return tuple(Path(entry["filename"]) for part in parts for entry in part.cache_files)
+
+
 def read_table(
     root: Path | None, hub: str, revision: str | None, columns: Sequence[str], remedy: str
 ) -> pandas.DataFrame:
@@ -83,17 +97,23 @@ def _from_file(file: Path, remedy: str) -> pandas.DataFrame:
 
 
 def _from_hub(hub: str, revision: str | None, remedy: str) -> pandas.DataFrame:
-    from datasets import concatenate_datasets, load_dataset
+    from datasets import concatenate_datasets
+
+    table: pandas.DataFrame = concatenate_datasets(list(_fetched(hub, revision, remedy).values())).to_pandas()
+    return table
+
+
+def _fetched(hub: str, revision: str | None, remedy: str) -> dict[str, Any]:
+    """Return the data set's parts by name; raise UserError where they cannot be had."""
+    from datasets import load_dataset
 
     try:
-        found = load_dataset(hub, revision=revision)
+        return dict(load_dataset(hub, revision=revision))
     except Exception as error:  # the hub's client raises a dozen kinds; each means that the data is not here
         raise UserError(
             f"{hub} cannot be had from the hub: {(str(error) or type(error).__name__).splitlines()[0]}\n"
             f"Try: a login that its terms ask for, or a local copy: {remedy}"
         ) from error
-    table: pandas.DataFrame = concatenate_datasets(list(found.values())).to_pandas()
-    return table
 
 
 def json_lines(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -38,6 +38,10 @@ class StereoSet(TextSettings):
                 f"stereoset: {place} holds no dev.json.\nTry: eval.root=FOLDER with stereoset/dev.json in it"
             )
 
+    def files(self) -> dict[str, Path]:
+        """Name the file that is read: its content is part of the run's key."""
+        return {} if self.root is None else {"dev.json": self.root / "dev.json"}
+
     def load(self) -> TextData:
         """Read both kinds of items; raise UserError where the file is not StereoSet's."""
         file = (self.root or Path()) / "dev.json"

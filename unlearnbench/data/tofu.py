@@ -57,6 +57,10 @@ class Tofu(TextSettings):
                 "Try: dataset.root=FOLDER with TOFU's JSON files, or dataset=clinical_notes, which is embedded"
             )
 
+    def files(self) -> dict[str, Path]:
+        """Name the files that are read: their content is part of the run's key."""
+        return {} if self.root is None else {name: self.root / name for name in FILES}
+
     def load(self) -> TextData:
         """Read the folder: forget10's tasks and retain10 are trained on, nothing is held out for validation."""
         root = self.root or Path()

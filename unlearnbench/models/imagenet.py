@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError
-from unlearnbench.keys import file_digest
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.hub import Absent, fetched
 
@@ -39,12 +38,9 @@ def file_of(pretrained: bool | Path, hub: str | None) -> Path:
     return pretrained
 
 
-def content(pretrained: bool | Path, hub: str | None) -> str | None:
-    """Return the SHA-256 of the weights, None where there are none: for keys."""
-    if pretrained is False:
-        return None
-    file = file_of(pretrained, hub)
-    return _digest(file, file.stat().st_size, file.stat().st_mtime_ns)
+def files(pretrained: bool | Path, hub: str | None) -> dict[str, Path]:
+    """Return the file of weights under the name that keys have for it; nothing where there are none."""
+    return {} if pretrained is False else {"weights": file_of(pretrained, hub)}
 
 
 def read(pretrained: bool | Path, hub: str | None) -> dict[str, Tensor]:
@@ -76,11 +72,6 @@ def without(state: Mapping[str, Tensor], *modules: str) -> dict[str, Tensor]:
 def shown(pretrained: bool | Path) -> str:
     """Return the setting as a user types it."""
     return str(pretrained).lower() if isinstance(pretrained, bool) else str(pretrained)
-
-
-@cache
-def _digest(file: Path, _size: int, _written: int) -> str:
-    return file_digest(file)
 
 
 @cache

@@ -20,11 +20,11 @@ from unlearnbench.models.pretrained import (
     Place,
     check,
     config_of,
+    files,
     folder_of,
     hush,
     readable,
     tokenizer_of,
-    weights_digest,
 )
 from unlearnbench.problem import DataInfo, Parts
 
@@ -121,9 +121,9 @@ class Pretrained:
         if self.load_in_4bit:
             _check_4bit()
 
-    def digest(self) -> str:
-        """Return the SHA-256 of weights and configuration: part of every key."""
-        return weights_digest(self._place())
+    def files(self) -> dict[str, Path]:
+        """Name the files of weights, configuration and tokenizer: their content is part of every key."""
+        return files(self._place())
 
     @property
     def context(self) -> int | None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from unlearnbench.digests import known_digest
 from unlearnbench.errors import UserError
-from unlearnbench.keys import digest, file_digest
 from unlearnbench.models.hub import Absent, fetched
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("unlearnbench")
 
-PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]
+PATTERNS = ["*.json", "*.safetensors", "*.jinja", "additional_chat_templates/*.jinja", "*.model", "*.txt"]
+"""What transformers reads of a model's folder; pickled weights are not read."""
 ELSE = "Try: model.path=FOLDER with config.json, safetensors and a tokenizer, or model=llama_tiny, which needs neither"
 
 
@@ -72,10 +73,15 @@ def check(place: Place) -> None:
             f"{folder} holds {', '.join(architectures) or 'no known architecture'}, which is no causal language model."
             f"\nTry: a model whose config.json names LlamaForCausalLM"
         )
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
         raise UserError(f"{folder} holds no *.safetensors; pickled weights are not read, they run code.\n{ELSE}")
-    for file in (*files, *_shards(folder)):
+    if (folder / "adapter_config.json").exists():
+        raise UserError(
+            f"{folder} holds an adapter: transformers would read the weights of the model that its adapter_config.json "
+            "names.\nTry: model.path=FOLDER with the merged model (peft's merge_and_unload, then save_pretrained)"
+        )
+    for file in (*weights, *_shards(folder)):
         with readable(str(file)), safe_open(str(file), framework="pt"):
             pass
     tokenizer_of(place)
@@ -118,18 +124,16 @@ def folder_of(place: Place) -> Path:
         if not (place.path / "config.json").is_file():
             raise UserError(f"model.path={place.path} is no folder with a config.json.\n{ELSE}")
         return place.path
-    package = importlib.util.find_spec(place.package) if place.package else None
-    if package is not None and package.origin is not None:
-        return _from_gguf(Path(package.origin).parent)
-    return _from_hub(place)
+    source = _gguf_of(place)
+    return _from_hub(place) if source is None else _from_gguf(source)
 
 
-@cache
-def weights_digest(place: Place) -> str:
-    """Return a SHA-256 of the weights, the configuration and the tokenizer."""
-    folder = folder_of(place)
-    files = sorted(file for pattern in PATTERNS for file in folder.glob(pattern))
-    return digest({file.name: file_digest(file) for file in files})
+def files(place: Place) -> dict[str, Path]:
+    """Return the files of weights, configuration and tokenizer by name, and the GGUF that they were converted from."""
+    folder, source = folder_of(place), _gguf_of(place)
+    read = [*(file for pattern in PATTERNS for file in folder.glob(pattern)), *_shards(folder)]
+    found = {str(file.relative_to(folder)): file for file in read}
+    return found if source is None else {**found, "gguf": source}
 
 
 def _from_hub(place: Place) -> Path:
@@ -155,13 +159,22 @@ def _from_hub(place: Place) -> Path:
         ) from reason
 
 
-def _from_gguf(package: Path) -> Path:
-    """Dequantise a package's GGUF file once, into a cache folder in the home, and return that folder."""
-    source = next(iter(sorted(package.glob("*.gguf"))), None)
+def _gguf_of(place: Place) -> Path | None:
+    """Return the GGUF file of the package, where that is used and installed; raise UserError where it holds none."""
+    package = importlib.util.find_spec(place.package) if place.package and place.path is None else None
+    if package is None or package.origin is None:
+        return None
+    folder = Path(package.origin).parent
+    source = next(iter(sorted(folder.glob("*.gguf"))), None)
     if source is None:
-        raise UserError(f"{package} holds no GGUF file.\n{ELSE}")
+        raise UserError(f"{folder} holds no GGUF file.\n{ELSE}")
+    return source
+
+
+def _from_gguf(source: Path) -> Path:
+    """Dequantise a GGUF file once, into a cache folder in the home that its content names; return that folder."""
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    final = cache_home / "unlearnbench" / "models" / f"{source.stem}-{source.stat().st_size}"
+    final = cache_home / "unlearnbench" / "models" / f"{source.stem}-{known_digest(source)[:16]}"
     if not (final / "config.json").exists():
         log.info("converting %s to safetensors, once ...", source.name)
         part = final.with_name(f".part-{uuid4().hex[:8]}")

@@ -43,9 +43,9 @@ class TimmModel:
         if self.pretrained is not False:
             imagenet.file_of(self.pretrained, _configuration(self.architecture).hf_hub_id)
 
-    def digest(self) -> str | None:
-        """Return the SHA-256 of the pretrained weights: part of every key."""
-        return imagenet.content(self.pretrained, _configuration(self.architecture).hf_hub_id)
+    def files(self) -> dict[str, Path]:
+        """Name the file of pretrained weights, where there are any: its content is part of every key."""
+        return imagenet.files(self.pretrained, _configuration(self.architecture).hf_hub_id)
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the network for the data set's image shape and classes, with random weights."""

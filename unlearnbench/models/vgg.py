@@ -44,9 +44,9 @@ class VGG16:
         if self.pretrained is not False:
             imagenet.file_of(self.pretrained, self._hub())
 
-    def digest(self) -> str | None:
-        """Return the SHA-256 of the pretrained weights: part of every key."""
-        return imagenet.content(self.pretrained, self._hub())
+    def files(self) -> dict[str, Path]:
+        """Name the file of pretrained weights, where there are any: its content is part of every key."""
+        return imagenet.files(self.pretrained, self._hub())
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the network for the data set's image shape and classes, with random weights."""

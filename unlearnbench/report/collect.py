@@ -21,7 +21,8 @@ log = logging.getLogger("unlearnbench")
 GROUP = ("experiment", "dataset", "forget", "model")
 RUN_COLUMNS = (
     "run_id", "experiment", "dataset", "forget", "model", "setting", "method", "variant", "seed", "status",
-    "reason", "weights_changed", "seconds", "cost_ratio", "peak_mib", "device", "threads", "precision", "folder",
+    "reason", "weights_changed", "seconds", "validation_seconds", "cost_ratio", "cost_note", "peak_mib", "device",
+    "threads", "precision", "folder",
 )  # fmt: skip
 NEEDED = ("run_id", *GROUP, "method", "seed", "status", "versions")
 NEEDED_DONE = ("weights_changed", "cost_ratio")
@@ -118,6 +119,5 @@ def _without_run(folder: Path) -> Iterator[dict[str, Any]]:
 def _row(result: dict[str, Any], setting: str, variant: str, folder: Path) -> dict[str, Any]:
     """Flatten a result.json into its row of runs.csv."""
     row = {column: result.get(column, "") for column in RUN_COLUMNS}
-    seconds, peak = result.get("seconds", {}), result.get("peak_mib", {})
-    own = {"seconds": seconds.get("unlearned"), "peak_mib": peak.get("unlearned")}
+    own = {name: result.get(name, {}).get("unlearned") for name in ("seconds", "validation_seconds", "peak_mib")}
     return {**row, **own, "setting": setting, "variant": variant, "folder": str(folder)}

@@ -66,7 +66,8 @@ class Board:
     """The lines of one group: reference and original first, then methods, the nearest to retrained first.
 
     `noise` is the mean over retain, forget and test of how far the accuracies of two retrained models are apart,
-    NaN where there is only one. `premise` and `bias` speak of text, `reported` of published numbers.
+    NaN where there is only one. `premise` and `bias` speak of text, `reported` of published numbers, `cost_note` of
+    cost ratios that are left out or not alike.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Board:
     noise: float
     floor: dict[tuple[str, str], float]
     premise: str = ""
+    cost_note: str = ""
     bias: tuple[tuple[str, ...], ...] = ()
     reported: tuple[Comparison, ...] = ()
 
@@ -106,7 +108,7 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
 
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    return Board(title, lines, noise, floor, premise_text(runs, table), tuple(bias), published)
+    return Board(title, lines, noise, floor, premise_text(runs, table), cost_text(table), tuple(bias), published)
 
 
 def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.DataFrame, noise: float) -> Line:
@@ -122,7 +124,7 @@ def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.Data
         gap=gap,
         js=_cell(mine, variant, "unlearned", "js_to_retrained", "forget"),
         mia=_cell(mine, variant, "unlearned", "gap_mia_confidence", "forget"),
-        cost=Cell(*interval([float(value) for value in table["cost_ratio"]])[:3]),
+        cost=Cell(*interval([math.nan if value is None else float(value) for value in table["cost_ratio"]])[:3]),
         weights_changed="yes" if bool(table["weights_changed"].astype(bool).all()) else "no",
         seeds=table["seed"].nunique(),
         within_noise=gap.mean <= noise,
@@ -157,6 +159,26 @@ def noise_text(board: Board) -> str:
     )
 
 
+def cost_text(table: pandas.DataFrame) -> str:
+    """Say which runs of a board have no cost ratio, and where the others were not measured alike."""
+    left_out = table[table["cost_ratio"].isna()]
+    parts = [
+        f"{variant}, seed {seed}: {note}."
+        for variant, seed, note in left_out[["variant", "seed", "cost_note"]].itertuples(index=False)
+    ]
+    parts = [f"Cost ratios left out: {' '.join(parts)}"] if parts else []
+    known = table[table["cost_ratio"].notna()]
+    rough = known[known["cost_note"].astype(bool)]
+    if len(rough):
+        named = {f"{variant}, seed {seed}" for variant, seed in rough[["variant", "seed"]].itertuples(index=False)}
+        parts.append(f"Rough cost ratios, since the machine had other work: {'; '.join(sorted(named))}.")
+    for name in ("device", "threads", "precision"):
+        values = sorted({str(value) for value in known[name]})
+        if len(values) > 1:
+            parts.append(f"Cost ratios of this board come from different settings: {name} {', '.join(values)}.")
+    return " ".join(parts)
+
+
 def markdown(groups: list[Board]) -> str:
     """Return the boards as GitHub Markdown."""
     parts = ["# Leaderboard\n"]
@@ -164,6 +186,8 @@ def markdown(groups: list[Board]) -> str:
         parts.append(f"## {_escaped(board.title)}\n")
         parts += _table(HEADER, [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
+        if board.cost_note:
+            parts.append(f"{_escaped(board.cost_note)}\n")
         if board.premise:
             parts.append(f"{_escaped(board.premise)}\n")
         if board.bias:
@@ -177,8 +201,8 @@ def markdown(groups: list[Board]) -> str:
     parts.append(
         "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy. JS to retrained: "
         "divergence of the outputs on forget, in bits. MIA gap: difference to retrained in the share of forget that a "
-        "confidence attack calls non-members. cost ratio: seconds of unlearning over those of retraining. ±: half of "
-        "the 95 % interval over seeds (Student t); one seed has none.\n"
+        "confidence attack calls non-members. cost ratio: seconds of unlearning over those of retraining, both without "
+        "validation. ±: half of the 95 % interval over seeds (Student t); one seed has none.\n"
     )
     if any(board.bias for board in groups):
         parts.append(f"{READING}\n")

@@ -1,0 +1,54 @@
+"""What forgetting costs beside retraining: seconds without validation, and only where both were measured alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Facts = Mapping[str, Any]
+
+ALIKE = ("device", "processor", "threads", "precision")
+"""The circumstances in which the stages of a ratio must agree; the load of the machine is noted and not compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What interrupted processes had spent on a stage when they kept the state that it was resumed from."""
+
+    seconds: float = 0.0
+    peak_mib: float = 0.0
+    circumstances: tuple[Facts, ...] = ()
+
+
+def training_seconds(facts: Facts) -> float:
+    """Return the seconds of a stage without those that went into scoring the validation examples."""
+    return float(facts["seconds"] - facts["validation_seconds"])
+
+
+def ratio(unlearned: Facts, retrained: Mapping[str, Facts]) -> tuple[float | None, str]:
+    """Return the seconds of the unlearning over the mean of the retrainings, and a note.
+
+    None, and the reason, where the stages were not measured alike. The note also says where the machine was busy with
+    other work; it is empty where the ratio can be trusted.
+    """
+    stages = {"unlearned": unlearned, **retrained}
+    note = "; ".join(_differences(stages))
+    if note:
+        return None, f"not measured alike: {note}"
+    busy = [name for name, facts in stages.items() if any(one.get("busy") for one in facts["circumstances"])]
+    seconds = [training_seconds(facts) for facts in retrained.values()]
+    note = f"the machine was busy with other work during {', '.join(busy)}" if busy else ""
+    return training_seconds(unlearned) * len(seconds) / sum(seconds), note
+
+
+def values_of(name: str, circumstances: Sequence[Facts]) -> list[str]:
+    """Return the values that a circumstance had, each once, in order: several where a stage was interrupted."""
+    return list(dict.fromkeys(str(one[name]) for one in circumstances))
+
+
+def _differences(stages: Mapping[str, Facts]) -> Iterator[str]:
+    for name in ALIKE:
+        values = {stage: values_of(name, facts["circumstances"]) for stage, facts in stages.items()}
+        if len({value for found in values.values() for value in found}) > 1:
+            yield f"{name} " + ", ".join(f"{stage} {' then '.join(found)}" for stage, found in values.items())
