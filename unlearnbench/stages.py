@@ -81,7 +81,8 @@ class Stages:
         self._extra_tasks: dict[str, Any] = {}
         model = experiment.model
         written = experiment.eval_generate if data.info.kind == "text" else 0
-        self._scoring = (experiment.eval_batch, written)
+        longest = cast(Any, self.task).longest_answer if written else 0
+        self._scoring = (experiment.eval_batch, written, longest)
         self._setting = (start.model_without_checkpoint(model), self.task.settings(), experiment.precision)
         self._source = sources((*CORE, *TASKS[data.info.kind], type(model).__module__))
 
