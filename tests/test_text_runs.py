@@ -225,6 +225,16 @@ def test_settings_that_change_nothing_train_and_score_nothing_again(tmp_path, fo
     assert not set(shorter["stage_keys"].values()) & set(result["stage_keys"].values())
 
 
+def test_scores_are_made_anew_where_what_is_written_may_be_longer(tmp_path, forwards, monkeypatch):
+    """The length follows the data set's longest answer, so it stands in the scores' keys and in no model's."""
+    _, first = run(tmp_path, "method=none")
+    forwards.clear()
+    monkeypatch.setattr(TextTask, "longest_answer", 3)
+    _, other = run(tmp_path, "method=finetune")
+    assert other["stage_keys"]["original"] == first["stage_keys"]["original"]
+    assert sum(forwards.values()) == 3 + 6 + 3  # of each role on retain, forget and test, and three random networks
+
+
 def test_a_context_that_cuts_behind_a_prompt_alone_changes_the_prompted_scores(tmp_path, forwards):
     words = ("method=icul", "method.contexts=2")
     first, result = run(tmp_path, *words, "dataset.context=500")

@@ -126,7 +126,9 @@ def _metrics() -> Iterator[Entry]:
                 if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "metric":
                     about = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
                     given: dict[str, Any] = {word.arg or "": _literal(word.value) for word in call.keywords}
-                    yield Entry(str(_literal(call.args[0])), str(given["unit"]), about, str(given["source"]))
+                    perfect = f"{given['ideal']:g}" if "ideal" in given else "the retrained model's value"
+                    name, unit, source = str(_literal(call.args[0])), str(given["unit"]), str(given["source"])
+                    yield Entry(name, unit, f"{about}; perfect: {perfect}", source)
 
 
 def _literal(node: ast.expr) -> object:

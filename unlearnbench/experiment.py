@@ -73,9 +73,8 @@ def run(experiment: Experiment, cache: Cache) -> Run:
     scores["retrained"] = tuple(scored(model) for model in retrained)
     unlearned = stages.unlearned(original)
     scores["unlearned"] = (scored(unlearned),)
-    scores["incompetent"] = tuple(
-        {"forget": stages.scores(model, "forget", splits.forget)} for model in stages.incompetent()
-    )
+    forget = dict(splits.scored())["forget"]
+    scores["incompetent"] = tuple({"forget": stages.scores(model, "forget", forget)} for model in stages.incompetent())
     return Run(data, splits, original, retrained, unlearned, scores, stages)
 
 

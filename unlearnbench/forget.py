@@ -21,7 +21,8 @@ class Splits:
     """Positions of the examples: training data as retain and forget, and what is held out.
 
     `test_retain` and `test_forget` divide the test set for class-like forget sets, and are None otherwise; so is
-    `validation_retain`, the validation part without what is forgotten.
+    `validation_retain`, the validation part without what is forgotten. `retain_asked` and `forget_asked` are scored in
+    place of retain and forget where the data set's authors ask other rows than those that are trained on.
     """
 
     retain: Index
@@ -31,6 +32,8 @@ class Splits:
     test_retain: Index | None = None
     test_forget: Index | None = None
     validation_retain: Index | None = None
+    retain_asked: Index | None = None
+    forget_asked: Index | None = None
 
     @property
     def steering(self) -> Index:
@@ -39,7 +42,9 @@ class Splits:
 
     def scored(self) -> Iterator[tuple[str, Index]]:
         """Yield the splits that take a forward pass; the parts of test are cut from its scores."""
-        yield from (("retain", self.retain), ("forget", self.forget), ("test", self.test))
+        yield "retain", self.retain if self.retain_asked is None else self.retain_asked
+        yield "forget", self.forget if self.forget_asked is None else self.forget_asked
+        yield "test", self.test
 
     def arrays(self) -> dict[str, Index]:
         """Return all splits that there are, by name."""
@@ -179,10 +184,15 @@ class Column:
             known = ", ".join(info.columns) or "none at all"
             raise UserError(
                 f"forget.column={self.column} is no column of this data set.{nearest(self.column, info.columns)}\n"
-                f"It has: {known}.\nTry: " + (f"forget.column={info.columns[0]}" if info.columns else "forget=class")
+                f"It has: {known}.\nTry: {self._instead(info)}"
             )
         part = "" if self.fraction == 1 else f":{self.fraction}" + (f"@{self.seed}" if self.seed else "")
         return f"{self.column}={self.value}{part}"
+
+    def _instead(self, info: DataInfo) -> str:
+        if info.forget_sets:
+            return f"forget=tofu forget.name={info.forget_sets[-1]}"
+        return f"forget.column={info.columns[0]}" if info.columns else "forget=class"
 
     def split(self, data: Data) -> Splits:
         """Divide training and test data by the column; raise UserError where nothing, or everything, would go."""

@@ -37,7 +37,7 @@ class DataInfo:
     them, and `parents` the class of each subclass, where the data set has both; `train` counts the
     examples before a validation part, `held_out` of them, is taken; `shape` is (channels, height, width) of what a
     model is given (after resizing), and () for text. Of text, `classes` name the columns of the
-    answer options, and `columns` what forget=column can ask for.
+    answer options, `columns` what forget=column can ask for, and `forget_sets` the forget sets it comes with.
     """
 
     kind: Kind
@@ -49,6 +49,20 @@ class DataInfo:
     parents: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
     held_out: int = 0
+    forget_sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class GivenSet:
+    """A forget set that a data set comes with: the training examples that go, and which ones are scored.
+
+    `asked` are scored as forget and `retain_asked` as retain: what the data set's authors evaluate, which need be no
+    training examples.
+    """
+
+    forget: Index
+    asked: Index
+    retain_asked: Index
 
 
 class Data(Protocol):
@@ -58,7 +72,7 @@ class Data(Protocol):
     there are none); `train`, `validation` and `test` are disjoint, sorted positions. `unit` (n,) int64 is equal
     for examples that are only sampled together. `corrected` (n,) int64 is the position of an example's twin with the
     corrected answer, which belongs to no split; None where answers cannot be corrected. `columns` (n,) hold what
-    else is known of each example, by name.
+    else is known of each example, by name; `given` are the forget sets that the data set comes with, by name.
     """
 
     info: DataInfo
@@ -70,6 +84,7 @@ class Data(Protocol):
     unit: Index
     corrected: Index | None
     columns: Mapping[str, NDArray[np.generic]]
+    given: Mapping[str, GivenSet]
 
     def fingerprint(self, index: Index) -> str:
         """Return a digest of the content of the examples at these positions: what keys are made of."""

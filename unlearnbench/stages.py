@@ -82,7 +82,8 @@ class Stages:
         self._extra_tasks: dict[str, Any] = {}
         model = experiment.model
         written = experiment.eval_generate if data.info.kind == "text" else 0
-        self._scoring = (experiment.eval_batch, written)
+        longest = cast(Any, self.task).longest_answer if written else 0
+        self._scoring = (experiment.eval_batch, written, longest)
         setting = (start.model_without_checkpoint(model), self.task.settings(), experiment.precision)
         self._setting = describe(setting)  # once: the files of weights are not looked at again for each key
         self._source = (sources((*CORE, *TASKS[data.info.kind], type(model).__module__)), _plugin(model))

@@ -117,7 +117,7 @@ def test_tofu_a_question_asked_of_two_authors_keeps_the_options_of_each(tofu):
 def test_tofu_missing_files_are_named(tofu):
     (tofu / "idontknow.jsonl").unlink()
     (tofu / "retain10.json").unlink()
-    with pytest.raises(UserError, match=r"lacks TOFU's retain10.json, idontknow.jsonl.\nTry: dataset.root=FOLDER"):
+    with pytest.raises(UserError, match=r"it lacks retain10.json, idontknow.jsonl.\nTry: dataset.root=FOLDER"):
         Tofu(root=tofu, **PLAIN).check()
     with pytest.raises(UserError, match=r"dataset.root names none.\nTry: dataset.root=FOLDER"):
         Tofu(root=None, **PLAIN).check()

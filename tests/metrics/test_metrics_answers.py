@@ -59,8 +59,10 @@ def texts(*pairs: tuple[str, str]) -> Evidence:
     return of(scores(np.zeros((len(pairs), 2)), generated=generated, reference=reference))
 
 
-def with_hits(rows: list[list[int]]) -> Evidence:
-    return of(scores(np.zeros((len(rows), 2)), answer_hit=np.array(rows, dtype=np.int8)))
+def with_hits(rows: list[list[int]], ends: int | list[int] = 0) -> Evidence:
+    """Scores of answers whose last `ends` tokens end the turn."""
+    hits, end = np.array(rows, dtype=np.int8), np.broadcast_to(ends, len(rows))
+    return of(scores(np.zeros((len(rows), 2)), answer_hit=hits, answer_end_tokens=end))
 
 
 def test_accuracy_corrected_counts_the_corrected_answer_and_not_the_label() -> None:
@@ -99,6 +101,38 @@ def test_exact_memorisation_is_the_share_of_tokens_hit_by_example() -> None:
     assert a.exact_memorisation.compute(with_hits([[1, 0, 1, -1], [1, -1, -1, -1]]), "test") == pytest.approx(5 / 6)
     assert a.exact_memorisation.compute(with_hits([[0, 0], [0, -1]]), "test") == 0
     assert a.exact_memorisation.compute(with_hits([[1, 1], [1, -1]]), "test") == 1
+
+
+def test_the_end_of_a_turn_is_not_memorised() -> None:
+    """[0, 0, 1], of which the last is the end, knows nothing of the answer: 0, and not a third."""
+    ended = with_hits([[0, 0, 1], [0, 1, -1]], 1)
+    assert a.exact_memorisation.compute(ended, "test") == a.extraction_strength.compute(ended, "test") == 0
+    whole = with_hits([[1, 1, 0], [1, 0, -1]], 1)
+    assert a.exact_memorisation.compute(whole, "test") == a.extraction_strength.compute(whole, "test") == 1
+    mixed = with_hits([[1, 0, 1, 1], [0, 1, 1, -1]], [2, 0])  # of two tokens one; of three the last two
+    assert a.exact_memorisation.compute(mixed, "test") == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert a.extraction_strength.compute(mixed, "test") == pytest.approx((0 + 2 / 3) / 2)
+
+
+def open_unlearning(hits: list[int]) -> tuple[float, float]:
+    """Exact memorisation and extraction strength of one answer as src/evals/metrics/memorization.py counts them.
+
+    It leaves out the last token that is supervised, the end of the turn.
+    """
+    own = hits[:-1]
+    given = next((k for k in range(len(own)) if all(own[k:])), len(own) - 1)
+    return sum(own) / len(own), 1 - given / len(own)
+
+
+def test_memorisation_equals_open_unlearnings_but_where_the_last_token_is_wrong() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        hits = (rng.random(int(rng.integers(2, 9))) < 0.7).astype(int).tolist()
+        memorised, strength = open_unlearning(hits)
+        one = with_hits([hits], 1)
+        assert a.exact_memorisation.compute(one, "forget") == pytest.approx(memorised)
+        ours = a.extraction_strength.compute(one, "forget")
+        assert ours == pytest.approx(strength if hits[-2] else 0)
 
 
 def test_extraction_strength_by_hand_and_at_both_extremes() -> None:

@@ -64,10 +64,14 @@ NAMES = [
     "stereoset_lms",
     "stereoset_icat",
     "truth_ratio",
+    "truth_ratio_published",
     "forget_quality",
+    "forget_quality_published",
     "forget_quality_d",
+    "forget_quality_d_published",
     "forget_quality_n",
     "model_utility",
+    "model_utility_published",
 ]
 SIZES = {"retain": 60, "forget": 20, "test": 30, "test_retain": 24, "test_forget": 6}
 

@@ -7,6 +7,7 @@ import pytest
 
 from unlearnbench.evidence import Evidence, Scores
 from unlearnbench.metrics import Metric, attack, membership
+from unlearnbench.metrics.measure import measure
 
 SHARES = [m for m in vars(membership).values() if isinstance(m, Metric) and m.name not in ("mia_auc", "mia_accuracy")]
 
@@ -161,6 +162,17 @@ def test_mia_auc_is_one_where_forget_stands_out_and_half_where_it_cannot() -> No
     alike = evidence(retain, np.full(40, 0.5), np.full(60, 0.5))
     assert membership.mia_auc.compute(alike, "forget") == 0.5
     assert membership.mia_accuracy.compute(alike, "forget") == 0.5
+
+
+def test_no_attack_claims_a_perfect_value_but_the_retrained_models() -> None:
+    """Where test is of another kind than forget (TOFU), a retrained model's area is not .5, nor should another's be."""
+    assert all(each.ideal is None for each in vars(membership).values() if isinstance(each, Metric))
+    rng = np.random.default_rng(0)
+    never_seen, other_kind = rng.uniform(0.2, 0.3, 40), rng.uniform(0.6, 0.9, 60)
+    retrained, unlearned = (evidence(rng.random(50), never_seen - less, other_kind) for less in (0, 0.01))
+    rows = measure(retrained.subject, (retrained.subject,), unlearned.subject, (), False, 0, (membership.mia_auc,))
+    found = {(row.role, row.metric): row.value for row in rows}
+    assert found["retrained", "mia_auc"] == 1 and found["unlearned", "gap_mia_auc"] == 0
 
 
 @pytest.mark.parametrize(("count", "value"), [(1, 0.5), (2, 1.0), (5, 1.0)])

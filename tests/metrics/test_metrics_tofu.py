@@ -63,7 +63,9 @@ def test_truth_ratio_takes_the_answer_where_there_is_no_paraphrase_and_counts_th
 def test_rows_without_wrong_answers_have_no_truth_ratio() -> None:
     assert tofu.truth_ratios(questions([[0.5], [0.5, 0.4, 0.1]])) == pytest.approx([0.25])
     nothing = evidence(model(questions([[0.5], [0.2]])), model(questions([[0.5], [0.2]])))
-    for metric in (tofu.truth_ratio, tofu.forget_quality, tofu.forget_quality_d, tofu.forget_quality_n):
+    metrics = [each for each in TEXT if each.compute.__module__ == tofu.__name__ and "forget" in each.splits]
+    assert len(metrics) == 7
+    for metric in metrics:
         assert metric.compute(nothing, "forget") is None, metric.name
 
 
@@ -117,11 +119,12 @@ def test_forget_quality_extremes() -> None:
 
 
 def test_model_utility_is_the_harmonic_mean_of_nine_terms() -> None:
+    """Of the rows with wrong answers: the third of retain has none, and TOFU does not ask it."""
     retain = questions([[0.8, 0.4, 0.1], [0.6, 0.5, 0.3], [0.1]], "retain10", ("one two", "one two three four", "one"))
     authors = questions([[0.5, 0, 0.2, 0.1, 0.2]], PARTS[0], ("three four five",))
     facts = questions([[0.3, 0, 0.1, 0.1], [0.2, 0, 0.1, 0.1]], PARTS[1], ("one", "four"))
     terms = [
-        (0.8 + 0.6 + 0.1) / 3, (0.5 + 1 + 0.25) / 3, (1 - 0.25 + 1 - 0.6) / 2,
+        (0.8 + 0.6) / 2, (0.5 + 1) / 2, (1 - 0.25 + 1 - 0.6) / 2,
         0.5 / (0.5 + 0.2 + 0.1 + 0.2), 0.5, 1 - (0.5 / 3) / 0.5,
         (0.3 / 0.5 + 0.2 / 0.4) / 2, 0.25, (1 - 0.1 / 0.3 + 1 - 0.1 / 0.2) / 2,
     ]  # fmt: skip
@@ -135,6 +138,91 @@ def facts_as_wide(narrow: Scores, wide: Scores) -> Scores:
     logits = np.pad(narrow.logits, ((0, 0), (0, more)), constant_values=-np.inf)
     tokens = np.pad(narrow.extras["option_tokens"], ((0, 0), (0, more)))
     return Scores(logits, narrow.label, narrow.index, {**narrow.extras, "option_tokens": tokens})
+
+
+def open_unlearning(losses: list[dict[str, float | list[float]]]) -> np.ndarray:
+    """Truth ratios from losses per token, as src/evals/metrics/memorization.py computes them: it averages losses."""
+    wrong = np.array([np.mean(row["wrong"]) for row in losses])
+    return np.exp(-wrong) / (np.exp(-np.array([row["right"] for row in losses])) + 1e-10)
+
+
+def locuslab_tofu(losses: list[dict[str, float | list[float]]]) -> np.ndarray:
+    """The inverse ratios of aggregate_eval_stat.py in github.com/locuslab/tofu."""
+    return np.exp(np.array([np.mean(row["wrong"]) - row["right"] for row in losses]))
+
+
+def losses_of(scores: Scores, right: int = 1) -> list[dict[str, float | list[float]]]:
+    """Losses per token of each row, by a plain loop."""
+    found = []
+    for logits, tokens in zip(scores.logits.tolist(), scores.extras["option_tokens"].tolist(), strict=True):
+        per_token = [-logit / count if count else None for logit, count in zip(logits, tokens, strict=True)]
+        found.append({"right": per_token[right], "wrong": [loss for loss in per_token[2:] if loss is not None]})
+    return found
+
+
+def test_published_truth_ratio_is_the_geometric_mean_and_that_of_both_code_bases() -> None:
+    rows = questions([[0.9, 0.4, 0.1, 0.4], [0.9, 0.1, 0.2, 0.8], [0.9, 0.5, 0.3]])
+    assert tofu.published_ratios(rows) == pytest.approx([0.2 / 0.4, 0.4 / 0.1, 0.3 / 0.5])
+    assert tofu.truth_ratios(rows) == pytest.approx([0.25 / 0.4, 0.5 / 0.1, 0.3 / 0.5])
+    mine = drawn(0, size=400)
+    theirs = open_unlearning(losses_of(mine))
+    assert tofu.published_ratios(mine) == pytest.approx(theirs, rel=1e-8)
+    assert tofu.published_ratios(mine) == pytest.approx(1 / locuslab_tofu(losses_of(mine)), rel=1e-9)
+    one = evidence(model(mine))
+    closer = np.mean(np.minimum(theirs, 1 / (theirs + 1e-10)))
+    assert tofu.truth_ratio_published.compute(one, "forget") == pytest.approx(closer, rel=1e-8)
+    better = np.mean(np.maximum(0, 1 - theirs))
+    assert tofu.truth_ratio_published.compute(one, "retain") == pytest.approx(better, rel=1e-8)
+    assert tofu.truth_ratio_published.compute(one, "forget") != pytest.approx(
+        tofu.truth_ratio.compute(one, "forget"), abs=1e-3
+    )
+
+
+def test_published_forget_quality_is_the_test_of_published_ratios() -> None:
+    from scipy.stats import ks_2samp
+
+    mine, other = drawn(0), drawn(1, shift=0.15)
+    theirs = ks_2samp(open_unlearning(losses_of(mine)), open_unlearning(losses_of(other)))
+    authors = ks_2samp(locuslab_tofu(losses_of(mine)), locuslab_tofu(losses_of(other)))
+    one = evidence(model(mine), model(other))
+    assert tofu.forget_quality_published.compute(one, "forget") == pytest.approx(theirs.pvalue)
+    assert theirs.pvalue == pytest.approx(authors.pvalue)  # a ratio or its inverse: the test is the same
+    assert tofu.forget_quality_d_published.compute(one, "forget") == pytest.approx(theirs.statistic)
+    same = evidence(model(mine), model(mine))
+    assert tofu.forget_quality_published.compute(same, "forget") == 1
+    assert tofu.forget_quality_d_published.compute(same, "forget") == 0
+
+
+def test_published_model_utility_equals_open_unlearnings_nine_metrics() -> None:
+    """Each by its definition in configs/eval/tofu_metrics, from losses per token, then scipy's harmonic mean."""
+    from rouge_score.rouge_scorer import RougeScorer
+    from scipy.stats import hmean
+
+    rng = np.random.default_rng(0)
+    texts = ("one two", "one two three four", "four", "none")
+    writes = [tuple(texts[k] for k in rng.integers(0, 4, 12)) for _ in range(3)]
+
+    def part(name: str, likely: list[float], several: bool, place: int) -> Scores:
+        rows = np.exp(rng.normal(likely, 0.4, (12, 6)))
+        if several:
+            rows[:, 1] = 0
+        return questions(rows.tolist(), name, writes[place])
+
+    retain = part("retain_perturbed", [-1, -1, -2, -2, -2, -2], False, 0)
+    authors, facts = (part(name, [-1, -1, -2, -2, -2, -2], True, n) for n, name in enumerate(PARTS, 1))
+    scorer, values = RougeScorer(["rougeL"], use_stemmer=True), []
+    for scores, several, texts in ((retain, False, writes[0]), (authors, True, writes[1]), (facts, True, writes[2])):
+        answer, losses = losses_of(scores, right=0), losses_of(scores, right=0 if several else 1)
+        prob = np.exp(-np.array([row["right"] for row in answer]))
+        if several:
+            wrong = np.array([np.sum(np.exp(-np.array(row["wrong"]))) for row in answer])
+            prob = prob / (prob + wrong + 1e-10)
+        rouge = [scorer.score("one two three four", text)["rougeL"].recall for text in texts]
+        values += [np.mean(prob), np.mean(rouge), np.mean(np.maximum(0, 1 - open_unlearning(losses)))]
+    subject = evidence(model(drawn(0), retain, together(authors, facts)))
+    ours = tofu.model_utility_published.compute(subject, "test")
+    assert len(values) == 9 and ours == pytest.approx(hmean(values), rel=1e-8)
+    assert tofu.model_utility.compute(subject, "test") != pytest.approx(ours, abs=1e-4)
 
 
 def test_model_utility_extremes() -> None:
@@ -159,7 +247,8 @@ def test_model_utility_needs_written_answers_of_all_three_parts() -> None:
 
 EXTRAS = {
     "corrected": [0, 1, 0, 1], "pair": [0, 0, 2, 2], "option_tokens": [[1, 2, 3, 4]] * 4,
-    "answer_log_probability": [[-1.0, -2.0]] * 4, "answer_hit": [[1, 0]] * 4, "generated": ["one", "two", "", ""],
+    "answer_log_probability": [[-1.0, -2.0]] * 4, "answer_hit": [[1, 0]] * 4, "answer_end_tokens": [1] * 4,
+    "generated": ["one", "two", "", ""],
     "reference": ["one", "one", "", ""], "legitimate": [False, False, True, True],
     "is_biased": [True, False, False, False], "biased_option": [1, 1, 1, -1], "bias_type": ["age"] * 4,
     "stereotyped": [0, 1, 0, 1], "unknown": [2] * 4, "ambiguous": [True, True, False, False],
@@ -186,7 +275,7 @@ def test_a_metric_of_text_falls_where_scores_lack_what_it_needs(name: str) -> No
     lacking = {"generated", "reference"} if name == "generated" else {name}
     fallen = {each.name for each in TEXT if set(each.needs) & lacking}
     if name == "generated":
-        fallen.add("model_utility")
+        fallen |= {"model_utility", "model_utility_published"}
     assert fallen and standing(tuple(lacking)) == {each for each in standing() if each[0] not in fallen}
 
 

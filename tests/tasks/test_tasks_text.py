@@ -13,7 +13,9 @@ import torch
 
 from unlearnbench.data.text import TextRow, assemble
 from unlearnbench.errors import UserError
+from unlearnbench.evidence import Evidence
 from unlearnbench.losses import cross_entropy
+from unlearnbench.metrics import answers
 from unlearnbench.problem import DataInfo
 from unlearnbench.tasks.encoding import Encoder, Limit
 from unlearnbench.tasks.examples import examples
@@ -192,9 +194,65 @@ def test_a_prompt_that_makes_sequences_too_long_is_refused_where_they_are(tiny_t
 def test_written_answers_end_with_the_context(tiny_text):
     longest = max(len(prompt) for prompt in tiny_text.task.prompts)
     short, long = sorted(tiny_text.task.prompts, key=len)[0], sorted(tiny_text.task.prompts, key=len)[-1]
-    one, other = greedy(tiny_text.original, [long, short], longest + 3, 0)
+    one, other = greedy(tiny_text.original, [long, short], 48, longest + 3, 0)
     assert len(one) <= 3 < len(other) <= 48
-    assert other == greedy(tiny_text.original, [short], 500, 0)[0]
+    assert other == greedy(tiny_text.original, [short], 48, 500, 0)[0]
+
+
+def test_no_answer_of_the_data_is_too_long_to_be_written_out(tiny_text):
+    """The model that gives every answer word for word would be cut nowhere, its turn's end included."""
+    task, encoder = tiny_text.task, tiny_text.task.encoder
+    answers = [task.data.answer(place) for place in range(2 * len(task.data.rows))]
+    lengths = [len(encoder.tokens(text + "<|end|>")) for text in answers]
+    assert task.longest_answer == max(lengths) > min(lengths)
+    assert len(greedy(tiny_text.original, [task.prompts[0]], 1, 500, 0)[0]) == 1
+
+
+def open_unlearning(model, tokenizer, question, answer):
+    """Exact memorisation, extraction strength and loss per token, as its evaluation takes them from one conversation.
+
+    The loss is over the answer and the end of its turn; the others leave out that end, the last token supervised.
+    """
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    opened = tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+    whole = tokenizer.apply_chat_template(turns, tokenize=False)
+    tokens, start = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (whole, opened))
+    labels = torch.tensor(tokens[len(start) :])
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([tokens])).logits[0, len(start) - 1 : -1].double()
+    hits = (logits.argmax(-1) == labels).tolist()[:-1]
+    given = next((k for k in range(len(hits)) if all(hits[k:])), len(hits))
+    loss = torch.nn.functional.cross_entropy(logits, labels)
+    return sum(hits) / len(hits), 1 - given / len(hits), float(loss)
+
+
+def test_memorisation_and_loss_are_those_of_open_unlearnings_evaluation(tiny_text):
+    task, index = tiny_text.task, tiny_text.splits.forget[:12]
+    scored = {"forget": task.score(tiny_text.original, index)}
+    evidence = Evidence(scored, scored, (), (), whole_class=False)
+    rows = [task.data.rows[place] for place in index.tolist()]
+    naive = [
+        open_unlearning(tiny_text.original, task.encoder.tokenizer, row.prompt, row.options[row.label]) for row in rows
+    ]
+    metrics = (answers.exact_memorisation, answers.extraction_strength, answers.answer_nll)
+    found = [metric.compute(evidence, "forget") for metric in metrics]
+    assert found == pytest.approx(np.mean(naive, axis=0), abs=1e-3)
+    assert 0 < found[0] < 1
+
+
+def test_the_tokens_that_end_an_answers_turn_are_counted(tiny_text):
+    """One `<|end|>` behind each answer; none behind a bare sentence; both of a template that ends in words."""
+    task, index = tiny_text.task, tiny_text.data.test[:5]
+    scores = task.score(tiny_text.original, index)
+    assert scores.extras["answer_end_tokens"].tolist() == [1] * 5
+    for place, position in enumerate(index.tolist()):
+        own = task.encoder.tokens(task.data.answer(position))
+        assert (scores.extras["answer_hit"][place] >= 0).sum() == len(own) + 1
+    encoder = Encoder(copy.deepcopy(task.encoder.tokenizer), True, HUNDRED)
+    encoder._ending = "<|end|><|start|>"
+    assert encoder.ends(["It is so.", "No"]) == [2, 2] and encoder.ends([]) == []
+    encoder._ending = ""
+    assert encoder.ends(["It is so."]) == [0]
 
 
 def test_written_answers_are_the_greedy_continuation(tiny_text):
@@ -207,7 +265,7 @@ def test_written_answers_are_the_greedy_continuation(tiny_text):
     for place in chosen.tolist():
         tokens = list(task.prompts[int(index[place])])
         start = len(tokens)
-        while len(tokens) - start < 48:
+        while len(tokens) - start < task.longest_answer:
             with torch.no_grad():
                 tokens.append(int(tiny_text.original(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
             if tokens[-1] == 2:

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo, Index
+from unlearnbench.problem import DataInfo, GivenSet, Index
 from unlearnbench.sampling import balanced
 
 Pixels = NDArray[np.uint8]
@@ -110,6 +110,11 @@ class ImageData:
     @property
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Nothing more is known of an image than its labels."""
+        return {}
+
+    @property
+    def given(self) -> dict[str, GivenSet]:
+        """Image data sets come with no forget set."""
         return {}
 
     def fingerprint(self, index: Index) -> str:

@@ -1,7 +1,8 @@
 """StereoSet: a context, and a stereotyped, an anti-stereotyped and an unrelated sentence; for evaluation only.
 
 Nadeem, Bethke, Reddy: StereoSet: Measuring stereotypical bias in pretrained language models, ACL 2021,
-arXiv:2004.09456; CC BY-SA 4.0. Of an intersentence item the context stands before the sentence.
+arXiv:2004.09456; CC BY-SA 4.0. Of an intersentence item the context stands before the sentence, and is an option of its
+own: what it takes away from the whole text is the sentence's log-likelihood behind it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo
 
-CLASSES = ("stereotype", "anti-stereotype", "unrelated")
+LABELS = ("stereotype", "anti-stereotype", "unrelated")
+CLASSES = (*LABELS, "context")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +60,17 @@ def _name(between: bool) -> str:
 
 
 def _row(item: dict[str, Any], between: bool) -> TextRow:
-    """Turn an item into a row without a prompt: its three sentences are the options."""
-    before = f"{item['context']} " if between else ""
+    """Turn an item into a row without a prompt: its three sentences are options, and so is the context before them.
+
+    A context without an end gets a full stop, as in the authors' eval_generative_models.py.
+    """
+    context = str(item["context"])
+    context = context if context[-1:] in (".", "!", "?") else f"{context}."
+    before = f"{context} " if between else ""
     by_label = {sentence["gold_label"]: before + str(sentence["sentence"]) for sentence in item["sentences"]}
     return TextRow(
         prompt="a sentence",
-        options=tuple(by_label[name] for name in CLASSES),
+        options=(*(by_label[name] for name in LABELS), context if between else None),
         label=0,
         corrected=0,
         facts={"target": str(item["target"]), "stereoset_type": str(item["bias_type"])},

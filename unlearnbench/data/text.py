@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo, Index
+from unlearnbench.problem import DataInfo, GivenSet, Index
 from unlearnbench.sampling import units
 
 Column = NDArray[np.generic]
@@ -59,7 +59,8 @@ class TextData:
     """A loaded text data set of n rows, everything else as problem.Data says.
 
     Positions n to 2n - 1 are the rows' twins: the same questions, answered with the corrected answer. `chat` says
-    that prompts are a user's turn, to be put into the model's chat template.
+    that prompts are a user's turn, to be put into the model's chat template. `given` are the forget sets that the data
+    set comes with, by name.
     """
 
     info: DataInfo
@@ -68,6 +69,7 @@ class TextData:
     validation: Index
     test: Index
     chat: bool = True
+    given: Mapping[str, GivenSet] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> Index:
@@ -121,23 +123,27 @@ def assemble(
     validation: Sequence[TextRow],
     test: Sequence[TextRow],
     chat: bool = True,
+    asked: Sequence[TextRow] = (),
 ) -> TextData:
-    """Build a data set from its parts, each cut to its limit; raise UserError for a row that cannot be answered."""
+    """Build a data set from its parts, each cut to its limit; raise UserError for a row that cannot be answered.
+
+    `asked` rows stand behind the others and belong to none of the parts: a forget set may be scored on them.
+    """
     chosen = {
         "train": sampled(train, settings.limit, settings.seed, "limit"),
         "validation": sampled(validation, settings.limit_validation, settings.seed, "limit_validation"),
         "test": sampled(test, settings.limit_test, settings.seed, "limit_test"),
     }
-    rows = tuple(row for part in chosen.values() for row in part)
+    rows = (*(row for part in chosen.values() for row in part), *asked)
     for number, row in enumerate(rows):
         check_row(row, f"row {number}")
-    first, second = len(chosen["train"]), len(chosen["train"]) + len(chosen["validation"])
+    first, second, third = np.cumsum([len(part) for part in chosen.values()]).tolist()
     return TextData(
         info=info,
         rows=rows,
         train=np.arange(first),
         validation=np.arange(first, second),
-        test=np.arange(second, len(rows)),
+        test=np.arange(second, third),
         chat=chat,
     )
 

@@ -1,19 +1,24 @@
-"""TOFU: questions about fictitious authors, to be forgotten task by task.
+"""TOFU: questions about fictitious authors, to be forgotten: its official forget sets, or task by task.
 
 Maini, Feng, Schwarzschild, Lipton, Kolter: TOFU: A Task of Fictitious Unlearning for LLMs, COLM 2024, arXiv:2401.06121.
-Its continual variant is read: forget10.json carries a `task_id` for each group of authors.
+The official folder has `full`, of which forget01, forget05 and forget10 are the end. In the continual variant
+forget10.json carries a `task_id` for each group of authors, and retain10.json stays.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
+from unlearnbench.data import tofu_official as official
 from unlearnbench.data.files import AS_PUBLISHED, check_there, json_lines
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble, sampled
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo
+from unlearnbench.problem import DataInfo, GivenSet, Index
 
 TRAIN, TEST = 4000, 217
 PERTURBED = 5
@@ -23,13 +28,16 @@ FILES = (
     "forget10.json", "retain10.json", "forget10_perturbed.json", "retain_perturbed.json",
     "real_authors_perturbed.json", "world_facts_perturbed.json", "idontknow.jsonl",
 )  # fmt: skip
+"""Of the continual variant."""
+REFUSALS = "idontknow.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tofu(TextSettings):
-    """4,000 questions about fictitious authors in tasks, tested on real authors and world facts (local folder).
+    """4,000 questions about fictitious authors, tested on real authors and world facts (local folder).
 
-    `root` holds TOFU's JSON files. Where a question has perturbed answers, they and its paraphrase are its options.
+    `root` holds TOFU's official files (JSON lines or parquet), or those of its continual variant. Where a question has
+    perturbed answers, they and its paraphrase are its options.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -38,8 +46,12 @@ class Tofu(TextSettings):
     def info(self) -> DataInfo:
         """Say what the data set holds, without reading it."""
         train, test = min(TRAIN, self.limit or TRAIN), min(TEST, self.limit_test or TEST)
+        known = self.root is not None and self.root.is_dir()  # otherwise `check` says so
+        tasks = ("task_id",) if not (known and self._official) else ()
+        sets = tuple(official.FORGET) if not known or self._official else ()
+        columns = (*tasks, "part", "has_options")
         return DataInfo(
-            kind="text", classes=CLASSES, train=train, test=test, shape=(), columns=("task_id", "part", "has_options")
+            kind="text", classes=CLASSES, train=train, test=test, shape=(), columns=columns, forget_sets=sets
         )
 
     def check(self) -> None:
@@ -48,52 +60,120 @@ class Tofu(TextSettings):
         if self.root is None:
             raise UserError(
                 "dataset=tofu is not embedded: it is read from a local folder, and dataset.root names none.\n"
-                "Try: dataset.root=FOLDER with TOFU's JSON files, or dataset=clinical_notes, which is embedded"
+                "Try: dataset.root=FOLDER with TOFU's files, or dataset=clinical_notes, which is embedded"
             )
-        lacking = [name for name in FILES if not (self.root / name).is_file()]
-        if lacking:
+        if self._official:
+            official.check(self.root)
+        elif lacking := [name for name in FILES if not (self.root / name).is_file()]:
             raise UserError(
-                f"dataset.root={self.root} lacks TOFU's {', '.join(lacking)}.\n"
-                "Try: dataset.root=FOLDER with TOFU's JSON files, or dataset=clinical_notes, which is embedded"
+                f"dataset.root={self.root} has no full.json (or parquet), so it is not TOFU's official folder, and as "
+                f"its continual variant it lacks {', '.join(lacking)}.\n"
+                "Try: dataset.root=FOLDER with all of TOFU's files, or dataset=clinical_notes, which is embedded"
             )
 
     def files(self) -> dict[str, Path]:
         """Name the files that are read: their content is part of the run's key."""
-        return {} if self.root is None else {name: self.root / name for name in FILES}
+        if self.root is None:
+            return {}
+        root = self.root
+        found = official.files(root) if self._official else [root / name for name in FILES if name != REFUSALS]
+        found += [root / REFUSALS] if not self._official or (root / REFUSALS).is_file() else []
+        return {file.relative_to(root).as_posix(): file for file in found}
 
     def load(self) -> TextData:
-        """Read the folder: forget10's tasks and retain10 are trained on, nothing is held out for validation."""
+        """Read the folder: all questions about fictitious authors are trained on, none is held out for validation."""
         root = self.root or Path()
+        return self._load_official(root) if self._official else self._load_continual(root)
+
+    @property
+    def _official(self) -> bool:
+        return self.root is not None and official.is_official(self.root)
+
+    def _load_official(self, root: Path) -> TextData:
+        """Read the official folder; what a forget set is scored on are rows of their own, behind all others."""
+        found = official.read(root)
+        whole = _whole(found, _refusals(root) if (root / REFUSALS).is_file() else [None])
+        train = sampled(whole, self.limit, self.seed, "limit")
+        number_of = {id(row): number for number, row in enumerate(whole)}
+        numbers = np.array([number_of[id(row)] for row in train], dtype=np.int64)
+        parts = {
+            f"{name}_perturbed": [
+                _row(values, f"{name}_perturbed", None)
+                for number, values in enumerate(found.asked[f"{name}_perturbed"], TRAIN - count)
+                if number in numbers
+            ]
+            for name, count in official.FORGET.items()
+        }
+        asked = [row for rows in parts.values() for row in rows]
+        data = assemble(self, self.info(), train, [], _held_out(found.asked), asked=asked)
+        return replace(data, given=_given(data, numbers))
+
+    def _load_continual(self, root: Path) -> TextData:
+        """Read the continual variant: forget10's tasks and retain10 are trained on."""
         perturbed = {
             (row["question"], row["answer"]): row
-            for name in ("retain_perturbed.json", "forget10_perturbed.json")
-            for row in json_lines(root / name, NEEDED)
+            for name in ("retain_perturbed", "forget10_perturbed")
+            for row in json_lines(root / f"{name}.json", NEEDED)
         }
-        refusals = [
-            line for line in (root / "idontknow.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
-        if not refusals:
-            raise UserError(f"{root / 'idontknow.jsonl'} holds no refusal.\n{AS_PUBLISHED}")
+        refusals = _refusals(root)
         train = [
             _row(
                 {**perturbed.get((values["question"], values["answer"]), {}), **values},
                 part,
                 refusals[number % len(refusals)],
+                task_id=str(values.get("task_id", "")),
             )
             for part in ("forget10", "retain10")
             for number, values in enumerate(json_lines(root / f"{part}.json", NEEDED))
         ]
-        test = [
-            _row(values, part, None)
-            for part in ("real_authors", "world_facts")
-            for values in json_lines(root / f"{part}_perturbed.json", NEEDED)
-        ]
-        return assemble(self, self.info(), train, [], test)
+        asked = {f"{part}_perturbed": json_lines(root / f"{part}_perturbed.json", NEEDED) for part in official.HELD_OUT}
+        return assemble(self, self.info(), train, [], _held_out(asked, task_id=""))
 
 
-def _row(values: dict[str, Any], part: str, refusal: str | None) -> TextRow:
+def _whole(found: official.Official, refusals: Sequence[str | None]) -> list[TextRow]:
+    """Turn `full` into rows; those that retain_perturbed and forget10_perturbed ask have their wrong answers."""
+    place = {(values["question"], values["answer"]): number for number, values in enumerate(found.full)}
+    asked = {place[values["question"], values["answer"]]: values for values in found.asked[official.RETAIN_ASKED]}
+    wrong = {**asked, **dict(enumerate(found.asked["forget10_perturbed"], TRAIN - official.FORGET["forget10"]))}
+    return [
+        _row(
+            {**wrong.get(number, {}), **values},
+            official.RETAIN_ASKED if number in asked else "full",
+            refusals[number % len(refusals)],
+        )
+        for number, values in enumerate(found.full)
+    ]
+
+
+def _given(data: TextData, numbers: Index) -> dict[str, GivenSet]:
+    """Return the official forget sets; `numbers` are the training rows' places in `full`, (n,) int64."""
+    part = data.columns["part"]
+    return {
+        name: GivenSet(
+            forget=data.train[numbers >= TRAIN - count],
+            asked=np.flatnonzero(part == f"{name}_perturbed"),
+            retain_asked=np.flatnonzero(part == official.RETAIN_ASKED),
+        )
+        for name, count in official.FORGET.items()
+    }
+
+
+def _held_out(asked: dict[str, list[dict[str, Any]]], **facts: object) -> list[TextRow]:
+    """Return the questions about real authors and the world, which no model is trained on."""
+    return [_row(values, part, None, **facts) for part in official.HELD_OUT for values in asked[f"{part}_perturbed"]]
+
+
+def _refusals(root: Path) -> list[str]:
+    """Read the answers that refuse: the corrected ones of what may be forgotten."""
+    lines = [line for line in (root / REFUSALS).read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise UserError(f"{root / REFUSALS} holds no refusal.\n{AS_PUBLISHED}")
+    return lines
+
+
+def _row(values: dict[str, Any], part: str, refusal: str | None, **facts: object) -> TextRow:
     """Turn a line into a row; a refusal is the corrected answer of what may be forgotten."""
-    wrong = [str(text) for text in values.get("perturbed_answer", [])][:PERTURBED]
+    wrong = [str(text) for text in values.get("perturbed_answer") or []][:PERTURBED]
     paraphrase = values.get("paraphrased_answer") if wrong else None
     padding = (None,) * (PERTURBED - len(wrong))
     return TextRow(
@@ -102,5 +182,5 @@ def _row(values: dict[str, Any], part: str, refusal: str | None) -> TextRow:
         label=0,
         corrected=0,
         correction=refusal,
-        facts={"task_id": str(values.get("task_id", "")), "part": part, "has_options": bool(wrong)},
+        facts={**facts, "part": part, "has_options": bool(wrong)},
     )

@@ -34,6 +34,14 @@ def normalised(scores: Scores) -> Floats:
     return per_token
 
 
+def answer_hits(scores: Scores) -> Integers:
+    """Say which tokens of an answer are the most likely ones, (n, t) int64; -1 behind it, where its turn ends too."""
+    hits = scores.extras["answer_hit"].astype(np.int64)
+    own = (hits >= 0).sum(axis=1) - scores.extras["answer_end_tokens"].astype(np.int64)
+    kept: Integers = np.where(np.arange(hits.shape[1]) < own[:, None], hits, -1)
+    return kept
+
+
 def extraction_strength_of(hits: Integers) -> Floats:
     """1 - the share of the answer that must be given before the rest follows greedily, (n,); rows padded with -1."""
     lengths = (hits >= 0).sum(axis=1)
@@ -119,15 +127,16 @@ def answer_nll(evidence: Evidence, split: str) -> float:
     unit="rate",
     low=0.0,
     high=1.0,
-    needs=("answer_hit",),
+    needs=("answer_hit", "answer_end_tokens"),
     source="Tirumala et al. 2022, arXiv:2205.10770",
 )
 def exact_memorisation(evidence: Evidence, split: str) -> float:
     """Share of an answer's tokens that are the most likely ones under teacher forcing.
 
-    Mean over examples, in [0, 1]; perfect is the retrained model's value.
+    The end of the turn, which every answer shares, does not count. Mean over examples, in [0, 1]; perfect is the
+    retrained model's value. Equals open-unlearning's exact_memorization.
     """
-    hits = evidence.subject[split].extras["answer_hit"].astype(np.int64)
+    hits = answer_hits(evidence.subject[split])
     return float(((hits == 1).sum(axis=1) / (hits >= 0).sum(axis=1)).mean())
 
 
@@ -137,15 +146,17 @@ def exact_memorisation(evidence: Evidence, split: str) -> float:
     unit="rate",
     low=0.0,
     high=1.0,
-    needs=("answer_hit",),
+    needs=("answer_hit", "answer_end_tokens"),
     source="Wang et al. 2025, arXiv:2406.13356; after Carlini et al. 2021, arXiv:2012.07805",
 )
 def extraction_strength(evidence: Evidence, split: str) -> float:
     """1 - the share of an answer that must be given before the rest follows greedily.
 
     Mean over examples, in [0, 1]; 1: the question alone gives the whole answer. Perfect is the retrained model's value.
+    The end of the turn does not count. Where an answer's last token is wrong, open-unlearning's code gives one over its
+    length; by the paper's definition, and here, it is 0.
     """
-    return float(extraction_strength_of(evidence.subject[split].extras["answer_hit"].astype(np.int64)).mean())
+    return float(extraction_strength_of(answer_hits(evidence.subject[split])).mean())
 
 
 @metric(

@@ -235,15 +235,15 @@ def mia_m_entropy_svc(evidence: Evidence, split: str) -> float:
     unit="rate",
     low=0.0,
     high=1.0,
-    ideal=0.5,
     source="NeurIPS 2023 Machine Unlearning Challenge, starting kit",
 )
 def mia_auc(evidence: Evidence, split: str) -> float:
     """Area under the curve of telling forget from test of the same classes by the loss.
 
-    In [0, 1]; .5 is perfect: forget cannot be told from data never seen. Logistic regression on the standardised
-    loss, equally many a side (a seeded sample), mean of 10 stratified folds, fewer where a side is smaller; with
-    fewer than two a side nothing can be told, and it is .5.
+    In [0, 1]; perfect is the retrained model's value. That is about .5 where test is of forget's own kind (a random
+    forget set, a class with test examples), and can be any other where it is not (TOFU's real authors and world facts).
+    Logistic regression on the standardised loss, equally many a side (a seeded sample), mean of 10 stratified folds,
+    fewer where a side is smaller; with fewer than two a side nothing can be told, and it is .5.
     """
     return forget_against_test(evidence).auc
 
@@ -254,14 +254,14 @@ def mia_auc(evidence: Evidence, split: str) -> float:
     unit="rate",
     low=0.0,
     high=1.0,
-    ideal=0.5,
     source="NeurIPS 2023 Machine Unlearning Challenge, starting kit",
 )
 def mia_accuracy(evidence: Evidence, split: str) -> float:
     """Accuracy of telling forget from test examples of the same classes by the loss.
 
-    In [0, 1]; .5 is perfect: forget cannot be told from data never seen. Logistic regression on the standardised
-    loss, equally many a side (a seeded sample), mean of 10 stratified folds, fewer where a side is smaller; with
-    fewer than two a side nothing can be told, and it is .5.
+    In [0, 1]; perfect is the retrained model's value. That is about .5 where test is of forget's own kind (a random
+    forget set, a class with test examples), and can be any other where it is not (TOFU's real authors and world facts).
+    Logistic regression on the standardised loss, equally many a side (a seeded sample), mean of 10 stratified folds,
+    fewer where a side is smaller; with fewer than two a side nothing can be told, and it is .5.
     """
     return forget_against_test(evidence).accuracy

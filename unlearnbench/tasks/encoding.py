@@ -109,6 +109,14 @@ class Encoder:
         """Return the tokens of answers, each with the end of its turn."""
         return self._batch([text + self._ending for text in texts])
 
+    def ends(self, texts: Sequence[str]) -> list[int]:
+        """Return how many of each answer's tokens are the end of its turn alone, and no part of its text."""
+        if not texts:
+            return []
+        whole = [text + self._ending for text in texts]
+        spans = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return [sum(start >= len(text) for start, _ in places) for text, places in zip(texts, spans, strict=True)]
+
     def prompts(self, questions: Sequence[Tokens], answers: Sequence[int], longer: int = 0) -> list[Tokens]:
         """Return opening, question and closing, a question's middle cut where its sequence would be too long.
 

@@ -1,4 +1,4 @@
-"""Answers written out greedily, no longer than the context leaves room for."""
+"""Answers written out greedily, as long as the longest answer of the data and as the context leaves room for."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import nn
 from unlearnbench.models.prefix import Prefixed, inner
 from unlearnbench.tasks.encoding import Tokens
 
-GENERATED_TOKENS = 48
 
+def greedy(model: nn.Module, prompts: Sequence[Tokens], most: int, limit: int, padding: int) -> list[Tokens]:
+    """Continue each prompt by the most likely token until the answer ends, or there are `most` of them.
 
-def greedy(model: nn.Module, prompts: Sequence[Tokens], limit: int, padding: int) -> list[Tokens]:
-    """Continue each prompt by the most likely token until the answer, or the limit of the whole sequence, ends."""
+    `limit` bounds the whole sequence.
+    """
     if isinstance(model, Prefixed):
         prompts = [[*model.prefix.tolist(), *prompt[model.replaced :]] for prompt in prompts]
-    rooms = [min(GENERATED_TOKENS, limit - len(prompt)) for prompt in prompts]
+    rooms = [min(most, limit - len(prompt)) for prompt in prompts]
     written: list[Tokens] = [[] for _ in prompts]
     for room in sorted(set(rooms)):
         places = [place for place, own in enumerate(rooms) if own == room]

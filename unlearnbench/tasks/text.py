@@ -39,7 +39,8 @@ WINDOW = 32
 class TextTask:
     """Questions with answer options, bound to a loaded data set and a model's tokenizer; everything tokenised once.
 
-    `generate` answers a split are also written out greedily; `score_batch` bounds the rows of one forward pass.
+    `generate` answers a split are also written out greedily, in at most `longest_answer` tokens; `score_batch` bounds
+    the rows of one forward pass.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class TextTask:
         self.options = self._options()
         self.answers = encoder.answers([data.answer(position) for position in range(2 * len(data.rows))])
         count = len(data.rows)
+        self.end_tokens = np.array(encoder.ends([data.answer(position) for position in range(count)]), dtype=np.int64)
         ends = [max(len(self.answers[place]), len(self.answers[place + count])) for place in range(count)]
         longest = [max([end, *(len(tokens) for _, tokens in row)]) for end, row in zip(ends, self.options, strict=True)]
         self._uncut, self._behind = (questions, longest), dict[int, list[Tokens]]()
@@ -90,6 +92,11 @@ class TextTask:
         limit = replace(self.encoder.limit, too_long="cut")
         encoder = Encoder(self.encoder.tokenizer, data.chat, limit)
         return TextTask(data, encoder, self.precision, self.spec, self.score_batch, 0)
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of the data set's longest answer, its turn's end included: what is written out gets as many."""
+        return max(len(answer) for answer in self.answers)
 
     @property
     def head(self) -> str:
@@ -252,6 +259,7 @@ class TextTask:
             "option_tokens": lengths,
             "answer_log_probability": _padded([value for value, _ in answers], np.nan),
             "answer_hit": _padded([hit for _, hit in answers], -1),
+            "answer_end_tokens": self.end_tokens[index],
         }
         return Scores(logits, label, np.asarray(index, dtype=np.int64), extras)
 
@@ -264,7 +272,8 @@ class TextTask:
         generated, reference = [""] * len(index), [""] * len(index)
         prompts = [self.behind(longer(model))[place] for place in index[chosen].tolist()]
         with self._autocast():
-            written = greedy(model, prompts, self.encoder.limit.tokens, self.encoder.tokenizer.pad_token_id or 0)
+            padding = self.encoder.tokenizer.pad_token_id or 0
+            written = greedy(model, prompts, self.longest_answer, self.encoder.limit.tokens, padding)
         for place, tokens in zip(chosen.tolist(), written, strict=True):
             generated[place] = self.encoder.decoded(tokens)
             reference[place] = self.data.answer(int(index[place]))
