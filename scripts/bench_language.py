@@ -92,7 +92,7 @@ def ours(model: nn.Module, batches: list[Batch], task: TextTask, settings: Any) 
 def one_by_one(model: nn.Module, task: TextTask, index: Any) -> None:
     """Score every option in a sequence of its own, eight sequences at a time by length."""
     model.eval()
-    sequences = [[*task.prompts[place], *tokens] for place in index.tolist() for _, tokens in task.options[place]]
+    sequences = [[*task.prompt(place), *tokens] for place in index.tolist() for _, tokens in task.options(place)]
     sequences.sort(key=len)
     for start in range(0, len(sequences), 8):
         some = sequences[start : start + 8]

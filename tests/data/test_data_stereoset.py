@@ -97,7 +97,7 @@ def test_a_models_likelihoods_are_those_of_a_pass_of_its_own_for_each_sentence(t
     (tmp_path / "dev.json").write_text(json.dumps({"data": data}))
     task = tiny_text.task.on(stereoset(tmp_path).load())
     found = stereoset_likelihoods(task.score(tiny_text.original, task.data.test))
-    start, expected = task.encoder.opening, []
+    start, expected = task.opening, []
     for before, sentences in (
         ("", ("She is.", "The nurse is a he.", "The nurse is fish.")),
         ("He likes chess.", ("He is shy and quiet.", "He is loud.", "Rain falls.")),

@@ -38,11 +38,11 @@ def test_options_scored_together_equal_one_forward_pass_each(tiny_text):
     task, index = tiny_text.task, tiny_text.data.test[:6]
     scores = task.score(tiny_text.original, index)
     for place, position in enumerate(index.tolist()):
-        for column, tokens in task.options[position]:
-            expected = naive(tiny_text.original, task.prompts[position], tokens)
+        for column, tokens in task.options(position):
+            expected = naive(tiny_text.original, task.prompt(position), tokens)
             assert scores.logits[place, column] == pytest.approx(expected, abs=1e-3)
             assert scores.extras["option_tokens"][place, column] == len(tokens)
-        missing = set(range(scores.logits.shape[1])) - {column for column, _ in task.options[position]}
+        missing = set(range(scores.logits.shape[1])) - {column for column, _ in task.options(position)}
         assert all(np.isneginf(scores.logits[place, column]) for column in missing)
 
 
@@ -70,8 +70,8 @@ def test_predictions_are_rows_of_answer_tokens(tiny_text):
     batch = task.batch(index, None)
     predictions = task.predict(tiny_text.original, batch)
     assert predictions.examples == 3
-    assert Counter(predictions.example.tolist()) == {n: len(task.answers[i]) for n, i in enumerate(index.tolist())}
-    losses = [-naive(tiny_text.original, task.prompts[i], task.answers[i]) for i in index.tolist()]
+    assert Counter(predictions.example.tolist()) == {n: len(task.answer(i)) for n, i in enumerate(index.tolist())}
+    losses = [-naive(tiny_text.original, task.prompt(i), task.answer(i)) for i in index.tolist()]
     assert float(cross_entropy(predictions).detach()) == pytest.approx(sum(losses) / len(predictions.labels), abs=1e-3)
 
 
@@ -105,9 +105,9 @@ def test_batches_of_a_length_hold_every_row_once_and_less_padding(tiny_text):
 def test_long_questions_lose_their_middle_and_are_counted():
     task = text_task(context=80)
     assert task.encoder.cut > 0
-    assert max(len(p) + max(len(o) for _, o in row) for p, row in zip(task.prompts, task.options, strict=True)) <= 80
-    row = max(range(len(task.prompts)), key=lambda place: len(task.data.rows[place].prompt))  # surely cut
-    text = task.encoder.tokenizer.decode(task.prompts[row])
+    assert max(row.length for row in task.rows) <= 80
+    row = max(range(len(task.rows)), key=lambda place: len(task.data.rows[place].prompt))  # surely cut
+    text = task.encoder.tokenizer.decode(task.prompt(row))
     question = task.data.rows[row].prompt
     assert question not in text
     assert text.startswith("<|start|><|user|>" + question[:10])
@@ -122,7 +122,7 @@ def test_long_questions_can_be_refused():
 def test_the_models_own_limit_bounds_sequences_too():
     task = text_task(replace(llama(), context=80))
     assert task.encoder.cut == text_task(context=80).encoder.cut > 0
-    assert max(len(p) + max(len(o) for _, o in row) for p, row in zip(task.prompts, task.options, strict=True)) <= 80
+    assert max(row.length for row in task.rows) <= 80
     with pytest.raises(
         UserError, match=r"over model\.context=80; they are refused.*\nTry: dataset.too_long=cut, or mod"
     ):
@@ -156,12 +156,12 @@ def test_a_prompt_equals_the_conversation_with_its_system_message(tiny_text):
     message = {"role": "system", "content": "Judge by the facts."}
     scores = task.score(task.prefixed(tiny_text.original, [message]), index)
     for place, position in enumerate(index.tolist()):
-        turn = {"role": "user", "content": task.data.rows[position].prompt}
-        rendered = task.encoder._render([message, turn], ask=True)
-        assert rendered.startswith("<|start|><|system|>Judge by the facts.<|end|><|user|>")
-        opening = task.encoder.tokens("<|start|><|system|>Judge by the facts.<|end|><|user|>")
-        prompt = [*opening, *task.prompts[position][len(task.encoder.opening) :]]
-        for column, tokens in task.options[position]:
+        row = task.data.rows[position]
+        for column, tokens in task.options(position):
+            turns = [{"role": "user", "content": row.prompt}, {"role": "assistant", "content": row.options[column]}]
+            whole = task.encoder.tokenizer.apply_chat_template([message, *turns], return_dict=False)
+            prompt = whole[: -len(tokens)]
+            assert whole[len(prompt) :] == tokens
             assert scores.logits[place, column] == pytest.approx(naive(tiny_text.original, prompt, tokens), abs=1e-3)
 
 
@@ -180,7 +180,7 @@ def test_questions_behind_a_prompt_are_cut_and_counted_where_they_get_too_long(t
     )
     task.score(model, tiny_text.data.test)
     assert max(int(positions.max()) for positions in seen) < short.asked
-    assert task.prompts == task.behind(0)  # the other models' are not cut for it
+    assert task.rows == task.behind(0).rows  # the other models' are not cut for it
 
 
 def test_a_prompt_that_makes_sequences_too_long_is_refused_where_they_are(tiny_text):
@@ -192,8 +192,8 @@ def test_a_prompt_that_makes_sequences_too_long_is_refused_where_they_are(tiny_t
 
 
 def test_written_answers_end_with_the_context(tiny_text):
-    longest = max(len(prompt) for prompt in tiny_text.task.prompts)
-    short, long = sorted(tiny_text.task.prompts, key=len)[0], sorted(tiny_text.task.prompts, key=len)[-1]
+    prompts = sorted((row.prompt for row in tiny_text.task.rows), key=len)
+    short, long, longest = prompts[0], prompts[-1], len(prompts[-1])
     one, other = greedy(tiny_text.original, [long, short], 48, longest + 3, 0)
     assert len(one) <= 3 < len(other) <= 48
     assert other == greedy(tiny_text.original, [short], 48, 500, 0)[0]
@@ -205,7 +205,7 @@ def test_no_answer_of_the_data_is_too_long_to_be_written_out(tiny_text):
     answers = [task.data.answer(place) for place in range(2 * len(task.data.rows))]
     lengths = [len(encoder.tokens(text + "<|end|>")) for text in answers]
     assert task.longest_answer == max(lengths) > min(lengths)
-    assert len(greedy(tiny_text.original, [task.prompts[0]], 1, 500, 0)[0]) == 1
+    assert len(greedy(tiny_text.original, [task.prompt(0)], 1, 500, 0)[0]) == 1
 
 
 def open_unlearning(model, tokenizer, question, answer):
@@ -248,11 +248,11 @@ def test_the_tokens_that_end_an_answers_turn_are_counted(tiny_text):
     for place, position in enumerate(index.tolist()):
         own = task.encoder.tokens(task.data.answer(position))
         assert (scores.extras["answer_hit"][place] >= 0).sum() == len(own) + 1
-    encoder = Encoder(copy.deepcopy(task.encoder.tokenizer), True, HUNDRED)
-    encoder._ending = "<|end|><|start|>"
-    assert encoder.ends(["It is so.", "No"]) == [2, 2] and encoder.ends([]) == []
-    encoder._ending = ""
-    assert encoder.ends(["It is so."]) == [0]
+    tokenizer = copy.deepcopy(task.encoder.tokenizer)
+    for ending, tokens in (("<|end|><|start|>", 2), ("", 0), ("<|end|>\n", 1)):
+        tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}" + ending + "{% endfor %}"
+        (row,) = Encoder(tokenizer, True, HUNDRED).encode(["Is it?"], [["It is so.", "No"]]).rows
+        assert row.ends == {"It is so.": tokens, "No": tokens}
 
 
 def test_written_answers_are_the_greedy_continuation(tiny_text):
@@ -263,7 +263,7 @@ def test_written_answers_are_the_greedy_continuation(tiny_text):
     assert chosen.tolist() == examples(index, tiny_text.data.unit, tiny_text.data.columns, 4).tolist()
     assert len(chosen) == 4
     for place in chosen.tolist():
-        tokens = list(task.prompts[int(index[place])])
+        tokens = list(task.prompt(int(index[place])))
         start = len(tokens)
         while len(tokens) - start < task.longest_answer:
             with torch.no_grad():
@@ -305,8 +305,9 @@ def test_a_tokenizer_without_a_template_gets_the_documented_one(tiny_text, caplo
     tokenizer = llama().tokenizer(["some text to learn from"])
     tokenizer.chat_template = None
     encoder = Encoder(tokenizer, True, HUNDRED)
-    assert tokenizer.decode(encoder.opening) == "### user\n"
-    assert tokenizer.decode(encoder.closing) == "\n\n### assistant\n"
+    (row,) = encoder.encode(["Who?"], [["You."]]).rows
+    assert tokenizer.decode(row.prompt) == "### user\nWho?\n\n### assistant\n"
+    assert tokenizer.decode(row.answers["You."]) == "You.<|end|>"
     assert "no chat template" in caplog.text
 
 
@@ -316,7 +317,8 @@ def test_templates_that_print_a_date_are_given_a_fixed_one():
         "{% if not date_string is defined %}{{ strftime_now('%d %b %Y') }}{% else %}{{ date_string }}{% endif %}"
         "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     )
-    assert tokenizer.decode(Encoder(tokenizer, True, HUNDRED).opening) == "26 Jul 2024"
+    (row,) = Encoder(tokenizer, True, HUNDRED).encode(["Who?"], [["You."]]).rows
+    assert tokenizer.decode(row.prompt) == "26 Jul 2024Who?"
 
 
 def test_the_same_texts_give_the_same_tokenizer():

@@ -41,6 +41,11 @@ class AdapterOff(nn.Module):
         with self._model[0].disable_adapter():
             return self._model[0](*inputs, **named)
 
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the shared model's output layer."""
+        head: nn.Module = self._model[0].get_output_embeddings()
+        return head
+
     def get_submodule(self, target: str) -> nn.Module:
         """Return the shared model's submodule."""
         return self._model[0].get_submodule(target)

@@ -1,9 +1,13 @@
-"""From conversations to tokens: the model's own chat template, once per text, cut where the context ends."""
+"""From conversations to tokens: the model's own chat template, a whole conversation at a time, cut to the context.
+
+What a model is trained on and scored with is `apply_chat_template(messages, tokenize=True)` of question and answer,
+token by token. Parts that are tokenised apart are not the same: many tokenizers begin a text with a blank.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger("unlearnbench")
@@ -18,8 +23,8 @@ log = logging.getLogger("unlearnbench")
 Tokens = list[int]
 Message = dict[str, str]
 
-MARK = "\u241e"
-"""Stands for a turn's text while a template is rendered; no template or text has it."""
+QUESTION, ANSWER = "\u241e", "\u241f"
+"""Stand for the turns' texts while a template is rendered; no template or text has them."""
 TODAY = "26 Jul 2024"
 """What templates that print a date are given (Llama 3.2's own stand-in): a run must not depend on the day."""
 DEFAULT_TEMPLATE = (
@@ -62,80 +67,161 @@ class Limit:
         return " ".join(f"{key}={tokens}" for key, value in settings.items() if value is not None and tokens > value)
 
 
-class Encoder:
-    """Turns questions and answers into tokens: opening, question, closing of the question, answer.
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A question's tokens, its answers', and what of them is only the end of the turn.
 
-    The parts are tokenised apart, so that the opening (what stands before the user's question) can be exchanged, and
-    the question cut in its middle. `cut` counts the sequences that were longer than the limit, behind a prompt too.
+    `prompt` (t,) is all that the conversations with the different answers share before the answer begins; `answers` by
+    text reach from there to the end of the turn. `opening` is how many tokens of the prompt stand before the question.
+    """
+
+    prompt: Tokens
+    answers: dict[str, Tokens]
+    ends: dict[str, int]
+    opening: int
+
+    @property
+    def length(self) -> int:
+        """The tokens of the longest conversation."""
+        return len(self.prompt) + max(len(tokens) for tokens in self.answers.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """All rows as tokens, and the numbers of those whose question is cut."""
+
+    rows: tuple[Row, ...]
+    cut: frozenset[int]
+
+
+class Encoder:
+    """Turns questions and answers into tokens, whole conversations at a time; bare sentences where there is no `chat`.
+
+    `cut` counts the sequences that were longer than the limit, behind a prompt too.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool, limit: Limit) -> None:
-        self.tokenizer, self.limit, self.cut = tokenizer, limit, 0
-        if chat and not tokenizer.chat_template:
+        self.tokenizer, self.chat, self.limit, self.cut = tokenizer, chat, limit, 0
+        if not chat:
+            self.start = self._start()
+            return
+        if not tokenizer.chat_template:
             log.warning("the tokenizer has no chat template; turns are headed '### role' (tasks/encoding.py)")
             tokenizer.chat_template = DEFAULT_TEMPLATE
-        self.chat = chat
-        self.opening = self.opened([])
-        self.closing: Tokens = self.tokens(self._around([])[1]) if chat else []
-        self._ending = self._after_answer() if chat else ""
+        self._before, self._between, self._after = self._around()
 
     def digest(self) -> str:
         """Return the SHA-256 of the tokenizer and of what stands around questions and answers."""
-        backend = self.tokenizer.backend_tokenizer.to_str()
-        return digest(backend, self.opening, self.closing, self._ending)
+        around = (self._before, self._between, self._after) if self.chat else self.start
+        return digest(self.tokenizer.backend_tokenizer.to_str(), around)
 
-    def opened(self, messages: Sequence[Message]) -> Tokens:
-        """Return the tokens before the user's question when these messages stand before it, (t,)."""
-        if not self.chat:
-            start = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
-            if start == (None, None):
-                raise UserError(
-                    "a sentence outside a conversation starts with the tokenizer's bos or eos token, and it has neither"
-                    ".\nTry: eval.extra=[] or [bbq], whose rows are questions, or another model"
-                )
-            return [int(next(token for token in start if token is not None))]
-        return self.tokens(self._around(messages)[0])
+    def encode(self, questions: Sequence[str], answers: Sequence[Sequence[str]], longer: int = 0) -> Encoded:
+        """Return the rows' tokens; a question loses its middle where a conversation of its row would be too long.
+
+        `answers` are each row's different texts, `longer` is what a prompt adds to each sequence. What is cut is the
+        question's text, so that a shorter conversation too is tokenised as a whole. Raises UserError where too long
+        ones are refused, or not even two tokens of a question would be left.
+        """
+        rows = self._rows(questions, answers)
+        limit = self.limit.tokens - longer
+        over = {number: row.length - limit for number, row in enumerate(rows) if row.length > limit}
+        if over:
+            whole = {number: self._question(questions[number], answers[number]) for number in over}
+            least = max(min(2, len(whole[number])) - len(whole[number]) + excess for number, excess in over.items())
+            self._check(len(over), max(over.values()), least, " behind the prompt" if longer else "")
+            self.cut = max(self.cut, len(over))
+            for number, excess in over.items():
+                rows[number] = self._shortened(questions[number], answers[number], whole[number], excess, limit)
+        return Encoded(tuple(rows), frozenset(over))
+
+    def conversation(self, question: str, answer: str, before: Sequence[Message] = ()) -> Tokens:
+        """Return the tokens of a whole conversation, also behind earlier messages: to the end of the answer's turn."""
+        text = self._render([[*before, *_turns(question, answer)]])[0]
+        encoding = self._encodings([text])[0]
+        return list(encoding.ids[: _behind(encoding, text, len(text) - len(_newlines(self._after)))])
 
     def tokens(self, text: str) -> Tokens:
         """Return a text's tokens, without any special ones of the tokenizer's own."""
         found: Tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
-    def questions(self, texts: Sequence[str]) -> list[Tokens]:
-        """Return the tokens of questions; none where there is no conversation."""
-        return self._batch(texts) if self.chat else [[] for _ in texts]
+    def decoded(self, tokens: Tokens) -> str:
+        """Return the text of generated tokens, without special ones."""
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return str(text).strip()
 
-    def answers(self, texts: Sequence[str]) -> list[Tokens]:
-        """Return the tokens of answers, each with the end of its turn."""
-        return self._batch([text + self._ending for text in texts])
+    def _rows(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Row]:
+        if not self.chat:
+            return [self._sentences(texts) for texts in answers]
+        pairs = [(question, answer) for question, texts in zip(questions, answers, strict=True) for answer in texts]
+        found = iter(self._conversations(pairs))
+        return [self._row([(answer, next(found)) for answer in texts]) for texts in answers]
 
-    def ends(self, texts: Sequence[str]) -> list[int]:
-        """Return how many of each answer's tokens are the end of its turn alone, and no part of its text."""
-        if not texts:
+    def _row(self, conversations: Sequence[tuple[str, _Conversation]]) -> Row:
+        """Join a question's conversations; they share the tokens before the answer, but for a tokenizer's whim."""
+        before = [one.tokens[: one.answer] for _, one in conversations]
+        shared = len(shared_beginning(before))
+        return Row(
+            prompt=before[0][:shared],
+            answers={answer: one.tokens[shared:] for answer, one in conversations},
+            ends={answer: one.ends for answer, one in conversations},
+            opening=min(shared, *(one.question for _, one in conversations)),
+        )
+
+    def _sentences(self, texts: Sequence[str]) -> Row:
+        tokens = {text: self.tokens(text) for text in texts}
+        return Row(prompt=[self.start], answers=tokens, ends=dict.fromkeys(texts, 0), opening=1)
+
+    def _conversations(self, pairs: Sequence[tuple[str, str]]) -> Iterator[_Conversation]:
+        """Yield each question's conversation with an answer, tokenised as a whole."""
+        texts = self._render([_turns(*pair) for pair in pairs])
+        for (question, answer), text, encoding in zip(pairs, texts, self._encodings(texts), strict=True):
+            said, replied = self._said(text, question, answer)
+            start = len(self._before) + len(said) + len(self._between)
+            stop = _behind(encoding, text, len(text) - len(_newlines(self._after)))
+            yield _Conversation(
+                tokens=list(encoding.ids[:stop]),
+                question=_at(encoding, text, len(self._before)),
+                answer=_at(encoding, text, start),
+                ends=stop - min(_behind(encoding, text, start + len(replied)), stop),
+            )
+
+    def _said(self, text: str, question: str, answer: str) -> tuple[str, str]:
+        """Return question and answer as the template has them: as they are, or stripped; else raise UserError."""
+        for said in dict.fromkeys((question, question.strip())):
+            for replied in dict.fromkeys((answer, answer.strip())):
+                if text == f"{self._before}{said}{self._between}{replied}{self._after}":
+                    return said, replied
+        raise UserError(
+            f"the tokenizer's chat template changes what is said: {question[:60]!r}, {answer[:60]!r} becomes "
+            f"{text[:200]!r}.\nTry: another model, or the data without that row"
+        )
+
+    def _question(self, question: str, answers: Sequence[str]) -> list[tuple[int, int]]:
+        """Return where in its text each token of a question stands; none where there is no conversation."""
+        if not self.chat:
             return []
-        whole = [text + self._ending for text in texts]
-        spans = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        return [sum(start >= len(text) for start, _ in places) for text, places in zip(texts, spans, strict=True)]
+        text = self._render([_turns(question, answers[0])])[0]
+        said, _ = self._said(text, question, answers[0])
+        start, stop = len(self._before), len(self._before) + len(said)
+        spans = self._encodings([text])[0].offsets
+        inside = [(max(low, start), min(high, stop)) for low, high in spans if low < stop and high > start]
+        return [(low - start, high - start) for low, high in inside]
 
-    def prompts(self, questions: Sequence[Tokens], answers: Sequence[int], longer: int = 0) -> list[Tokens]:
-        """Return opening, question and closing, a question's middle cut where its sequence would be too long.
-
-        `answers` are the lengths of the questions' longest answers; `longer` is what a prompt adds to each sequence.
-        Raises UserError where too long ones are refused, or not even two tokens of a question would be left.
-        """
-        around = len(self.opening) + len(self.closing) + longer
-        rooms = [self.limit.tokens - around - answer for answer in answers]
-        over = [len(question) - room for question, room in zip(questions, rooms, strict=True) if len(question) > room]
-        if over:
-            least = max(min(2, len(question)) - room for question, room in zip(questions, rooms, strict=True))
-            self._check(len(over), max(over), least, " behind the prompt" if longer else "")
-            self.cut = max(self.cut, len(over))
-        halves = [(max(room, 0) - max(room, 0) // 2, max(room, 0) // 2) for room in rooms]
-        kept = [
-            question if len(question) <= room else question[:first] + question[len(question) - last :]
-            for question, room, (first, last) in zip(questions, rooms, halves, strict=True)
-        ]
-        return [[*self.opening, *question, *self.closing] for question in kept]
+    def _shortened(
+        self, question: str, answers: Sequence[str], spans: list[tuple[int, int]], excess: int, limit: int
+    ) -> Row:
+        """Return the row with as much of the question's middle cut as makes it fit."""
+        room, said = len(spans) - excess, question.strip() if spans else question
+        while True:
+            first, last = max(room - room // 2, 1), max(room // 2, 1)
+            kept = said[: spans[first - 1][1]] + said[spans[len(spans) - last][0] :]
+            (row,) = self._rows([kept], [answers])
+            if row.length <= limit:
+                return row
+            if room <= 2:
+                self._check(1, excess, row.length - limit, "")
+            room = max(room - row.length + limit, 2)  # tokens at the seam may split anew
 
     def _check(self, count: int, over: int, least: int, behind: str) -> None:
         """Raise UserError for sequences at most `over` tokens too long; cut, they would still be `least` too long."""
@@ -154,29 +240,86 @@ class Encoder:
             f"Try: {cut}{limit.remedy(fits)}"
         )
 
-    def decoded(self, tokens: Tokens) -> str:
-        """Return the text of generated tokens, without special ones."""
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        return str(text).strip()
-
-    def _batch(self, texts: Sequence[str]) -> list[Tokens]:
+    def _encodings(self, texts: Sequence[str]) -> Sequence[Encoding]:
         if not texts:
             return []
-        found: list[Tokens] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        found: Sequence[Encoding] | None = self.tokenizer(list(texts), add_special_tokens=False).encodings
+        assert found is not None  # only tokenizers with a backend of their own come here
         return found
 
-    def _around(self, messages: Sequence[Message]) -> tuple[str, str]:
-        text = self._render([*messages, {"role": "user", "content": MARK}], ask=True)
-        before, _, after = text.partition(MARK)
-        return before, after
+    def _around(self) -> tuple[str, str, str]:
+        """Return what the template puts before a question, between it and its answer, and behind the answer."""
+        text = self._render([_turns(QUESTION, ANSWER)])[0]
+        before, asked, rest = text.partition(QUESTION)
+        between, replied, after = rest.partition(ANSWER)
+        if not asked or not replied or QUESTION in rest or ANSWER in after:
+            raise UserError(
+                "the tokenizer's chat template does not put a question and its answer once each, in this order.\n"
+                "Try: another model"
+            )
+        return before, between, after
 
-    def _after_answer(self) -> str:
-        question = {"role": "user", "content": "question"}
-        text = self._render([question, {"role": "assistant", "content": MARK}], ask=False)
-        return text.partition(MARK)[2].rstrip("\n")
-
-    def _render(self, messages: list[Message], ask: bool) -> str:
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=ask, date_string=TODAY
+    def _render(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
+        if not conversations:
+            return []
+        texts = self.tokenizer.apply_chat_template(
+            [list(messages) for messages in conversations],
+            tokenize=False,
+            add_generation_prompt=False,
+            date_string=TODAY,
         )
-        return str(text)
+        return [str(text) for text in texts]
+
+    def _start(self) -> int:
+        start = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        if start == (None, None):
+            raise UserError(
+                "a sentence outside a conversation starts with the tokenizer's bos or eos token, and it has neither"
+                ".\nTry: eval.extra=[] or [bbq], whose rows are questions, or another model"
+            )
+        return int(next(token for token in start if token is not None))
+
+
+@dataclass(frozen=True, eq=False)
+class _Conversation:
+    """A conversation's tokens, where question and answer begin in them, and how many are only the end of the turn."""
+
+    tokens: Tokens
+    question: int
+    answer: int
+    ends: int
+
+
+def shared_beginning(sequences: Sequence[Tokens]) -> Tokens:
+    """Return the tokens that all sequences begin with."""
+    shortest = min(sequences, key=len)
+    for place, token in enumerate(shortest):
+        if any(tokens[place] != token for tokens in sequences):
+            return shortest[:place]
+    return list(shortest)
+
+
+def _turns(question: str, answer: str) -> list[Message]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def _newlines(text: str) -> str:
+    """Return the newlines at the end of a text: a template's last ones belong to nobody's turn."""
+    return text[len(text.rstrip("\n")) :]
+
+
+def _at(encoding: Encoding, text: str, place: int) -> int:
+    """Return the first token that holds the character of the text at `place`, or the next one that a token holds."""
+    for character in range(place, len(text)):
+        token = encoding.char_to_token(character)
+        if token is not None:
+            return int(token)
+    return len(encoding.ids)
+
+
+def _behind(encoding: Encoding, text: str, place: int) -> int:
+    """Return the first token that begins at the character of the text at `place`, or behind it."""
+    token, count = _at(encoding, text, place), len(encoding.ids)
+    while token < count and (encoding.token_to_chars(token) or (place, place))[0] < place:
+        token += 1
+    return token

@@ -1,10 +1,15 @@
-"""Answer options scored in one forward pass: the shared prompt once, each option as a branch behind it."""
+"""Answer options in forward passes: as branches behind the prompt they share, or each a sequence of its own.
+
+Branches cost a prompt once, and are exact only where a model keeps to the attention mask and the positions it is given:
+where that is shown (tests/tasks/test_tasks_architectures.py) they are used; elsewhere each option is a plain sequence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,27 +17,76 @@ from torch.nn import functional
 
 from unlearnbench.tasks.encoding import Tokens
 
+BRANCHED = frozenset(
+    {
+        "codegen", "cohere", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gptj", "granite",
+        "llama", "mistral", "olmo2", "phi", "phi3", "qwen2", "qwen3", "stablelm",
+    }
+)  # fmt: skip
+"""transformers' model types whose options may be branches."""
+WINDOWS = ("sliding_window", "window_size", "attention_window", "attention_chunk_size")
+"""Names that configurations give to how far back a token sees."""
+BY_LENGTH = ("dynamic", "longrope")
+"""Rotary embeddings that turn on the longest sequence of a forward pass."""
+
+Options = Sequence[Sequence[tuple[int, Tokens]]]
+
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Prompts (n) with their options as branches, padded to t tokens; m option tokens in all.
+    """Questions with their options as n sequences, padded to t tokens; m option tokens in all.
 
-    `inputs` (n, t) int64, `mask` (n, 1, t, t) bool (a token sees the prompt and its own option so far), `positions`
-    (n, t) int64. Of each option token: `row` (m,) its prompt, `before` (m,) the place of the token that predicts it,
-    `token` (m,), `option` (m,) its column.
+    `inputs` (n, t) int64; of branches `mask` (n, 1, t, t) bool (a token sees the prompt and its own option so far) and
+    `positions` (n, t) int64, None of plain sequences. Of each option token: `row` (m,) its sequence, `before` (m,) the
+    place of the token that predicts it, `token` (m,), `question` (m,) and `option` (m,) its column.
     """
 
     inputs: Tensor
-    mask: Tensor
-    positions: Tensor
+    mask: Tensor | None
+    positions: Tensor | None
     row: Tensor
     before: Tensor
     token: Tensor
+    question: Tensor
     option: Tensor
 
 
-def pack(prompts: Sequence[Tokens], options: Sequence[Sequence[tuple[int, Tokens]]]) -> Packed:
-    """Pack prompts with their options, (column, tokens) each."""
+def may_branch(config: Any, longest: int) -> bool:
+    """Return whether options may be branches in a model of this configuration, at up to `longest` tokens."""
+    windows = [getattr(config, name, None) for name in WINDOWS]
+    all_seen = not any(isinstance(window, int) and window < longest for window in windows)
+    return config.model_type in BRANCHED and all_seen and not goes_by_length(config, longest)
+
+
+def goes_by_length(config: Any, longest: int) -> bool:
+    """Return whether a sequence's outputs depend on the longest one of its forward pass: then each has its own."""
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, Mapping))]
+    known = getattr(config, "original_max_position_embeddings", None) or config.max_position_embeddings if kinds else 0
+    changes = [kind for kind in kinds if kind.get("rope_type", kind.get("type")) in BY_LENGTH]
+    return any(longest > kind.get("original_max_position_embeddings", known) for kind in changes)
+
+
+def apart(prompts: Sequence[Tokens], options: Options) -> Packed:
+    """Lay each prompt with each of its options, (column, tokens) each, out as a sequence of its own."""
+    sequences: list[Tokens] = []
+    rows: list[tuple[int, int, int, int, int]] = []
+    for question, (prompt, choices) in enumerate(zip(prompts, options, strict=True)):
+        for column, tokens in choices:
+            places = range(len(prompt) - 1, len(prompt) + len(tokens) - 1)
+            rows += [
+                (len(sequences), where, token, question, column) for where, token in zip(places, tokens, strict=True)
+            ]
+            sequences.append([*prompt, *tokens])
+    inputs = torch.zeros(len(sequences), max(len(tokens) for tokens in sequences), dtype=torch.int64)
+    for number, tokens in enumerate(sequences):
+        inputs[number, : len(tokens)] = torch.tensor(tokens)
+    row, before, token, question_, option = torch.tensor(rows, dtype=torch.int64).unbind(1)
+    return Packed(inputs, None, None, row, before, token, question_, option)
+
+
+def branched(prompts: Sequence[Tokens], options: Options) -> Packed:
+    """Pack each prompt with its options, (column, tokens) each, as branches behind it."""
     longest = max(len(p) + sum(len(o) for _, o in branch) for p, branch in zip(prompts, options, strict=True))
     inputs = torch.zeros(len(prompts), longest, dtype=torch.int64)
     positions, branch_of = torch.zeros_like(inputs), torch.full_like(inputs, -1)
@@ -51,7 +105,7 @@ def pack(prompts: Sequence[Tokens], options: Sequence[Sequence[tuple[int, Tokens
             rows += [(number, where, token, column) for where, token in zip(before, tokens, strict=True)]
             place = end
     row, before_, token, option = torch.tensor(rows, dtype=torch.int64).unbind(1)
-    return Packed(inputs, _tree(branch_of), positions, row, before_, token, option)
+    return Packed(inputs, _tree(branch_of), positions, row, before_, token, row, option)
 
 
 def _tree(branch_of: Tensor) -> Tensor:
@@ -61,6 +115,16 @@ def _tree(branch_of: Tensor) -> Tensor:
     length = branch_of.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool).tril()
     return ((same | prompt) & earlier)[:, None]
+
+
+def alone(packed: Packed) -> Iterator[Packed]:
+    """Yield plain sequences one by one, without padding."""
+    for number in range(len(packed.inputs)):
+        mine = packed.row == number
+        length = int(packed.before[mine].max()) + 2
+        row, before = torch.zeros_like(packed.row[mine]), packed.before[mine]
+        inputs = packed.inputs[number : number + 1, :length]
+        yield Packed(inputs, None, None, row, before, packed.token[mine], packed.question[mine], packed.option[mine])
 
 
 @contextmanager
@@ -73,12 +137,12 @@ def only_at(head: nn.Module, row: Tensor, place: Tensor, length: int, exact: boo
 
     def forward(hidden: Tensor) -> Tensor:
         picked = hidden[:, hidden.shape[1] - length :][row, place]
-        if not exact:
+        if not (exact and isinstance(head, nn.Linear)):
             out: Tensor = type(head).forward(head, picked)
             return out
         with torch.autocast(hidden.device.type, enabled=False):
-            weight = head.get_parameter("weight")
-            return functional.linear(picked.float(), weight.float())
+            bias = None if head.bias is None else head.bias.float()
+            return functional.linear(picked.float(), head.weight.float(), bias)
 
     head.forward = forward
     try:

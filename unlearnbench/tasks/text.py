@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlearnbench.data.text import TextData
+from unlearnbench.errors import UserError
 from unlearnbench.evidence import Scores
 from unlearnbench.models.hooks import output_of
 from unlearnbench.models.modes import evaluating
@@ -22,10 +23,10 @@ from unlearnbench.models.pretrained import hush
 from unlearnbench.models.start import adapter_of
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
-from unlearnbench.tasks.encoding import Encoder, Message, Tokens
+from unlearnbench.tasks.encoding import Encoded, Encoder, Message, Tokens, shared_beginning
 from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
-from unlearnbench.tasks.options import Packed, only_at, pack
+from unlearnbench.tasks.options import Packed, alone, apart, branched, goes_by_length, may_branch, only_at
 
 log = logging.getLogger("unlearnbench")
 
@@ -34,6 +35,14 @@ FORWARD_TOKENS = 4096
 """Tokens of one forward pass in scoring, padding included."""
 WINDOW = 32
 """Batches that are filled by length together: less padding."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How options are scored: as branches behind their prompt or not, and whether each sequence runs by itself."""
+
+    branches: bool
+    one_by_one: bool
 
 
 class TextTask:
@@ -49,15 +58,9 @@ class TextTask:
         self.data, self.encoder, self.precision, self.spec = data, encoder, precision, spec
         self.score_batch, self.generate = score_batch, generate
         self.device = torch.device(precision.device)
-        questions = encoder.questions([row.prompt for row in data.rows])
-        self.options = self._options()
-        self.answers = encoder.answers([data.answer(position) for position in range(2 * len(data.rows))])
-        count = len(data.rows)
-        self.end_tokens = np.array(encoder.ends([data.answer(position) for position in range(count)]), dtype=np.int64)
-        ends = [max(len(self.answers[place]), len(self.answers[place + count])) for place in range(count)]
-        longest = [max([end, *(len(tokens) for _, tokens in row)]) for end, row in zip(ends, self.options, strict=True)]
-        self._uncut, self._behind = (questions, longest), dict[int, list[Tokens]]()
-        self.prompts = self.behind(0)
+        self._behind: dict[int, Encoded] = {}
+        self.rows = self.behind(0).rows
+        self.opening = shared_beginning([row.prompt[: row.opening] for row in self.rows])
 
     def settings(self) -> tuple[object, ...]:
         """Return what can change a result beside the rows themselves: the tokenizer, and what stands around them."""
@@ -65,23 +68,19 @@ class TextTask:
 
     def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
         """Return which of these rows are cut, and to which length: a limit that cuts nothing changes nothing."""
-        places, prompts = (index % len(self.prompts)).tolist(), self.behind(longer)
-        around = len(self.encoder.opening) + len(self.encoder.closing)
-        whole = [around + len(self._uncut[0][place]) for place in places]
-        return tuple(
-            (place, len(prompts[place]))
-            for place, all_ in zip(places, whole, strict=True)
-            if len(prompts[place]) < all_
-        )
+        encoded = self.behind(longer)
+        places = (index % len(self.rows)).tolist()
+        return tuple((place, len(encoded.rows[place].prompt)) for place in places if place in encoded.cut)
 
-    def behind(self, longer: int) -> list[Tokens]:
-        """Return the prompts for a model whose own prompt makes sequences so much longer: cut where they need it.
+    def behind(self, longer: int) -> Encoded:
+        """Return the rows for a model whose own prompt makes sequences so much longer: cut where they need it.
 
         Raises UserError where too long sequences are refused.
         """
         if longer not in self._behind:
             before = self.encoder.cut
-            self._behind[longer] = self.encoder.prompts(*self._uncut, longer)
+            questions = [row.prompt for row in self.data.rows]
+            self._behind[longer] = self.encoder.encode(questions, self._texts(), longer)
             if self.encoder.cut > before:
                 of = f"{self.encoder.cut} of {len(self.data.rows)} sequences{' behind the prompt' if longer else ''}"
                 log.warning("%s were over %s and cut", of, self.encoder.limit.name)
@@ -96,7 +95,7 @@ class TextTask:
     @property
     def longest_answer(self) -> int:
         """Tokens of the data set's longest answer, its turn's end included: what is written out gets as many."""
-        return max(len(answer) for answer in self.answers)
+        return max(len(self.answer(place)) for place in range(2 * len(self.rows)))
 
     @property
     def head(self) -> str:
@@ -105,7 +104,7 @@ class TextTask:
 
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
         """Return the conversations at these positions, (n, t) padded on the right; labels on the answers alone."""
-        rows = [(self.prompts[place % len(self.prompts)], self.answers[place]) for place in index.tolist()]
+        rows = [(self.prompt(place), self.answer(place)) for place in index.tolist()]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
         inputs = torch.zeros(len(rows), longest, dtype=torch.int64)
         labels = torch.full_like(inputs, IGNORED)
@@ -135,7 +134,7 @@ class TextTask:
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
         """Run the model under the run's precision; a row of logits (vocabulary,) float32 per token of an answer."""
         row, place = (batch.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
-        head = head_of(model, self.head)
+        head = head_of(model)
         with only_at(head, row, place, batch.inputs.shape[1], exact=False), self._autocast():
             logits = model(input_ids=batch.inputs, use_cache=False).logits
         labels = batch.labels[row, place + 1]
@@ -155,8 +154,9 @@ class TextTask:
         kept: dict[int, tuple[Tensor, Tensor, Packed, int]] = {}
         with evaluating(model), torch.inference_mode():
             model = self._before_own_opening(model)
-            for places in self._forward_batches(index):
-                packed, log_probability, hit = self._score_batch(model, [int(index[place]) for place in places])
+            layout = self._layout(model)
+            for places in self._forward_batches(index, layout):
+                packed, log_probability, hit = self._score_batch(model, layout, [int(index[place]) for place in places])
                 for number, place in enumerate(places):
                     kept[place] = (log_probability, hit, packed, number)
             scores = self._scores(index, kept)
@@ -179,13 +179,41 @@ class TextTask:
 
     def prefixed(self, model: nn.Module, messages: Sequence[Message]) -> nn.Module:
         """Return the model with these messages before every question, in the same conversation."""
-        return Prefixed(model, torch.tensor(self.opened(messages), device=self.device), len(self.encoder.opening))
+        return Prefixed(model, torch.tensor(self.opened(messages), device=self.device), len(self.opening))
 
     def opened(self, messages: Sequence[Message]) -> Tokens:
-        """Return the tokens of messages before a question; raise UserError where sequences then are too long."""
-        tokens = self.encoder.opened(messages)
-        self.behind(len(tokens) - len(self.encoder.opening))
-        return tokens
+        """Return the tokens that stand for the opening where messages come before a question.
+
+        Raises UserError where sequences then are too long, or where the tokenizer joins messages and questions: the
+        conversation would have other tokens than its parts.
+        """
+        opened: Tokens = []
+        for place in self._beginnings():
+            question, answer = self.data.rows[place].prompt, self.data.answer(place)
+            rest = self.encoder.conversation(question, answer)[len(self.opening) :]
+            whole = self.encoder.conversation(question, answer, messages)
+            opened = opened or whole[: len(whole) - len(rest)]
+            if whole != [*opened, *rest]:
+                raise UserError(
+                    "the tokenizer joins a prompt with the question behind it, so the two cannot be kept apart.\n"
+                    "Try: another method than prompt and icul, or another model"
+                )
+        self.behind(len(opened) - len(self.opening))
+        return opened
+
+    def prompt(self, place: int) -> Tokens:
+        """Return the tokens of a row, or a twin, before its answer."""
+        return self.rows[place % len(self.rows)].prompt
+
+    def answer(self, place: int) -> Tokens:
+        """Return the tokens that a row, or a twin, is trained on: its answer with the end of its turn."""
+        return self.rows[place % len(self.rows)].answers[self.data.answer(place)]
+
+    def options(self, place: int, longer: int = 0) -> list[tuple[int, Tokens]]:
+        """Return the columns and tokens of a row's options."""
+        answers = self.behind(longer).rows[place].answers
+        texts = enumerate(self.data.rows[place].options)
+        return [(column, answers[text]) for column, text in texts if text is not None]
 
     def turns(self, position: int) -> list[Message]:
         """Return a row, or a twin, as a question and its answer: an example for a prompt."""
@@ -195,25 +223,43 @@ class TextTask:
             {"role": "assistant", "content": self.data.answer(position)},
         ]
 
-    def _options(self) -> list[list[tuple[int, Tokens]]]:
-        texts = list(dict.fromkeys(text for row in self.data.rows for text in row.options if text is not None))
-        tokens = dict(zip(texts, self.encoder.answers(texts), strict=True))
+    def _texts(self) -> list[list[str]]:
+        """Return all that each row is answered with: what it and its twin are trained on, and its options."""
+        count = len(self.data.rows)
         return [
-            [(column, tokens[text]) for column, text in enumerate(row.options) if text is not None]
-            for row in self.data.rows
+            list(dict.fromkeys([self.data.answer(place), self.data.answer(place + count), *filter(None, row.options)]))
+            for place, row in enumerate(self.data.rows)
         ]
 
+    def _beginnings(self) -> list[int]:
+        """Return rows of which no two have questions that begin alike: what a tokenizer may join to what is before."""
+        return list({row.prompt[:3]: place for place, row in enumerate(self.data.rows)}.values())
+
+    def _ends(self, place: int) -> int:
+        """Return how many tokens of a row's answer are the end of its turn alone."""
+        return self.rows[place].ends[self.data.answer(place)]
+
     def _length(self, place: int) -> int:
-        return len(self.prompts[place % len(self.prompts)]) + len(self.answers[place])
+        return len(self.prompt(place)) + len(self.answer(place))
 
-    def _packed_length(self, place: int) -> int:
-        return len(self.prompts[place]) + sum(len(tokens) for _, tokens in self.options[place])
+    def _layout(self, model: nn.Module) -> Layout:
+        """Return how options are laid out for this model, whose sequences are no longer than the rows' longest."""
+        more = longer(model)
+        longest = max(row.length for row in self.behind(more).rows) + more
+        config = cast(Any, inner(model)).config
+        return Layout(may_branch(config, longest), goes_by_length(config, longest))
 
-    def _forward_batches(self, index: Index) -> Iterable[list[int]]:
+    def _tokens_of(self, place: int, layout: Layout) -> int:
+        """Return how many tokens a row takes in scoring."""
+        options = [len(tokens) for _, tokens in self.options(place)]
+        prompt = len(self.prompt(place))
+        return prompt + sum(options) if layout.branches else len(options) * (prompt + max(options))
+
+    def _forward_batches(self, index: Index, layout: Layout) -> Iterable[list[int]]:
         """Yield places in `index` by length, as many at once as the budget of tokens allows."""
         batch: list[int] = []
-        for place in sorted(range(len(index)), key=lambda place: self._packed_length(int(index[place]))):
-            length = self._packed_length(int(index[place]))
+        for place in sorted(range(len(index)), key=lambda place: self._tokens_of(int(index[place]), layout)):
+            length = self._tokens_of(int(index[place]), layout)
             if batch and ((len(batch) + 1) * length > FORWARD_TOKENS or len(batch) == self.score_batch):
                 yield batch
                 batch = []
@@ -221,20 +267,29 @@ class TextTask:
         if batch:
             yield batch
 
-    def _score_batch(self, model: nn.Module, rows: list[int]) -> tuple[Packed, Tensor, Tensor]:
+    def _score_batch(self, model: nn.Module, layout: Layout, rows: list[int]) -> tuple[Packed, Tensor, Tensor]:
         """Return the log-probability (m,) of every option token, and whether it is the most likely one."""
-        prompts = self.behind(longer(model))
-        packed = pack([prompts[row] for row in rows], [self.options[row] for row in rows])
-        inputs, mask, positions, row, before, token = (
-            tensor.to(self.device)
-            for tensor in (packed.inputs, packed.mask, packed.positions, packed.row, packed.before, packed.token)
+        more = longer(model)
+        encoded = self.behind(more)
+        prompts, options = [encoded.rows[row].prompt for row in rows], [self.options(row, more) for row in rows]
+        packed = branched(prompts, options) if layout.branches else apart(prompts, options)
+        found = [self._forward(model, part) for part in (alone(packed) if layout.one_by_one else [packed])]
+        log_probability, hit = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+        return packed, log_probability, hit
+
+    def _forward(self, model: nn.Module, packed: Packed) -> tuple[Tensor, Tensor]:
+        """Run the model once; return the log-probability of each option token and whether it is the most likely."""
+        named = {"attention_mask": packed.mask, "position_ids": packed.positions}
+        given = {name: tensor.to(self.device) for name, tensor in named.items() if tensor is not None}
+        inputs, row, before, token = (
+            tensor.to(self.device) for tensor in (packed.inputs, packed.row, packed.before, packed.token)
         )
-        head = head_of(model, self.head)
+        head = head_of(model)
         with only_at(head, row, before, inputs.shape[1], exact=self.precision.bf16), self._autocast():
-            logits = model(input_ids=inputs, attention_mask=mask, position_ids=positions, use_cache=False).logits
+            logits = model(input_ids=inputs, use_cache=False, **given).logits
         log_probabilities = logits.float().log_softmax(dim=1)
         chosen = log_probabilities.gather(1, token[:, None])[:, 0]
-        return packed, chosen.cpu(), (log_probabilities.argmax(dim=1) == token).cpu()
+        return chosen, log_probabilities.argmax(dim=1) == token
 
     def _scores(self, index: Index, kept: dict[int, tuple[Tensor, Tensor, Packed, int]]) -> Scores:
         """Sum token log-probabilities by option, and keep those of the answers."""
@@ -245,7 +300,7 @@ class TextTask:
         answers: list[tuple[NDArray[np.float32], NDArray[np.int8]]] = []
         for place in range(len(index)):
             log_probability, hit, packed, number = kept[place]
-            mine = packed.row == number
+            mine = packed.question == number
             option, value = packed.option[mine].numpy(), log_probability[mine].numpy()
             for column in np.unique(option):
                 logits[place, column] = value[option == column].astype(np.float64).sum()
@@ -259,7 +314,7 @@ class TextTask:
             "option_tokens": lengths,
             "answer_log_probability": _padded([value for value, _ in answers], np.nan),
             "answer_hit": _padded([hit for _, hit in answers], -1),
-            "answer_end_tokens": self.end_tokens[index],
+            "answer_end_tokens": np.array([self._ends(place) for place in index.tolist()], dtype=np.int64),
         }
         return Scores(logits, label, np.asarray(index, dtype=np.int64), extras)
 
@@ -270,7 +325,8 @@ class TextTask:
             return {}
         chosen = examples(index, self.data.unit, self.data.columns, count)
         generated, reference = [""] * len(index), [""] * len(index)
-        prompts = [self.behind(longer(model))[place] for place in index[chosen].tolist()]
+        rows = self.behind(longer(model)).rows
+        prompts = [rows[place].prompt for place in index[chosen].tolist()]
         with self._autocast():
             padding = self.encoder.tokenizer.pad_token_id or 0
             written = greedy(model, prompts, self.longest_answer, self.encoder.limit.tokens, padding)
@@ -281,7 +337,7 @@ class TextTask:
 
     def _before_own_opening(self, model: nn.Module) -> nn.Module:
         """Return a prompted model as it stands before this data's opening, which for bare sentences is another one."""
-        own = len(self.encoder.opening)
+        own = len(self.opening)
         if not isinstance(model, Prefixed) or model.replaced == own:
             return model
         return Prefixed(inner(model), model.prefix, own).eval()
@@ -290,12 +346,10 @@ class TextTask:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16)
 
 
-def head_of(model: nn.Module, name: str) -> nn.Module:
+def head_of(model: nn.Module) -> nn.Module:
     """Return the output layer, also where wrappers (an adapter, a prompt) stand around the model."""
-    found: list[nn.Module] = [
-        module for path, module in model.named_modules() if path == name or path.endswith(f".{name}")
-    ]
-    return found[0]
+    head: nn.Module = cast(Any, inner(model)).get_output_embeddings()
+    return head
 
 
 def _padded(rows: Sequence[NDArray[Any]], padding: float) -> NDArray[Any]:
