@@ -13,6 +13,7 @@ MODERN = {
 }  # fmt: skip
 GEMMA = {**MODERN, "head_dim": 8}
 MIXED = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16}
+WIDE = {**MIXED, "sliding_window": 512}
 OLDER = {**SIZE, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
 FALCON = {**SIZE, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}
 LONG_ROPE = {
@@ -34,11 +35,18 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma": ("gemma", GEMMA),
     "gemma2": ("gemma2", {**GEMMA, **MIXED, "query_pre_attn_scalar": 8, "final_logit_softcapping": 3.0}),
     "gemma3": ("gemma3_text", {**GEMMA, **MIXED, "query_pre_attn_scalar": 8}),
+    "gemma2_wide": ("gemma2", {**GEMMA, **WIDE, "query_pre_attn_scalar": 8, "final_logit_softcapping": 3.0}),
+    "gemma3_wide": ("gemma3_text", {**GEMMA, **WIDE, "query_pre_attn_scalar": 8}),
     "gpt2": ("gpt2", OLDER),
     "gpt_neo": (
         "gpt_neo",
         {**SIZE, "hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_position_embeddings": 512,
          "attention_types": [[["global", "local"], 1]], "window_size": 16},
+    ),
+    "gpt_neo_wide": (
+        "gpt_neo",
+        {**SIZE, "hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_position_embeddings": 512,
+         "attention_types": [[["global", "local"], 1]], "window_size": 512},
     ),
     "gpt_neox": ("gpt_neox", {**MODERN, "use_parallel_residual": True}),
     "gptj": ("gptj", {**OLDER, "rotary_dim": 4}),

@@ -19,7 +19,7 @@ from unlearnbench.tasks.encoding import Tokens
 
 BRANCHED = frozenset(
     {
-        "codegen", "cohere", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "gptj", "granite",
+        "codegen", "cohere", "gemma", "gemma3_text", "gpt2", "gpt_neox", "gptj", "granite",
         "llama", "mistral", "olmo2", "phi", "phi3", "qwen2", "qwen3", "stablelm",
     }
 )  # fmt: skip
@@ -62,9 +62,11 @@ def goes_by_length(config: Any, longest: int) -> bool:
     """Return whether a sequence's outputs depend on the longest one of its forward pass: then each has its own."""
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     kinds = [rope, *(value for value in rope.values() if isinstance(value, Mapping))]
-    known = getattr(config, "original_max_position_embeddings", None) or config.max_position_embeddings if kinds else 0
-    changes = [kind for kind in kinds if kind.get("rope_type", kind.get("type")) in BY_LENGTH]
-    return any(longest > kind.get("original_max_position_embeddings", known) for kind in changes)
+    changing = [kind for kind in kinds if kind.get("rope_type", kind.get("type")) in BY_LENGTH]
+    if not changing:
+        return False
+    made_for = getattr(config, "original_max_position_embeddings", None) or config.max_position_embeddings
+    return any(longest > kind.get("original_max_position_embeddings", made_for) for kind in changing)
 
 
 def apart(prompts: Sequence[Tokens], options: Options) -> Packed:

@@ -1,0 +1,218 @@
+"""Tokens of conversations: the chat template's own, whatever tokenizer and template."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from unlearnbench.errors import UserError
+from unlearnbench.tasks.encoding import Encoder, Limit
+from unlearnbench.tasks.text import IGNORED, TextTask
+from worlds import CPU, llama, text_task
+
+SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>"]
+TURNS = "{% for message in messages %}"
+LAST = "{% endfor %}"
+TEMPLATES = {
+    "chatml": TURNS + "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}" + LAST,
+    "inst": "{{ bos_token }}" + TURNS + "{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% elif message['role'] == 'system' %}{{ '<<SYS>>\n' + message['content'] + '\n<</SYS>>\n\n' }}"
+    "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}" + LAST,
+    "trimmed": TURNS + "{{ message['role'] + ': ' + (message['content'] | trim) + '\n' }}" + LAST,
+    "joined": TURNS + "{{ message['content'] + eos_token }}" + LAST,
+    "words": "{{ bos_token }}" + TURNS + "{{ message['role'] + message['content'] + ' . ' }}" + LAST,
+}  # fmt: skip
+
+
+def byte_level():
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    return bpe, trainers.BpeTrainer(
+        vocab_size=700, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )  # fmt: skip
+
+
+def byte_level_with_prefix():
+    bpe, trainer = byte_level()
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return bpe, trainer
+
+
+def prepending_normalizer():
+    """As Llama 2 and Mistral: each piece of text between special tokens begins with a blank."""
+    bpe = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=False))
+    bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return bpe, trainers.BpeTrainer(vocab_size=700, special_tokens=SPECIAL, show_progress=False)
+
+
+def metaspace(scheme):
+    unigram = Tokenizer(models.Unigram())
+    unigram.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    return unigram, trainers.UnigramTrainer(
+        vocab_size=700, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False
+    )
+
+
+def gemma_like():
+    bpe = Tokenizer(models.BPE(unk_token="<unk>"))
+    bpe.normalizer = normalizers.Replace(" ", "▁")
+    bpe.pre_tokenizer = pre_tokenizers.Split(Regex("▁+"), "merged_with_previous")
+    return bpe, trainers.BpeTrainer(vocab_size=700, special_tokens=SPECIAL, show_progress=False)
+
+
+def t5_like():
+    unigram, trainer = metaspace("always")
+    blanks = normalizers.Replace(Regex(" {2,}"), " ")
+    unigram.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip(left=False), blanks])
+    return unigram, trainer
+
+
+def word_pieces():
+    pieces = Tokenizer(models.WordPiece(unk_token="<unk>"))
+    pieces.normalizer = normalizers.BertNormalizer()
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return pieces, trainers.WordPieceTrainer(vocab_size=700, special_tokens=SPECIAL, show_progress=False)
+
+
+KINDS = {
+    "byte_level": byte_level,
+    "byte_level_with_prefix": byte_level_with_prefix,
+    "prepending_normalizer": prepending_normalizer,
+    "metaspace_first": lambda: metaspace("first"),
+    "metaspace_always": lambda: metaspace("always"),
+    "metaspace_never": lambda: metaspace("never"),
+    "gemma_like": gemma_like,
+    "t5_like": t5_like,
+    "word_pieces": word_pieces,
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return text_task(limit=40, limit_test=24).data
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    """Tokenizers of all kinds, which begin whatever they are given with `<s>`, as many do."""
+    texts = [f"{row.prompt}\n{text}" for row in data.rows for text in filter(None, row.options)]
+    found = {}
+    for kind, make in KINDS.items():
+        backend, trainer = make()
+        backend.train_from_iterator(texts, trainer)
+        backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+        found[kind] = backend.to_str()
+    return found
+
+
+def tokenizer_of(trained, kind, template):
+    backend = Tokenizer.from_str(trained[kind])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    tokenizer.chat_template = TEMPLATES[template]
+    return tokenizer
+
+
+def task_of(data, tokenizer, context=512):
+    return TextTask(data, Encoder(tokenizer, True, Limit(asked=context, too_long="cut")), CPU, llama(), 50, 0)
+
+
+def letters(text):
+    return "".join(letter for letter in text.lower() if letter.isalnum())
+
+
+def turns(question, answer):
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_the_chat_templates_of_the_whole_conversation(data, trained, kind, template):
+    tokenizer = tokenizer_of(trained, kind, template)
+    task, count = task_of(data, tokenizer), len(data.rows)
+    for place in range(0, 2 * count, 7):
+        row, question = task.rows[place % count], data.rows[place % count].prompt
+        for answer, tokens in row.answers.items():
+            whole = tokenizer.apply_chat_template(turns(question, answer), tokenize=True, return_dict=False)
+            mine = [*row.prompt, *tokens]
+            assert mine == whole[: len(mine)]
+            assert not tokenizer.decode(whole[len(mine) :]).strip(" ▁\n")  # newlines behind the turn
+            assert letters(answer) in letters(tokenizer.decode(tokens, skip_special_tokens=True))
+            assert letters(answer) not in letters(tokenizer.decode(tokens[2:]))  # a blank may stand before the answer
+        batch = task.batch(np.array([place]), None)
+        assert batch.inputs[0].tolist() == [*row.prompt, *row.answers[data.answer(place)]]
+        assert (batch.labels[0] != IGNORED).sum() == len(row.answers[data.answer(place)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_cut_question_the_whole_conversation_is_tokenised_too(data, trained, kind):
+    tokenizer = tokenizer_of(trained, kind, "inst")
+    free = task_of(data, tokenizer)
+    context = sorted(row.length for row in free.rows)[len(free.rows) // 2]
+    task = task_of(data, tokenizer, context)
+    cut = task.behind(0).cut
+    assert 0 < len(cut) == task.encoder.cut < len(task.rows) and max(row.length for row in task.rows) <= context
+    for place in list(cut)[:10]:
+        whole, question = data.rows[place].prompt, data.answer(place)
+        text = tokenizer.decode(task.rows[place].prompt)
+        assert text.count("[INST]") <= 1
+        row, answer = task.rows[place], data.answer(place)
+        kept = cut_question(tokenizer, task, place)
+        assert len(kept) < len(whole) and whole.startswith(kept[:10]) and whole.endswith(kept[-10:]) and question
+        tokens = tokenizer.apply_chat_template(turns(kept, answer), tokenize=True, return_dict=False)
+        assert tokens == [*row.prompt, *row.answers[answer]]
+        assert row.length > context - 12  # no more is cut than must be
+
+
+def cut_question(tokenizer, task, place):
+    """Find the cut question by trying: a beginning and an end of the whole one with the row's tokens."""
+    whole, row, answer = task.data.rows[place].prompt, task.rows[place], task.data.answer(place)
+    wanted = [*row.prompt, *row.answers[answer]]
+    spans = task.encoder._question(whole, [answer])
+    for first in range(1, len(spans)):
+        for last in (first, first - 1):
+            kept = whole[: spans[first - 1][1]] + whole[spans[len(spans) - max(last, 1)][0] :]
+            if tokenizer.apply_chat_template(turns(kept, answer), tokenize=True, return_dict=False) == wanted:
+                return kept
+    raise AssertionError("no question has these tokens")
+
+
+@pytest.mark.parametrize("template", ["chatml", "inst"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_behind_a_prompt_tokens_are_the_whole_conversations_or_the_prompt_is_refused(data, trained, kind, template):
+    tokenizer = tokenizer_of(trained, kind, template)
+    task, message = task_of(data, tokenizer), {"role": "system", "content": "Judge by the facts."}
+    try:
+        opened = task.opened([message])
+    except UserError as error:
+        assert "joins a prompt with the question" in str(error)
+        assert (kind, template) == ("t5_like", "inst")
+        return
+    for place in range(0, len(data.rows), 5):
+        question, answer = data.rows[place].prompt, data.answer(place)
+        whole = tokenizer.apply_chat_template([message, *turns(question, answer)], tokenize=True, return_dict=False)
+        mine = [*opened, *task.prompt(place)[len(task.opening) :], *task.answer(place)]
+        assert mine == whole[: len(mine)]
+
+
+def test_a_template_that_changes_what_is_said_is_refused(data, trained):
+    tokenizer = tokenizer_of(trained, "byte_level", "joined")
+    tokenizer.chat_template = TURNS + "{{ message['content'] | upper }}" + LAST
+    with pytest.raises(UserError, match="chat template changes what is said"):
+        task_of(data, tokenizer)
+    tokenizer.chat_template = TURNS + "{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}" + LAST
+    with pytest.raises(UserError, match="once each, in this order"):
+        task_of(data, tokenizer)
+
+
+def test_tokenising_whole_conversations_keeps_answers_that_begin_alike_supervised(data, trained):
+    encoder = Encoder(tokenizer_of(trained, "byte_level", "chatml"), True, Limit(asked=512, too_long="cut"))
+    (row,) = encoder.encode(["Is it so?"], [["It is so.", "It is not so."]]).rows
+    shared = encoder.tokens("It is")
+    assert all(tokens[: len(shared)] == shared for tokens in row.answers.values())
