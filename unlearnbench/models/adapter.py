@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError, nearest
+from unlearnbench.models.modes import evaluating
 
 LINEAR = ("Linear", "Conv1D")
 
@@ -30,16 +31,21 @@ class Adapter:
 
 
 class AdapterOff(nn.Module):
-    """The model without its adapter: a frozen reference that shares the model's weights and costs no copy."""
+    """The model without its adapter: a frozen reference that shares the model's weights and costs no copy.
+
+    It always runs in evaluation mode, also while the model trains: dropout would make a reference differ from itself.
+    """
 
     def __init__(self, model: PeftModel) -> None:
         super().__init__()
         self._model = (model,)  # in a tuple: a submodule would count its parameters twice
+        self._parts = tuple(model.modules())  # once: a walk through 1,600 modules takes milliseconds, at every step
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """Run the model with its adapter disabled."""
-        with self._model[0].disable_adapter():
-            return self._model[0](*inputs, **named)
+        """Run the model with its adapter disabled, in evaluation mode; leave the mode of each module as it was."""
+        model = self._model[0]
+        with evaluating(self._parts), model.disable_adapter():
+            return model(*inputs, **named)
 
     def get_submodule(self, target: str) -> nn.Module:
         """Return the shared model's submodule."""
