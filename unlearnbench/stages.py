@@ -75,7 +75,7 @@ class Stages:
     def __init__(self, experiment: Experiment, cache: Cache, data: Data, splits: Splits) -> None:
         self.experiment, self.cache, self.data, self.splits = experiment, cache, data, splits
         limits = (experiment.eval_batch, experiment.eval_generate)
-        self.task = bind(data, experiment.dataset, experiment.precision, experiment.model, *limits)
+        self.task = bind(data, splits.retain, experiment.dataset, experiment.precision, experiment.model, *limits)
         self._built: dict[str, nn.Module] = {}
         self._prints: dict[bytes, str] = {}
         self._extra_tasks: dict[str, Any] = {}

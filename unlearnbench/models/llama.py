@@ -41,7 +41,7 @@ PARTS = Parts(head="lm_head", blocks=("model.embed_tokens", "model.layers"), mas
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaTiny:
-    """A LLaMA of a quarter of a million parameters, from random weights, with a byte-level BPE trained on the data."""
+    """A LLaMA of a quarter of a million parameters from random weights; its byte-level BPE learns from retain rows."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     hidden: Annotated[int, Field(ge=8)]
