@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError, nearest
+from unlearnbench.models import four_bit
 from unlearnbench.models.modes import evaluating
 
 LINEAR = ("Linear", "Conv1D")
@@ -102,9 +103,14 @@ def load(model: PeftModel, state: dict[str, Tensor]) -> None:
 
 
 def merge(model: PeftModel) -> nn.Module:
-    """Add the adapter to the weights, in their own number format, and return the plain model."""
-    merged: nn.Module = model.merge_and_unload()
-    return merged.requires_grad_(True)
+    """Add the adapter to the weights, in their own number format, and return the plain model.
+
+    Weights in 4 bits would round it away: there it stays beside them.
+    """
+    merged: nn.Module = four_bit.fold(model) if four_bit.layers(model) else model.merge_and_unload()
+    for parameter in merged.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())  # 4-bit weights are bytes, which have no gradient
+    return merged
 
 
 def scale(model: PeftModel, factor: float) -> None:
