@@ -13,7 +13,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -88,17 +88,16 @@ def fold(model: PeftModel) -> nn.Module:
     """Return the plain model with the adapter's change beside its 4-bit weights, and added to any others."""
     from peft.tuners.lora import LoraLayer
 
-    for layer in model.modules():
-        if not isinstance(layer, LoraLayer):
-            continue
-        base: Any = layer.get_base_layer()
+    adapted: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    for layer in adapted:
+        base = layer.get_base_layer()
         if not _is_four_bit(base):
-            layer.merge()  # type: ignore[attr-defined]
+            layer.merge()
             continue
         for name in layer.active_adapters:
             up = layer.lora_B[name].weight.detach() * layer.scaling[name]
             add(base, layer.lora_A[name].weight.detach(), up)
-    plain: nn.Module = model.unload()  # type: ignore[operator]
+    plain: nn.Module = cast(Any, model).unload()
     return plain
 
 
