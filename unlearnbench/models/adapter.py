@@ -6,6 +6,8 @@ Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv:
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,7 +18,6 @@ from torch import Tensor, nn
 
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import four_bit
-from unlearnbench.models.modes import evaluating
 
 LINEAR = ("Linear", "Conv1D")
 
@@ -29,6 +30,19 @@ class Adapter:
     alpha: Annotated[int, Field(ge=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     targets: tuple[str, ...]
+
+
+@contextmanager
+def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Put modules into evaluation mode inside the block; those that were training train again after it."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 class AdapterOff(nn.Module):
@@ -45,7 +59,7 @@ class AdapterOff(nn.Module):
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the model with its adapter disabled, in evaluation mode; leave the mode of each module as it was."""
         model = self._model[0]
-        with evaluating(self._parts), model.disable_adapter():
+        with _evaluating(self._parts), model.disable_adapter():
             return model(*inputs, **named)
 
     def get_submodule(self, target: str) -> nn.Module:
