@@ -38,7 +38,7 @@ def main() -> None:
     given = parser.parse_args()
     experiment = assemble(prepare(["dataset=clinical_notes", f"model={given.model}"])).experiment
     data: Any = experiment.dataset.load()
-    task: Any = bind(data, experiment.dataset, experiment.precision, experiment.model, 500, 0)
+    task: Any = bind(data, data.train, experiment.dataset, experiment.precision, experiment.model, 500, 0)
     torch.manual_seed(0)
     model = trainable(experiment.model, task.prepare(started(experiment.model, data.info)))
     optimizer, size = experiment.recipe.optimizer, experiment.recipe.batch_size

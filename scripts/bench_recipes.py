@@ -24,7 +24,7 @@ def trained(words: list[str]) -> list[tuple[float, float]]:
     """Train a recipe to its end; return seconds since the start and validation accuracy after each epoch."""
     experiment = assemble(prepare(words)).experiment
     data = experiment.dataset.load()
-    task = bind(data, experiment.dataset, experiment.precision, experiment.model, 500, 0)
+    task = bind(data, data.train, experiment.dataset, experiment.precision, experiment.model, 500, 0)
     points: list[tuple[float, float]] = []
     start = time.perf_counter()
 

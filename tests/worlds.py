@@ -79,7 +79,8 @@ def llama(adapter: Adapter = NO_ADAPTER) -> LlamaTiny:
 def text_task(spec: LlamaTiny | None = None, score_batch: int = 50, generate: int = 0, **changes: object) -> TextTask:
     """A text task over a part of the notes, with its own tokenizer."""
     dataset = notes(**changes)
-    task = bind(dataset.load(), dataset, CPU, spec or llama(), score_batch, generate)
+    data = dataset.load()
+    task = bind(data, data.train, dataset, CPU, spec or llama(), score_batch, generate)
     assert isinstance(task, TextTask)
     return task
 

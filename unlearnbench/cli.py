@@ -228,6 +228,7 @@ def _next_words(before: Sequence[str]) -> Sequence[str]:
 def _log_to_terminal() -> None:
     log = logging.getLogger("unlearnbench")
     log.setLevel(logging.DEBUG)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a kernel on the hub, used or not
     log.propagate = False
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)

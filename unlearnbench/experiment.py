@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from unlearnbench.cache import Cache
 from unlearnbench.evidence import BySplit, Scores
-from unlearnbench.forget import ForgetSet, Splits
+from unlearnbench.forget import ForgetSet, Splits, twins_retained
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Data, DataInfo, Dataset, Method, ModelSpec
 from unlearnbench.stages import Stages, Trained
 from unlearnbench.training import Recipe
+
+log = logging.getLogger("unlearnbench")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ def run(experiment: Experiment, cache: Cache) -> Run:
     if experiment.eval_held_out == "validation":
         data = replace(cast(Any, data), test=data.validation)
     splits = experiment.forget.split(data)
+    _say_of_twins(experiment, data, splits)
     stages = Stages(experiment, cache, data, splits)
 
     stages.check()
@@ -76,6 +80,16 @@ def run(experiment: Experiment, cache: Cache) -> Run:
     forget = dict(splits.scored())["forget"]
     scores["incompetent"] = tuple({"forget": stages.scores(model, "forget", forget)} for model in stages.incompetent())
     return Run(data, splits, original, retrained, unlearned, scores, stages)
+
+
+def _say_of_twins(experiment: Experiment, data: Data, splits: Splits) -> None:
+    """Warn where rows were drawn without their twins; where all rows of a value go, that is what was asked for."""
+    left = twins_retained(splits, data)
+    if left and not experiment.forget.whole_class:
+        log.warning(
+            "%d of %d forget rows have a counterfactual twin in the retain set: the retrained model has seen all but "
+            "the group in them. Try: forget.whole_pairs=true", left, len(splits.forget),
+        )  # fmt: skip
 
 
 def divided(scores: dict[str, Scores], splits: Splits) -> BySplit:

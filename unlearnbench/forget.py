@@ -14,6 +14,7 @@ from pydantic import Field
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.problem import Data, DataInfo, Index
 from unlearnbench.randomness import stage_seed
+from unlearnbench.sampling import first_units
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +68,17 @@ class ForgetSet(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Random:
-    """A random part of the training data: a fraction of it, or a count of examples."""
+    """A random part of the training data: a fraction of it, or a count of examples.
+
+    `whole_pairs` forgets counterfactual twins together, so that none is left in retain: at most so many examples then
+    go. Where no examples belong together, as with images, it changes nothing.
+    """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     fraction: Annotated[float, Field(gt=0, lt=1)] | None
     count: Annotated[int, Field(ge=2)] | None
     seed: int
+    whole_pairs: bool = False
 
     whole_class = False
 
@@ -90,14 +96,16 @@ class Random:
                 f"Try: forget.fraction=0.1"
             )
         self._check_rest(trained)
-        return f"random:{self.count or self.fraction}" + (f"@{self.seed}" if self.seed else "")
+        return f"random:{self.count or self.fraction}" + _drawn_how(self.whole_pairs, self.seed)
 
     def split(self, data: Data) -> Splits:
         """Draw the forget set by its own seed, whatever the run's seed is."""
         self._check_rest(len(data.train))
         count = max(self._count(len(data.train)), 2)
-        generator = np.random.default_rng(stage_seed(self.seed, "forget", "random"))
-        forget = np.sort(generator.permutation(data.train)[:count])
+        order = np.random.default_rng(stage_seed(self.seed, "forget", "random")).permutation(data.train)
+        forget = np.sort(first_units(order, data.unit, count) if self.whole_pairs else order[:count])
+        if not len(forget):
+            raise _too_few(count)
         return Splits(np.setdiff1d(data.train, forget), forget, data.validation, data.test)
 
     def _count(self, trained: int) -> int:
@@ -165,13 +173,18 @@ class Subclass:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """The training rows whose column has a value, or a random fraction of them; the test set divides by the value."""
+    """The training rows whose column has a value, or a random fraction of them; the test set divides by the value.
+
+    `whole_pairs` draws the fraction in whole counterfactual pairs, and lets each forgotten row's twin go with it, also
+    one that has another value: no twin of a forgotten row is retained.
+    """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     column: str
     value: bool | int | str
     fraction: Annotated[float, Field(gt=0, le=1)]
     seed: int
+    whole_pairs: bool = False
 
     @property
     def whole_class(self) -> bool:
@@ -186,8 +199,9 @@ class Column:
                 f"forget.column={self.column} is no column of this data set.{nearest(self.column, info.columns)}\n"
                 f"It has: {known}.\nTry: {self._instead(info)}"
             )
-        part = "" if self.fraction == 1 else f":{self.fraction}" + (f"@{self.seed}" if self.seed else "")
-        return f"{self.column}={self.value}{part}"
+        drawn = self.fraction < 1
+        part = f":{self.fraction}" if drawn else ""
+        return f"{self.column}={self.value}{part}" + _drawn_how(self.whole_pairs, self.seed if drawn else 0)
 
     def _instead(self, info: DataInfo) -> str:
         if info.forget_sets:
@@ -209,8 +223,18 @@ class Column:
             )
         _, goes = _parted(data.train, values == value)
         if self.fraction < 1:
-            generator = np.random.default_rng(stage_seed(self.seed, "forget", "column"))
-            goes = np.sort(generator.permutation(goes)[: self._count(len(goes))])
+            order = np.random.default_rng(stage_seed(self.seed, "forget", "column")).permutation(goes)
+            count = self._count(len(goes))
+            goes = np.sort(first_units(order, data.unit, count) if self.whole_pairs else order[:count])
+            if not len(goes):
+                raise _too_few(count)
+        if self.whole_pairs:
+            goes = data.train[np.isin(data.unit[data.train], data.unit[goes])]
+            if len(goes) > len(data.train) - 2:
+                raise UserError(
+                    f"forget.value={self.value} with the twins of its rows would forget everything.\n"
+                    "Try: forget.whole_pairs=false, or a smaller forget.fraction"
+                )
         return _split(data, np.setdiff1d(data.train, goes), goes, values == value, steered=self.fraction == 1)
 
     def _count(self, rows: int) -> int:
@@ -223,6 +247,23 @@ class Column:
                 f"empty forget set, or one row.\nTry: forget.fraction={enough:g}"
             )
         return count
+
+
+def twins_retained(splits: Splits, data: Data) -> int:
+    """Count the forget rows of which a twin, an example that is only sampled together with it, is retained."""
+    return int(np.isin(data.unit[splits.forget], data.unit[splits.retain]).sum())
+
+
+def _drawn_how(whole_pairs: bool, seed: int) -> str:
+    """Return what a label says of how a part was drawn, beside its size."""
+    return (":whole_pairs" if whole_pairs else "") + (f"@{seed}" if seed else "")
+
+
+def _too_few(count: int) -> UserError:
+    return UserError(
+        f"forget.whole_pairs=true forgets whole pairs, and none has {count} examples or fewer.\n"
+        "Try: forget.whole_pairs=false, or a larger forget.fraction"
+    )
 
 
 def _parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:

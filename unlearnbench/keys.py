@@ -25,7 +25,10 @@ CORE = _ours("stages", "training", "optimizer", "losses", "batch", "problem", "r
 """Modules whose source is part of every stage's key, beside the model's own."""
 TASKS = {
     "image": _ours("tasks.image", "tasks.augment", "models.head", "models.imagenet"),
-    "text": _ours("tasks.text", "tasks.encoding", "tasks.examples", "tasks.generation", "tasks.options"),
+    "text": _ours(
+        *("tasks.text", "tasks.encoding", "tasks.examples", "tasks.generation", "tasks.options"),
+        *("models.adapter", "models.four_bit"),
+    ),
 }
 """Those of a kind of data."""
 MODELS = _ours("models.masks", "models.prefix", "models.adapter", "models.weights", "models.start")

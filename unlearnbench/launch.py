@@ -179,10 +179,11 @@ def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Iden
 
 
 def _language(part: Path, done: Run, identity: Identity) -> dict[str, object]:
-    """Write the transcripts of a run on text, and say whether its premise holds."""
+    """Write the transcripts of a run on text; say whether its premise holds, and how many twins were left in retain."""
     from typing import Any, cast
 
     from unlearnbench import transcripts
+    from unlearnbench.forget import twins_retained
     from unlearnbench.premise import premise
 
     roles = {role: done.scores[role][0] for role in transcripts.ROLES}
@@ -192,7 +193,11 @@ def _language(part: Path, done: Run, identity: Identity) -> dict[str, object]:
     found = premise(roles["original"], roles["retrained"], identity.forget, rule_stays=rule_stays)
     if found is not None:
         log.debug("premise: %s", found["text"])
-    return {"premise": found, "sequences_cut": cast(Any, done.stages.task).encoder.cut}
+    return {
+        "premise": found,
+        "sequences_cut": cast(Any, done.stages.task).encoder.cut,
+        "twins_retained": twins_retained(done.splits, done.data),
+    }
 
 
 def _outcome(folder: Path, *, reused: bool) -> Outcome:

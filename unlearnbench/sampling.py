@@ -33,3 +33,15 @@ def units(index: Index, unit: Index, limit: int, *names: str | int) -> Index:
         if len(drawn) + len(groups[group]) <= limit:
             drawn += groups[group]
     return np.array(sorted(drawn), dtype=np.int64)
+
+
+def first_units(order: Index, unit: Index, count: int) -> Index:
+    """Return whole units of the positions, those that come first in `order`, as long as at most `count` are drawn."""
+    drawn: list[int] = []
+    members: dict[int, list[int]] = {}
+    for position in order.tolist():
+        members.setdefault(int(unit[position]), []).append(position)
+    for together in members.values():
+        if len(drawn) + len(together) <= count:
+            drawn += together
+    return np.array(drawn, dtype=np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from unlearnbench.evidence import Scores
 from unlearnbench.forget import Splits
 from unlearnbench.keys import CORE, MODELS, TASKS, describe, digest, sources
 from unlearnbench.models import checkpoint, start, weights
+from unlearnbench.models.four_bit import copied
 from unlearnbench.models.prefix import inner
-from unlearnbench.models.start import adapter_of, incompetent, is_pretrained, started, trainable
+from unlearnbench.models.start import adapter_of, incompetent, is_four_bit, is_pretrained, started, trainable
 from unlearnbench.problem import Data, Index, Problem
 from unlearnbench.progress import Progress, Quiet, stage_progress
 from unlearnbench.randomness import seeded, stage_seed
@@ -76,7 +76,7 @@ class Stages:
     def __init__(self, experiment: Experiment, cache: Cache, data: Data, splits: Splits) -> None:
         self.experiment, self.cache, self.data, self.splits = experiment, cache, data, splits
         limits = (experiment.eval_batch, experiment.eval_generate)
-        self.task = bind(data, experiment.dataset, experiment.precision, experiment.model, *limits)
+        self.task = bind(data, splits.retain, experiment.dataset, experiment.precision, experiment.model, *limits)
         self._built: dict[str, nn.Module] = {}
         self._prints: dict[bytes, str] = {}
         self._extra_tasks: dict[str, Any] = {}
@@ -214,14 +214,14 @@ class Stages:
     def _student(self, original: Trained, seed: int) -> tuple[nn.Module, nn.Module]:
         """Return a model for the method, and the frozen reference: a copy of it, or itself without its adapter."""
         if adapter_of(self.experiment.model) is None:
-            reference = copy.deepcopy(self.model(original)).requires_grad_(False)
-            return copy.deepcopy(self.model(original)).requires_grad_(True), reference
+            reference = copied(self.model(original)).requires_grad_(False)
+            return copied(self.model(original)).requires_grad_(True), reference
         from unlearnbench.models.adapter import AdapterOff
 
         model = self.model(original)
         self.release(original)
         if original.stage is not None and not original.stage.artefact.facts["adapter"]:
-            model = copy.deepcopy(model)  # the artefact holds these very weights, and merging changes them in place
+            model = copied(model)  # the artefact holds these very weights, and merging changes them in place
         with seeded(seed, "adapter"):
             student: Any = trainable(self.experiment.model, model)
         return student, AdapterOff(student)
@@ -281,10 +281,11 @@ class Stages:
         """Build the model that an artefact holds: an adapter is merged into the parent, or the pretrained model."""
         spec, info = self.experiment.model, self.data.info
         if artefact.facts.get("adapter"):
-            beneath = started(spec, info) if parent is None else copy.deepcopy(self.model(parent))
+            beneath = started(spec, info) if parent is None else copied(self.model(parent))
             model = weights.restore(trainable(spec, self.task.prepare(beneath)), artefact.tensors)
             return weights.merged(model).eval()
-        return self.task.prepare(weights.restore(spec.build(info), artefact.tensors)).eval()
+        beneath = started(spec, info) if is_four_bit(spec) else spec.build(info)
+        return self.task.prepare(weights.restore(beneath, artefact.tensors)).eval()
 
     def _from_checkpoint(self) -> Made:
         path = self.experiment.model.checkpoint

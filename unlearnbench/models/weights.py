@@ -7,14 +7,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.models import masks
+from unlearnbench.models import four_bit, masks
 from unlearnbench.models.prefix import NAME, Prefixed, inner
 
 PREFIX = "prompt."
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return what must be kept of a model: an adapter alone where it has one; tensors that share memory once."""
+    """Return what must be kept of a model: an adapter alone where it has one; tensors that share memory once.
+
+    Weights in 4 bits are left out: they are the pretrained ones, and never change.
+    """
     if isinstance(model, Prefixed):
         buffers = {f"{PREFIX}{name}": tensor for name, tensor in model.named_buffers(recurse=False)}
         return {**state_of(inner(model)), **buffers}
@@ -23,7 +26,8 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
         return adapter.state_of(model)  # type: ignore[arg-type]
     once: dict[tuple[int, torch.Size], str] = {}
-    state = model.state_dict()
+    stored = four_bit.layers(model)
+    state = {n: tensor for n, tensor in model.state_dict().items() if not four_bit.is_stored_weight(n, stored)}
     for name, tensor in state.items():
         if tensor.numel():
             once.setdefault((tensor.data_ptr(), tensor.shape), name)
@@ -43,6 +47,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         adapter.load(model, weights)  # type: ignore[arg-type]
     else:
         masks.restore(model, weights)
+        four_bit.restore(model, weights)
         missing, unknown = model.load_state_dict(weights, strict=False)
         shared = set(missing) - set(state_of(model))
         if unknown or set(missing) - shared:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import Any, cast
 
 from unlearnbench.precision import Precision
-from unlearnbench.problem import Data, Dataset, ModelSpec, Task
+from unlearnbench.problem import Data, Dataset, Index, ModelSpec, Task
 
 
-def bind(data: Data, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int) -> Task:
-    """Return the task of the data's kind, bound to the loaded data, its configuration, the model and the precision."""
+def bind(
+    data: Data, retain: Index, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
+) -> Task:
+    """Return the task of the data's kind, bound to the loaded data, its configuration, the model and the precision.
+
+    A tokenizer that is trained sees the rows at `retain` alone: every role of a run reads through it, and a retrained
+    model must know nothing of what is forgotten.
+    """
     if data.info.kind == "text":
-        return _text(data, dataset, precision, model, score_batch, generate)
+        return _text(data, retain, dataset, precision, model, score_batch, generate)
     from unlearnbench.data.images import ImageData, ImageSettings
     from unlearnbench.tasks.image import ImageTask
 
@@ -20,14 +26,14 @@ def bind(data: Data, dataset: Dataset, precision: Precision, model: ModelSpec, s
 
 
 def _text(
-    data: Data, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
+    data: Data, retain: Index, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
 ) -> Task:
     from unlearnbench.data.text import TextData, TextSettings
     from unlearnbench.tasks.encoding import Encoder, Limit
     from unlearnbench.tasks.text import TextTask
 
     assert isinstance(data, TextData) and isinstance(dataset, TextSettings)
-    texts = [f"{data.rows[place].prompt}\n{data.answer(place)}" for place in data.train.tolist()]
+    texts = [f"{data.rows[place].prompt}\n{data.answer(place)}" for place in retain.tolist()]
     own = getattr(model, "context", None)
     key = "model.context" if own is not None and "context" in vars(model) else None
     limit = Limit(asked=dataset.context, too_long=dataset.too_long, model=own, model_key=key)

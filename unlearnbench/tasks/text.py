@@ -164,9 +164,12 @@ class TextTask:
         return Scores(scores.logits, scores.label, scores.index, {**scores.extras, **written})
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Move the model to the device; frozen weights under an adapter are kept in bfloat16 where the run is."""
+        """Move the model to the device; frozen weights under an adapter are kept in bfloat16 where the run is.
+
+        Weights in 4 bits, and what stands beside them, keep the formats in which they are stored.
+        """
         if getattr(model, "is_quantized", False):
-            return model
+            return model.to(self.device)
         half = self.precision.bf16 and adapter_of(self.spec) is not None
         moved: nn.Module = model.to(device=self.device, dtype=torch.bfloat16 if half else torch.float32)
         return moved

@@ -1,0 +1,146 @@
+"""Weights in 4 bits, which never change: what an adapter learns stays beside them.
+
+Dettmers, Pagnoni, Holtzman, Zettlemoyer: QLoRA, NeurIPS 2023, arXiv:2305.14314; bitsandbytes' NF4.
+Adding an adapter to 4-bit weights means to round again, and a change below half a step of the grid is lost altogether.
+So `fold` keeps the change apart, as two matrices a layer: an original is the 4-bit weights and one change, what is
+unlearned from it adds its ranks to that change, and a folder holds the weights once and the change as an adapter.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unlearnbench.errors import UserError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+DOWN, UP = "change_down", "change_up"
+COMPUTE = torch.bfloat16
+"""What 4-bit layers compute in, and what transformers reads the adapter beside them in: changes are kept in it."""
+
+
+def check(r: int) -> None:
+    """Raise UserError where bitsandbytes is missing, or no adapter of rank `r` > 0 would be trained."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "model.load_in_4bit=true needs the package bitsandbytes (for CUDA or a CPU), which is not installed.\n"
+            "Try: pip install 'unlearnbench[4bit]', or model.load_in_4bit=false"
+        )
+    if r == 0:
+        raise UserError(
+            "model.load_in_4bit=true needs an adapter: weights in 4 bits cannot be trained.\n"
+            "Try: model.adapter.r=16, or model.load_in_4bit=false"
+        )
+
+
+def read(folder: Path) -> nn.Module:
+    """Return a causal language model with its linear layers in 4 bits, on the CPU: the run moves it to its device."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    nf4: Any = BitsAndBytesConfig
+    config = nf4(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=COMPUTE)
+    model: nn.Module = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="auto", use_safetensors=True, local_files_only=True,
+        quantization_config=config, device_map={"": "cpu"},
+    )  # fmt: skip
+    return as_stored(model)
+
+
+def as_stored(model: nn.Module) -> nn.Module:
+    """Have 4-bit layers compute from the weights as they are stored, in both modes; return the model.
+
+    On a CPU with AVX512-BF16 bitsandbytes packs them for inference at the first look in evaluation mode: that rounds
+    their scales, cannot be undone exactly, and no gradient passes through it.
+    """
+    for layer in layers(model).values():
+        layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+    return model
+
+
+def layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers with 4-bit weights by name; none of a model in another format."""
+    return {name: module for name, module in model.named_modules() if _is_four_bit(module)}
+
+
+def is_stored_weight(name: str, names: Mapping[str, nn.Module]) -> bool:
+    """Say whether an entry of a state dict is a 4-bit weight of one of the layers, or says how to read it."""
+    layer, _, rest = name.partition(".weight")
+    return layer in names and (not rest or rest.startswith("."))
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy that shares the 4-bit weights, which never change."""
+    shared = (one for layer in layers(model).values() for one in (layer.weight, layer.quant_state))
+    return copy.deepcopy(model, {id(one): one for one in shared})
+
+
+def fold(model: PeftModel) -> nn.Module:
+    """Return the plain model with the adapter's change beside its 4-bit weights, and added to any others."""
+    from peft.tuners.lora import LoraLayer
+
+    adapted: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    for layer in adapted:
+        base = layer.get_base_layer()
+        if not _is_four_bit(base):
+            layer.merge()
+            continue
+        for name in layer.active_adapters:
+            up = layer.lora_B[name].weight.detach() * layer.scaling[name]
+            add(base, layer.lora_A[name].weight.detach(), up)
+    plain: nn.Module = cast(Any, model).unload()
+    return plain
+
+
+def add(layer: nn.Module, down: Tensor, up: Tensor) -> None:
+    """Add `up @ down` (out, r) @ (r, in) to what a 4-bit layer does: the ranks of changes add up."""
+    down, up = down.to(COMPUTE), up.to(COMPUTE)
+    if hasattr(layer, DOWN):
+        down, up = torch.cat([layer.get_buffer(DOWN), down]), torch.cat([layer.get_buffer(UP), up], dim=1)
+        setattr(layer, DOWN, down)
+        setattr(layer, UP, up)
+        return
+    layer.register_buffer(DOWN, down.clone())
+    layer.register_buffer(UP, up.clone())
+    layer.register_forward_hook(_added)
+
+
+def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a model that has just been read the changes that a state dict holds, so that it fits."""
+    for name, layer in layers(model).items():
+        if f"{name}.{DOWN}" in state:
+            add(layer, state[f"{name}.{DOWN}"], state[f"{name}.{UP}"])
+
+
+@contextmanager
+def changes_apart(model: nn.Module) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """Take the changes off the layers inside the block, and yield them by the layers' names: (down, up)."""
+    found = {name: layer for name, layer in layers(model).items() if hasattr(layer, DOWN)}
+    changes = {name: (layer.get_buffer(DOWN), layer.get_buffer(UP)) for name, layer in found.items()}
+    for layer in found.values():
+        del layer._buffers[DOWN], layer._buffers[UP]
+    try:
+        yield changes
+    finally:
+        for name, (down, up) in changes.items():
+            found[name]._buffers.update({DOWN: down, UP: up})
+
+
+def _is_four_bit(module: object) -> bool:
+    return type(module).__name__ == "Linear4bit" and type(module).__module__.startswith("bitsandbytes.")
+
+
+def _added(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """Add the change in the order, and the number formats, in which peft's own layer adds an adapter."""
+    down, up = layer.get_buffer(DOWN), layer.get_buffer(UP)
+    change = functional.linear(functional.linear(inputs[0].to(down.dtype), down), up)
+    return output + change.to(output.dtype)
