@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unlearnbench.errors import UserError
+from unlearnbench.devices import has_bf16, on_cuda, resolved
 
 Choice = Literal["auto", "fp32", "bf16"]
 
@@ -46,14 +46,9 @@ def cpu_has_amx() -> bool:
 
 def resolve(choice: Choice, device: str, model: str, side: int) -> Precision:
     """Return the precision of a run; raise UserError for a device that is not here."""
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device={device} needs a CUDA GPU and driver, and PyTorch sees none here.\nTry: device=cpu")
+    device = resolved(device)
     if choice != "auto":
         return Precision(device, choice == "bf16")
-    if device.startswith("cuda"):
-        return Precision(device, torch.cuda.is_bf16_supported(including_emulation=False))
+    if on_cuda(device):
+        return Precision(device, has_bf16(device))
     return Precision(device, cpu_has_amx() and side >= SMALLEST_SIDE.get(model, 10**9))

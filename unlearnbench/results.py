@@ -17,6 +17,7 @@ from uuid import uuid4
 from unlearnbench import provenance
 from unlearnbench.cache import Artefact, write_artefact
 from unlearnbench.compose import Request
+from unlearnbench.devices import name_of
 from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
 from unlearnbench.reported import carried, carries
@@ -74,7 +75,7 @@ def settings(assembled: Assembled) -> dict[str, str]:
     references there are, and on which device, changes neither.
     """
     experiment = assembled.experiment
-    outside = ("seed", "method", "forget", "references", "precision")
+    outside = ("seed", "method", "forget", "references", "precision", "deterministic")
     shared = {name: value for name, value in vars(experiment).items() if name not in outside}
     forget = (type(experiment.forget).__name__, assembled.forget)
     return {
@@ -225,8 +226,9 @@ def outcome(assembled: Assembled, run: Run) -> dict[str, Any]:
     precision = assembled.experiment.precision
     return {
         "weights_changed": of["unlearned"]["weights_changed"],
-        "device": torch.cuda.get_device_name() if precision.device.startswith("cuda") else precision.device,
+        "device": name_of(precision.device),
         "threads": torch.get_num_threads(),
+        "deterministic": assembled.experiment.deterministic,
         "precision": "bf16" if precision.bf16 else "fp32",
         "seconds": {name: stage.seconds for name, stage in stages.items()},
         "peak_mib": {name: facts["peak_mib"] for name, facts in of.items()},

@@ -82,7 +82,8 @@ class Stages:
         model = experiment.model
         written = experiment.eval_generate if data.info.kind == "text" else 0
         self._scoring = (experiment.eval_batch, written)
-        self._setting = (start.model_without_checkpoint(model), self.task.settings(), experiment.precision)
+        numbers = (experiment.precision, experiment.deterministic)
+        self._setting = (start.model_without_checkpoint(model), self.task.settings(), *numbers)
         self._source = sources((*CORE, *TASKS[data.info.kind], type(model).__module__))
 
     def check(self) -> None:
