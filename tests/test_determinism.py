@@ -192,9 +192,10 @@ def test_weights_batches_and_outputs_lie_on_the_gpu_that_was_asked_for():
     """In tensors that have a device and no memory."""
     dataset, spec = synthetic(), TinyCNN(checkpoint=None)
     data = dataset.load()
+    built = spec.build(data.info)
     with FakeTensorMode(allow_non_fake_inputs=True):
         task = ImageTask(data, dataset, Precision("cuda:1", bf16=False), spec.parts().head, 64)
-        model = task.prepare(spec.build(data.info))
+        model = task.prepare(built)
         batch = task.batch(data.train[:8], torch.Generator())
         out = task.predict(model, batch)
     tensors = [*model.parameters(), *model.buffers(), batch.inputs, batch.labels, batch.index, out.logits]

@@ -18,7 +18,7 @@ from unlearnbench import plugins
 from unlearnbench.config import GROUPS, config_root, takes
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.refusals import refuse_code, refuse_paths
-from unlearnbench.words import ONE, PLACES, escaped, literal, text, typed
+from unlearnbench.words import ONE, PLACES, escaped, literal, several, text, typed
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -195,7 +195,8 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
     if isinstance(error, ValueError):
         return f"{message}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
     if isinstance(error, OverrideParseException):
-        return f"{error.override} cannot be read: {message}\nTry: {_readable(error.override)}"
+        word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
+        return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         known = choices_of(group, folders)

@@ -56,7 +56,7 @@ def refuse_several(words: Sequence[str]) -> None:
         if _key(word) in ONE and several(word):
             raise UserError(
                 f"{word}: a sweep writes into one folder, and a comma separates values.\n"
-                f"Try: {typed(key, value)}, where the comma is part of the name"
+                f"Try: {typed(key, value)} where the comma is part of the name"
             )
 
 
@@ -65,7 +65,7 @@ def escaped(words: Sequence[str]) -> str:
     for word in words:
         key, _, value = word.partition("=")
         if _key(word) in PLACES and "${" in value:
-            return f"\nTry: {typed(key, value.replace('${', chr(92) + '${'))}, where ${{ is part of the name"
+            return f"\nTry: {typed(key, value.replace('${', chr(92) + '${'))} where ${{ is part of the name"
     return ""
 
 
