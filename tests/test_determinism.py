@@ -158,14 +158,6 @@ def test_a_run_computes_as_its_device_and_setting_say(tmp_path, monkeypatch):
     assert outcome.status == "done" and asked == [("cpu", True)]
 
 
-def test_equal_runs_on_a_cpu_are_equal_to_the_last_bit(tmp_path):
-    """With a cache each; what deterministic=true promises of CUDA is in test_gpu.py."""
-    words = [*TINY, "method=distill", "device=cpu"]
-    folders = [execute(prepare([*words, f"outputs={tmp_path / name}"])).folder for name in ("first", "second")]
-    first, second = ((folder / "metrics.csv").read_bytes() for folder in folders)
-    assert first == second and len(first) > 1000
-
-
 def test_a_gpu_is_named_only_where_it_is_there(gpus, monkeypatch):
     assert [resolved(word) for word in ("cuda", "cuda:1", "cpu", "auto")] == ["cuda", "cuda:1", "cpu", "cuda"]
     with pytest.raises(UserError, match=r"device=cuda:2 is not here: PyTorch sees cuda:0, cuda:1.\nTry: device=cuda:1"):
