@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from unlearnbench import plugins
@@ -27,7 +29,7 @@ def plugin(monkeypatch, tmp_path):
     """A plugin's file, trusted as by --plugin."""
     file = tmp_path / "listed_plugin.py"
     file.write_text(PLUGIN)
-    monkeypatch.setenv(plugins.FILES, str(file))
+    monkeypatch.setenv(plugins.FILES, json.dumps([str(file)]))
     return file
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from unlearnbench import plugins, reported
 from unlearnbench.compose import Request
 from unlearnbench.config import build, typed
+from unlearnbench.devices import on_cuda
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.models import checkpoint
@@ -58,6 +59,7 @@ class Settings:
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     precision: Choice
     threads: Threads
+    deterministic: bool
     outputs: str
     save_model: bool | None
     reference: Reference
@@ -119,6 +121,7 @@ def assemble(request: Request) -> Assembled:
         eval_generate=settings.eval.generate,
         extra=extra,
         precision=precision,
+        deterministic=settings.deterministic or not on_cuda(precision.device),  # on a CPU, equal runs are equal anyway
     )
     return Assembled(experiment, settings, info, forget)
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from filelock import FileLock
 
+from unlearnbench.devices import on_cuda
 from unlearnbench.keys import digest, file_digest
 
 if TYPE_CHECKING:
@@ -48,10 +49,13 @@ class Stage:
 
 
 class Cache:
-    """A folder of finished stages, one folder a key. Locks only save duplicate work."""
+    """A folder of finished stages, one folder a key. Locks only save duplicate work.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `device` is the one that stages compute on: their peak memory is asked of it.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self.folder, self.device = folder, device
 
     def stage(self, name: str, parts: tuple[object, ...], compute: Callable[[str], Artefact]) -> Stage:
         """Return the stage's artefact, computing and publishing it where it is not there yet.
@@ -76,11 +80,11 @@ class Cache:
 
     def _compute(self, name: str, key: str, compute: Callable[[str], Artefact]) -> Artefact:
         _warm_up()
-        reset_peak()
+        reset_peak(self.device)
         started = time.perf_counter()
         computed = compute(key)
         seconds = time.perf_counter() - started + computed.facts.get("earlier_seconds", 0.0)
-        peak = max(peak_mib(), computed.facts.get("earlier_peak_mib", 0.0))
+        peak = max(peak_mib(self.device), computed.facts.get("earlier_peak_mib", 0.0))
         facts = {"seconds": seconds, "peak_mib": peak, "stage": name, **computed.facts}
         artefact = Artefact(computed.tensors, facts)
         self._publish(key, artefact)
@@ -150,26 +154,27 @@ def _warm_up() -> None:
     importlib.import_module("torch._dynamo")
 
 
-def reset_peak() -> None:
-    """Start a new measurement of peak memory (Linux and CUDA; elsewhere the process's peak counts)."""
+def reset_peak(device: str) -> None:
+    """Start a new measurement of a device's peak memory (Linux and CUDA; elsewhere the process's peak counts)."""
     import torch
 
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    if on_cuda(device):
+        torch.cuda.reset_peak_memory_stats(device)
+        return
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         log.debug("peak memory is that of the whole process here")
 
 
-def peak_mib() -> float:
-    """Return the peak memory in MiB since `reset_peak`: of the GPU where one is used, else of the process."""
+def peak_mib(device: str) -> float:
+    """Return the peak memory in MiB since `reset_peak`: of the GPU where it is one, else of the process."""
     import resource
 
     import torch
 
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return float(torch.cuda.max_memory_allocated() / 2**20)
+    if on_cuda(device):
+        return float(torch.cuda.max_memory_allocated(device) / 2**20)
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

@@ -94,6 +94,7 @@ def _run(words: list[str]) -> int:
     given = parser.parse_intermixed_args(words)
     from unlearnbench import plugins, sweep
     from unlearnbench.compose import compose, expand, scaled
+    from unlearnbench.words import literal
 
     for folder in given.config_dir:
         if not folder.is_dir():
@@ -112,7 +113,7 @@ def _run(words: list[str]) -> int:
     _log_to_terminal()
     one = list(next(expand(given.overrides, (), given.config_dir)))  # a preset that is a sweep takes several values too
     composed = compose(one, given.config_dir, sweep=given.multirun)
-    if not composed.sweep and one != given.overrides:
+    if not composed.sweep and one != literal(given.overrides):
         composed = compose(given.overrides, given.config_dir)
     if composed.sweep:
         sweep.check_all(composed, given.overrides, given.config_dir)
@@ -141,9 +142,10 @@ def _show_sweep(folder: Path, code: int) -> int:
 
 def _hydra_words(given: argparse.Namespace) -> list[str]:
     """Give Hydra's own flags back to it."""
-    words = [*given.overrides]
-    for folder in given.config_dir:
-        words += ["--config-dir", str(folder.resolve())]
+    from unlearnbench.compose import search_path
+    from unlearnbench.words import literal
+
+    words = [*literal(given.overrides), *search_path(given.config_dir)]
     words += ["--cfg", given.cfg] if given.cfg else []
     words += ["--info", given.info] if given.info else []
     words += ["--package", given.package] if given.package else []

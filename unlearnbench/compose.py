@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from unlearnbench import plugins
 from unlearnbench.config import GROUPS, config_root, takes
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.refusals import refuse_code, refuse_paths
+from unlearnbench.words import ONE, PLACES, escaped, literal, several, text, typed
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -72,16 +74,20 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
     from hydra.errors import HydraException
 
     refuse_paths(overrides)
-    search = [f"file://{folder.resolve()}" for folder in (*folders, *plugins.config_folders())]
-    extra = [f"hydra.searchpath=[{','.join(search)}]"] if search else []
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_root()), version_base="1.3"):
-            config = hydra_compose("run", [*extra, *overrides], return_hydra_config=True)
+            config = hydra_compose("run", [*search_path(folders), *literal(overrides)], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_explain(error, overrides, folders)) from error
     refuse_code(config)
     return _plain(config, overrides, sweep)
+
+
+def search_path(folders: Sequence[Path]) -> list[str]:
+    """Return the override that shows Hydra further configuration folders, those of plugins included, or none."""
+    found = [text(f"file://{folder.resolve()}") for folder in (*folders, *plugins.config_folders())]
+    return [f"hydra.searchpath=[{','.join(found)}]"] if found else []
 
 
 def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
@@ -121,7 +127,7 @@ def expand(
     from hydra.errors import HydraException
 
     try:
-        parsed = OverridesParser.create().parse_overrides([*parameters, *overrides])
+        parsed = OverridesParser.create().parse_overrides([*parameters, *literal(overrides)])
     except HydraException as error:
         raise UserError(_explain(error, overrides, folders)) from error
     last = {item.get_key_element(): item for item in parsed}.values()
@@ -172,7 +178,8 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
         ours = [str(key) for key in config if key != "hydra"]
         values = OmegaConf.to_container(OmegaConf.masked_copy(config, ours), resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"the configuration does not resolve: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the configuration does not resolve: {reason}{escaped(overrides)}") from error
     assert isinstance(values, dict)
     request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides))
     return Composed(request, multirun, parameters, sweep_dir)
@@ -184,11 +191,12 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
 
     message = str(error).splitlines()[0]
     if message.startswith("Ambiguous value"):
-        return f"{message}.\nTry: -m for a sweep over these values, or KEY=[A,B] for a list"
+        return next((_ambiguous(word) for word in overrides if f"'{literal([word])[0]}'" in message), message)
     if isinstance(error, ValueError):
         return f"{message}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
     if isinstance(error, OverrideParseException):
-        return f"{message}\nTry: KEY=VALUE, quoted for the shell where it holds brackets: 'forget.classes=[0]'"
+        word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
+        return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         known = choices_of(group, folders)
@@ -212,6 +220,34 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
         if not known and section:
             return f"{override[1]} is no setting: there is no {section}.{nearest(section, GROUPS)}"
     return message
+
+
+def _ambiguous(word: str) -> str:
+    """Say what a value with commas can mean, and what to type for each."""
+    key, _, value = word.partition("=")
+    name = key.lstrip("+")
+    ways = [f"{typed(key, value)} where the comma is part of the text"]
+    ways += ["-m for a sweep over these values"] if name not in ONE else []
+    ways += [f"'{key}=[{value}]' for a list"] if name not in PLACES else []
+    return f"{word}: a comma separates several values.\nTry: {', or '.join(ways)}"
+
+
+def _readable(word: str) -> str:
+    """Say how to type an override that Hydra cannot read: each text in it in quotes of its own."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, _, value = word.partition("=")
+    quoted = typed(key, value)
+    if value.startswith("[") and value.endswith("]"):
+        quoted = shlex.quote(f"{key}=[{','.join(text(item) for item in value[1:-1].split(','))}]")
+    try:
+        OverridesParser.create().parse_override(shlex.split(quoted)[0])
+    except HydraException:
+        return "KEY=VALUE, with a key of `unlearnbench run --help`"
+    if value[:1] in ("[", "{") and value[-1:] not in ("]", "}"):
+        return f"'{key}=[A,B]', quoted for the shell where it holds brackets"
+    return quoted
 
 
 def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:

@@ -34,6 +34,7 @@ class Experiment:
     eval_generate: int
     extra: dict[str, Dataset]
     precision: Precision
+    deterministic: bool
 
 
 @dataclass(frozen=True, eq=False)

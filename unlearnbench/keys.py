@@ -21,7 +21,9 @@ def _ours(*names: str) -> tuple[str, ...]:
     return tuple(f"unlearnbench.{name}" for name in names)
 
 
-CORE = _ours("stages", "training", "optimizer", "losses", "batch", "problem", "randomness", "models.modes")
+CORE = _ours(
+    "stages", "training", "optimizer", "losses", "batch", "problem", "randomness", "models.modes", "determinism"
+)
 """Modules whose source is part of every stage's key, beside the model's own."""
 TASKS = {
     "image": _ours("tasks.image", "tasks.augment", "models.head", "models.imagenet"),

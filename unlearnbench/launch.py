@@ -108,9 +108,11 @@ def _run(
 ) -> Outcome:
     """Do the run in a temporary folder and publish it under its name, whatever became of it."""
     from unlearnbench import results
+    from unlearnbench.determinism import computing
     from unlearnbench.stages import Skipped
     from unlearnbench.threads import using
 
+    experiment = assembled.experiment
     part = results.new_folder(request.outputs)
     problem: Exception | None = None
     facts = {**results.facts(request, identity), **results.settings(assembled)}
@@ -119,7 +121,8 @@ def _run(
         with _logged(part / "run.log"):
             log.info("%s: seed %d, forgetting %s", identity.folder, identity.seed, identity.forget)
             try:
-                with using(assembled.settings.threads):
+                fixed = computing(experiment.precision.device, deterministic=experiment.deterministic)
+                with using(assembled.settings.threads), fixed:
                     finding = {"status": "done", "reason": "", **_evaluate(part, request, assembled, identity)}
             except (Skipped, Diverged) as known:
                 problem, status = known, "skipped" if isinstance(known, Skipped) else "diverged"
@@ -153,7 +156,7 @@ def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Iden
     from unlearnbench.plots import run as plots
 
     experiment = assembled.experiment
-    done = run(experiment, Cache(request.outputs / "cache"))
+    done = run(experiment, Cache(request.outputs / "cache", experiment.precision.device))
     original, retrained, unlearned = done.scores["original"][0], done.scores["retrained"], done.scores["unlearned"][0]
     rows = measure(
         original,

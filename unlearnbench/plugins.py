@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import traceback
@@ -18,7 +19,7 @@ from unlearnbench.keys import source_of
 
 GROUP = "unlearnbench.plugins"
 FILES = "UNLEARNBENCH_PLUGIN_FILES"
-"""Environment variable with the files of --plugin, so that a launcher's worker processes trust them too."""
+"""Environment variable with the files of --plugin, as JSON, so that a launcher's worker processes trust them too."""
 
 
 def trust_file(path: Path) -> str:
@@ -33,13 +34,13 @@ def trust_file(path: Path) -> str:
             raise UserError(
                 f"--plugin {path}: {name!r} is no module name, or that of another module.\nTry: another file name"
             )
-        os.environ[FILES] = os.pathsep.join(str(file) for file in (*known, path.resolve()))
+        os.environ[FILES] = json.dumps([str(file) for file in (*known, path.resolve())])
     return name
 
 
 def files() -> tuple[Path, ...]:
     """Return the plugin files of the command line."""
-    return tuple(Path(file) for file in os.environ.get(FILES, "").split(os.pathsep) if file)
+    return tuple(Path(file) for file in json.loads(os.environ.get(FILES) or "[]"))
 
 
 def trusted(module: str) -> bool:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from unlearnbench.errors import UserError
+from unlearnbench.devices import has_bf16, on_cuda, resolved
 
 Choice = Literal["auto", "fp32", "bf16"]
 Processor = Literal["amx", "amd_bf16", "other"]
@@ -79,14 +79,9 @@ def processor_of(cpuinfo: str) -> Processor:
 
 def resolve(choice: Choice, device: str, model: str, side: int) -> Precision:
     """Return the precision of a run; raise UserError for a device that is not here. `side` is 0 for text."""
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise UserError(f"device={device} needs a CUDA GPU and driver; PyTorch finds none here.\nTry: device=cpu")
-        bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if choice == "auto" else choice == "bf16"
+    device = resolved(device)
+    if on_cuda(device):
+        bf16 = has_bf16(device) if choice == "auto" else choice == "bf16"
         return Precision(device, bf16, channels_last=bf16 and side > 0)
     bf16 = side >= BF16_FROM[processor()].get(model, NEVER) if choice == "auto" else choice == "bf16"
     return Precision(device, bf16, channels_last=side > 0 and (bf16 or side >= FP32_CHANNELS_LAST_FROM[processor()]))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench import __version__
+from unlearnbench.devices import name_of, on_cuda
 
 if TYPE_CHECKING:
     from unlearnbench.precision import Precision
@@ -63,10 +64,10 @@ def circumstances(precision: Precision) -> dict[str, Any]:
 
     from unlearnbench.threads import load
 
-    cuda, seen = precision.device.startswith("cuda"), load()
+    cuda, seen = on_cuda(precision.device), load()
     return {
         "device": precision.device,
-        "processor": torch.cuda.get_device_name(precision.device) if cuda else processor(),
+        "processor": name_of(precision.device) if cuda else processor(),
         "threads": torch.get_num_threads(),
         "precision": precision.name,
         "load": seen.average,

@@ -18,6 +18,8 @@ def seeded(*names: str | int) -> Iterator[None]:
     """Seed torch's global generators from the names inside the block, and restore them after it."""
     import torch
 
-    with torch.random.fork_rng():
+    started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count()) if started else ()
+    with torch.random.fork_rng(gpus):  # manual_seed seeds every GPU
         torch.manual_seed(stage_seed(*names))
         yield

@@ -74,7 +74,7 @@ def settings(assembled: Assembled) -> dict[str, str]:
     references there are, and on which device, changes neither.
     """
     experiment = assembled.experiment
-    outside = ("seed", "method", "forget", "references", "precision")
+    outside = ("seed", "method", "forget", "references", "precision", "deterministic")
     shared = {name: value for name, value in vars(experiment).items() if name not in outside}
     forget = (type(experiment.forget).__name__, assembled.forget)
     return {
@@ -228,6 +228,7 @@ def outcome(assembled: Assembled, run: Run) -> dict[str, Any]:
         "device": here["processor"] if here["device"].startswith("cuda") else here["device"],
         "threads": here["threads"],
         "precision": here["precision"],
+        "deterministic": assembled.experiment.deterministic,
         "channels_last": assembled.experiment.precision.channels_last,
         "circumstances": {name: facts["circumstances"] for name, facts in of.items()},
         "seconds": {name: stage.seconds for name, stage in stages.items()},

@@ -13,6 +13,7 @@ from torch import nn
 
 from unlearnbench import plugins, provenance
 from unlearnbench.cache import Artefact, Cache, Stage
+from unlearnbench.devices import on_cuda
 from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.forget import Splits
@@ -84,7 +85,9 @@ class Stages:
         written = experiment.eval_generate if data.info.kind == "text" else 0
         longest = cast(Any, self.task).longest_answer if written else 0
         self._scoring = (experiment.eval_batch, written, longest)
-        setting = (start.model_without_checkpoint(model), self.task.settings(), experiment.precision)
+        on_device = on_cuda(experiment.precision.device) and experiment.deterministic  # elsewhere it changes nothing
+        numbers = (experiment.precision, on_device)
+        setting = (start.model_without_checkpoint(model), self.task.settings(), *numbers)
         self._setting = describe(setting)  # once: the files of weights are not looked at again for each key
         self._source = (sources((*CORE, *TASKS[data.info.kind], type(model).__module__)), _plugin(model))
 

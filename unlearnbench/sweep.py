@@ -14,12 +14,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from unlearnbench import plugins
-from unlearnbench.compose import Composed, compose, expand, from_job, model_name
+from unlearnbench.compose import Composed, compose, expand, from_job, model_name, search_path
 from unlearnbench.config import GROUPS, config_root
 from unlearnbench.errors import DONE, FAILED, UserError, WrongKind
 from unlearnbench.launch import check, execute
 from unlearnbench.places import writable
+from unlearnbench.words import literal, meant_as_one, refuse_several, text
 
 log = logging.getLogger("unlearnbench")
 
@@ -34,6 +34,7 @@ def check_all(composed: Composed, overrides: Sequence[str], folders: Sequence[Pa
 
     A method that is made for another kind of data is no mistake here: its job becomes a skipped row.
     """
+    refuse_several(overrides)
     runnable = 0
     sweeps: dict[str, bool] = {}
     for one in expand(overrides, composed.parameters, folders):
@@ -44,6 +45,8 @@ def check_all(composed: Composed, overrides: Sequence[str], folders: Sequence[Pa
             runnable += 1
         except WrongKind as error:
             log.info("will be skipped (%s): %s", " ".join(one), str(error).splitlines()[0])
+        except UserError as error:
+            raise UserError(f"{error}{meant_as_one(overrides)}") from error
     _refuse_sweeps_of_sweeps(sweeps)
     if not runnable:
         raise UserError("no job of this sweep can run: every method is made for another kind of data.")
@@ -59,11 +62,9 @@ def _refuse_sweeps_of_sweeps(sweeps: Mapping[str, bool]) -> None:
 
 def launch(composed: Composed, overrides: Sequence[str], folders: Sequence[Path]) -> tuple[Path, int]:
     """Hand the sweep to Hydra, write jobs.csv and the report; return the sweep's folder and the exit code."""
-    search = [f"file://{folder.resolve()}" for folder in (*folders, *plugins.config_folders())]
-    words = [*overrides, f"hydra.sweep.dir={composed.sweep_dir}"]
-    words += [f"hydra.searchpath=[{','.join(search)}]"] if search else []
+    place = str(composed.sweep_dir).replace("${", r"\${")  # it is resolved already
     try:
-        hydra_main(["--multirun", *words])
+        hydra_main(["--multirun", *literal(overrides), f"hydra.sweep.dir={text(place)}", *search_path(folders)])
     finally:
         rows = _collect(composed.sweep_dir)
     failed = [row for row in rows if row["status"] in ("failed", "diverged")]

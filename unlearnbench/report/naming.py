@@ -9,7 +9,7 @@ METHOD = ("tuning", "scale")
 """Groups that may set a method's values, beside `method.<field>`."""
 SILENT = (
     "experiment", "dataset", "forget", "model", "method", "tuning", "seed", "reference.count",
-    "outputs", "save_model", "reported", "device", "dataset.root", "dataset.download", "eval.root",
+    "outputs", "save_model", "reported", "device", "deterministic", "dataset.root", "dataset.download", "eval.root",
 )  # fmt: skip
 """Keys that do not tell settings apart: a title says them already, or no digest knows them."""
 

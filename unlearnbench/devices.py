@@ -1,0 +1,42 @@
+"""The device of a run: which one a word means, what it is called, and what it can do."""
+
+from __future__ import annotations
+
+from unlearnbench.errors import UserError
+
+
+def on_cuda(device: str) -> bool:
+    """Say whether a device's name is that of a CUDA GPU."""
+    return device.startswith("cuda")
+
+
+def resolved(device: str) -> str:
+    """Return the device that `device=` means; raise UserError for a GPU that is not here."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not on_cuda(device):
+        return device
+    if not torch.cuda.is_available():
+        raise UserError(f"device={device} needs a CUDA GPU and driver, and PyTorch sees none here.\nTry: device=cpu")
+    number, count = torch.device(device).index or 0, torch.cuda.device_count()
+    if number >= count:
+        there = ", ".join(f"cuda:{one}" for one in range(count))
+        raise UserError(f"device={device} is not here: PyTorch sees {there}.\nTry: device=cuda:{count - 1}")
+    return device
+
+
+def name_of(device: str) -> str:
+    """Return the name of a GPU, such as "NVIDIA H100", and of another device the word itself."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if on_cuda(device) else device
+
+
+def has_bf16(device: str) -> bool:
+    """Say whether a GPU computes in bfloat16 itself."""
+    import torch
+
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
