@@ -20,8 +20,8 @@ from unlearnbench.randomness import stage_seed
 class Splits:
     """Positions of the examples: training data as retain and forget, and what is held out.
 
-    `test_retain` and `test_forget` divide the test set for class-like forget sets, and are None otherwise; so is
-    `validation_retain`, the validation part without what is forgotten.
+    `test_retain` and `test_forget` divide the test set for class-like forget sets; one is None where it would be empty,
+    both are otherwise; so is `validation_retain`, the validation part without what is forgotten.
     """
 
     retain: Index
@@ -220,9 +220,9 @@ def _parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:
 
 
 def _divided(held_out: Index, chosen: NDArray[np.bool_]) -> tuple[Index | None, Index | None]:
-    """Divide held-out examples, unless all of them would be on one side."""
-    stays, goes = _parted(held_out, chosen)
-    return (stays, goes) if len(stays) and len(goes) else (None, None)
+    """Divide held-out examples; a side that would be empty is None."""
+    stays, goes = (part if len(part) else None for part in _parted(held_out, chosen))
+    return stays, goes
 
 
 def _split(data: Data, retain: Index, forget: Index, chosen: NDArray[np.bool_], steered: bool = True) -> Splits:
