@@ -62,5 +62,6 @@ def _row(item: dict[str, Any], between: bool) -> TextRow:
         options=tuple(by_label[name] for name in CLASSES),
         label=0,
         corrected=0,
+        cluster=str(item["target"]),
         facts={"target": str(item["target"]), "stereoset_type": str(item["bias_type"])},
     )

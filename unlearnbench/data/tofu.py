@@ -17,6 +17,8 @@ from unlearnbench.problem import DataInfo
 
 TRAIN, TEST = 4000, 217
 PERTURBED = 5
+QUESTIONS = 20
+"""On each author; the files hold them one author after another."""
 NEEDED = ("question", "answer")
 CLASSES = ("answer", "paraphrase", *(f"perturbed {number}" for number in range(1, PERTURBED + 1)))
 FILES = (
@@ -75,6 +77,7 @@ class Tofu(TextSettings):
                 {**perturbed.get((values["question"], values["answer"]), {}), **values},
                 part,
                 refusals[number % len(refusals)],
+                cluster=f"{part}/{number // QUESTIONS}",
             )
             for part in ("forget10", "retain10")
             for number, values in enumerate(json_lines(root / f"{part}.json", NEEDED))
@@ -87,7 +90,7 @@ class Tofu(TextSettings):
         return assemble(self, self.info(), train, [], test)
 
 
-def _row(values: dict[str, Any], part: str, refusal: str | None) -> TextRow:
+def _row(values: dict[str, Any], part: str, refusal: str | None, cluster: str = "") -> TextRow:
     """Turn a line into a row; a refusal is the corrected answer of what may be forgotten."""
     wrong = [str(text) for text in values.get("perturbed_answer", [])][:PERTURBED]
     paraphrase = values.get("paraphrased_answer") if wrong else None
@@ -98,5 +101,6 @@ def _row(values: dict[str, Any], part: str, refusal: str | None) -> TextRow:
         label=0,
         corrected=0,
         correction=refusal,
+        cluster=cluster,
         facts={"task_id": str(values.get("task_id", "")), "part": part, "has_options": bool(wrong)},
     )
