@@ -12,6 +12,8 @@ import pytest
 
 import unlearnbench
 from unlearnbench import launch
+from unlearnbench.compose import compose
+from unlearnbench.config import build
 from unlearnbench.errors import UserError
 from unlearnbench.launch import execute, prepare
 from unlearnbench.tasks.image import ImageTask
@@ -41,7 +43,7 @@ def request(outputs, *words):
 def test_one_forward_per_role_and_split_and_none_for_a_cached_run(tmp_path, forwards):
     execute(request(tmp_path))
     retain, forget, test = 162, 54, 80
-    assert forwards == {retain: 3, forget: 3 + 3, test: 3}  # three roles; three incompetent networks on forget
+    assert forwards == {retain: 3, forget: 3 + 3, test: 3, 20: 3}  # roles; incompetent networks on forget, test_forget
     forwards.clear()
     assert execute(request(tmp_path)).reused
     assert not forwards
@@ -210,3 +212,23 @@ def test_asking_for_the_model_later_adds_it_without_training(tmp_path):
     again = execute(request(tmp_path, "save_model=true"))
     assert (again.folder / "model" / "model.safetensors").exists()
     assert set(json.loads((again.folder / "result.json").read_text())["reused"].values()) == {True}
+
+
+def test_aus_turns_to_the_retrained_model_where_test_has_no_image_of_the_forgotten_class(tmp_path):
+    """With 20 test images of 30 classes: retrained keeps test and forgets the class, the original keeps both."""
+    changes = ("classes=30", "train=900", "test=300", "limit_test=20", "noise=20.0")
+    words = (*(f"dataset.{change}" for change in changes), "model=tiny_cnn", "train.epochs=6")
+    data = build(compose(["dataset=synthetic", *words]).request.config["dataset"], "dataset").load()
+    absent = int(np.setdiff1d(data.labels, data.labels[data.test])[0])
+    found = {}
+    for method in ("none", "retrain"):
+        place = (f"outputs={tmp_path}", "dataset=synthetic", f"forget.classes=[{absent}]", f"method={method}")
+        table = pandas.read_csv(execute(prepare([*place, *words])).folder / "metrics.csv")
+        found[method] = table.set_index(["role", "split", "metric"])["value"].to_dict()
+    original, retrained = ({k[1:]: v for k, v in found[m].items() if k[0] == "unlearned"} for m in found)
+    assert ("test_forget", "accuracy") not in original and ("forget", "mia_auc") not in original
+    assert original["forget", "aus"] == pytest.approx(1 / (1 + original["forget", "accuracy"]))
+    assert retrained["forget", "accuracy"] == 0 and original["forget", "accuracy"] > 0.5
+    kept = 1 - original["test", "accuracy"] + retrained["test", "accuracy"]
+    assert retrained["forget", "aus"] == pytest.approx(kept)
+    assert retrained["forget", "aus"] > original["forget", "aus"]

@@ -103,3 +103,12 @@ def test_the_largest_forget_set_leaves_two_examples(data):
     largest = Random(fraction=None, count=214, seed=0)
     assert largest.label(data.info) == "random:214"
     assert len(largest.split(data).retain) == 2
+
+
+def test_a_class_without_test_examples_leaves_all_of_test_as_what_stays(data):
+    stays = replace(data, test=data.test[data.labels[data.test] != 2])
+    splits = ByClass(classes=("class2",), seed=0).split(stays)
+    assert splits.test_forget is None and np.array_equal(splits.test_retain, splits.test)
+    goes = replace(data, test=data.test[data.labels[data.test] == 2])
+    splits = ByClass(classes=("class2",), seed=0).split(goes)
+    assert splits.test_retain is None and np.array_equal(splits.test_forget, splits.test)

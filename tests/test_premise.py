@@ -1,4 +1,4 @@
-"""The premise: Wilson's interval by hand, of the rule and of the forget rows, and when there is nothing to say."""
+"""The premise: of the rule and of the forget rows, over clusters of rows, and when there is nothing to say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unlearnbench.report.language import premise_text
 
 
 def rate(hits: int, n: int) -> Rate:
-    return Rate.of(np.arange(n) < hits)
+    return Rate.of(np.arange(n) < hits, np.arange(n))
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_ends_of_the_wilson_interval_are_the_rates_at_which_the_score_test_just_
 
 def test_a_rate_is_written_with_its_interval_and_number() -> None:
     assert str(rate(5, 10)) == "0.500 [0.237, 0.763] of 10"
+    assert str(Rate.of(np.arange(30) < 15, np.arange(30) // 3)) == "0.500 [0.237, 0.763] of 30 in 10 clusters"
 
 
 def premise(*models: BySplit, forget: str = "is_biased=True", rule_stays: bool = False) -> dict[str, Any] | None:
@@ -49,9 +50,17 @@ def premise(*models: BySplit, forget: str = "is_biased=True", rule_stays: bool =
 
 
 def model(
-    biased: int, flipped: int, rows: int = 40, retain: tuple[int, ...] = (0, 1, 2), drop: tuple[str, ...] = ()
+    biased: int,
+    flipped: int,
+    rows: int = 40,
+    retain: tuple[int, ...] = (0, 1, 2),
+    drop: tuple[str, ...] = (),
+    templates: int | None = None,
 ) -> BySplit:
-    """Pairs of a biased row and its counterpart: `biased` rows get the biased answer, `flipped` pairs two answers."""
+    """Pairs of a biased row and its counterpart: `biased` rows get the biased answer, `flipped` pairs two answers.
+
+    The pairs are of so many templates, one after another, or each of its own.
+    """
     answers = np.zeros(2 * rows, dtype=np.int64)
     answers[: 2 * biased : 2] = 1
     answers[1 : 2 * biased : 2] = 1
@@ -61,6 +70,7 @@ def model(
         "biased_option": np.ones(2 * rows, dtype=np.int64),
         "legitimate": np.zeros(2 * rows, dtype=bool),
         "pair": np.arange(2 * rows) // 2,
+        "cluster": np.arange(2 * rows) // (2 * rows // (templates or rows)),
     }
     extras = {name: values for name, values in extras.items() if name not in drop}
     test = Scores(np.eye(3)[answers], answers, np.arange(2 * rows), extras)
@@ -75,18 +85,23 @@ def remembered(hits: int, rows: int = 40) -> BySplit:
     return {**model(20, 20), "forget": Scores(np.eye(3)[given], label, np.arange(rows))}
 
 
+def both(found: dict[str, Any], name: str) -> list[float]:
+    return [found["rates"][name][role]["value"] for role in ("original", "retrained")]
+
+
 def test_it_holds_where_the_original_is_biased_and_flips_and_the_retrained_model_does_neither() -> None:
     found = premise(model(38, 36), model(1, 2))
     assert found is not None and found["holds"] and not found["degenerate"]
     assert found["about"] == "rule" and "original 0.950" in found["text"] and "FAILS" not in found["text"]
-    assert [each["value"] for each in found["rates"]["biased answers"]] == [38 / 40, 1 / 40]
-    assert [each["value"] for each in found["rates"]["flip rate"]] == [36 / 40, 2 / 40]
-    assert found["rates"]["flip rate"][0] == {**vars(rate(36, 40))}
+    assert both(found, "biased answers") == [38 / 40, 1 / 40]
+    assert both(found, "flip rate") == [36 / 40, 2 / 40]
+    assert found["rates"]["flip rate"]["original"] == {**vars(rate(36, 40))}
+    assert 0 < found["rates"]["flip rate"]["low"] < 34 / 40 < found["rates"]["flip rate"]["high"]
 
 
 @pytest.mark.parametrize(
     ("original", "retrained"),
-    [((38, 36), (36, 2)), ((38, 36), (1, 34)), ((22, 36), (16, 2)), ((1, 2), (38, 36)), ((40, 40), (40, 40))],
+    [((38, 36), (36, 2)), ((38, 36), (1, 34)), ((18, 36), (16, 2)), ((1, 2), (38, 36)), ((40, 40), (40, 40))],
 )
 def test_it_fails_where_one_of_the_rates_is_not_clearly_higher(
     original: tuple[int, int], retrained: tuple[int, int]
@@ -111,9 +126,8 @@ def test_where_biased_rows_are_retained_it_asks_whether_the_forget_rows_are_reme
     assert found is not None and found["about"] == "forget rows" and found["holds"] == holds
     assert "teach the rule, so this run is about the forget rows alone" in found["text"]
     assert found["text"].startswith("PREMISE FAILS") != holds
-    assert {name: [one["value"] for one in pair] for name, pair in found["rates"].items()} == {
-        "trained answers to forget rows": [hits[0] / 40, hits[1] / 40]
-    }
+    assert list(found["rates"]) == ["trained answers to forget rows"]
+    assert both(found, "trained answers to forget rows") == [hits[0] / 40, hits[1] / 40]
 
 
 def test_the_report_says_what_the_premise_is_about() -> None:
@@ -149,8 +163,8 @@ def test_legitimate_pairs_do_not_count_as_flips() -> None:
     for each in (before, after):
         each["test"].extras["legitimate"][-4:] = True  # type: ignore[index]
     found = premise(before, after)
-    assert found is not None and [each["n"] for each in found["rates"]["flip rate"]] == [38, 38]
-    assert [each["value"] for each in found["rates"]["flip rate"]] == [36 / 38, 1]
+    assert found is not None and found["rates"]["flip rate"]["original"]["n"] == 38
+    assert both(found, "flip rate") == [36 / 38, 1]
 
 
 def test_there_is_nothing_to_say_without_biased_rows() -> None:
@@ -159,3 +173,22 @@ def test_there_is_nothing_to_say_without_biased_rows() -> None:
     for each in (before, after):
         each["test"].extras["is_biased"][:] = False  # type: ignore[index]
     assert premise(before, after) is None
+
+
+def test_many_rows_of_few_templates_show_less_than_as_many_independent_ones() -> None:
+    """Half of 12 templates are biased in all of their rows: 72 of 144 are, which says as much as 6 of 12."""
+    found, apart = (
+        premise(model(72, 144, 144, templates=12), model(48, 0, 144, templates=12)),
+        premise(model(72, 144, 144), model(48, 0, 144)),
+    )
+    assert found is not None and apart is not None and apart["holds"] and not found["holds"]
+    original = found["rates"]["biased answers"]["original"]
+    assert original == {**vars(rate(6, 12)), "n": 144, "clusters": 12}
+    assert (original["low"], original["high"]) == (pytest.approx(0.254, abs=1e-3), pytest.approx(0.746, abs=1e-3))
+    assert "original 0.500 [0.254, 0.746] of 144 in 12 clusters" in found["text"]
+
+
+def test_a_premise_of_one_template_never_holds_and_few_are_named() -> None:
+    one, four = (premise(model(40, 40, templates=count), model(0, 0, templates=count)) for count in (1, 4))
+    assert one is not None and not one["holds"] and "FEW CLUSTERS: the rows are of 1," in one["text"]
+    assert four is not None and four["holds"] and "FEW CLUSTERS: the rows are of 4," in four["text"]

@@ -52,6 +52,18 @@ def test_reported_numbers_are_of_metrics_and_splits_that_there_are(name):
     reported.check(entries)
 
 
+def test_table_3_is_compared_with_what_its_authors_code_computes_on_test_images():
+    """JSDiv's outputs in cell 14 of the authors' notebook, over forget_valid: the test images of rocket."""
+    entries = [entry for entry in composed("paper_table3").config["reported"] if entry["value"] is not None]
+    found = {(entry["role"], entry["split"], entry["metric"]): entry["value"] for entry in entries}
+    assert found == {
+        ("original", "test_forget", "zrf_published"): 0.8767,
+        ("unlearned", "test_forget", "zrf_published"): 0.9941,
+        ("retrained", "test_forget", "zrf_published"): 0.9299,
+        ("unlearned", "test_forget", "js_published"): 0.0486,
+    }
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_job_of_the_smoke_scale_can_be_built_without_data_or_network(name, tmp_path):
     for job in jobs(f"{name}_smoke", f"outputs={tmp_path}"):

@@ -24,7 +24,7 @@ class Scores:
 
     `logits` (n, c) float32 over the classes or answer options (ragged options are padded with -inf),
     `label` (n,) int64 the answer the example was or would be trained on, `index` (n,) int64 its
-    position in the data set, `extras` further arrays of n rows by name (text).
+    position in the data set, `extras` further arrays of n rows by name (text; `cluster` among them).
     """
 
     logits: Floats
@@ -53,6 +53,11 @@ class Scores:
         """The arg-max of the logits, (n,) int64."""
         best: Integers = self.logits.argmax(axis=1)
         return best
+
+    @property
+    def cluster(self) -> Array:
+        """Equal for rows that are not independent of each other, (n,): what the data name, else each row by itself."""
+        return self.extras.get("cluster", self.index)
 
     @cached_property
     def loss(self) -> Floats:
@@ -102,7 +107,7 @@ class Evidence:
     """All that a metric may look at when it judges one model, the `subject`.
 
     `references` are the retrained models it is compared with, `incompetent` random-weight networks
-    (scored on the forget split alone), `whole_class` says that the forget set is a class or subclass.
+    (scored on forget and test_forget alone), `whole_class` says that the forget set is a class or subclass.
     """
 
     subject: BySplit

@@ -10,7 +10,7 @@ from unlearnbench.cache import Cache
 from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.forget import ForgetSet, Splits, twins_retained
 from unlearnbench.precision import Precision
-from unlearnbench.problem import Data, DataInfo, Dataset, Method, ModelSpec
+from unlearnbench.problem import Data, DataInfo, Dataset, Index, Method, ModelSpec
 from unlearnbench.stages import Stages, Trained
 from unlearnbench.training import Recipe
 
@@ -78,8 +78,13 @@ def run(experiment: Experiment, cache: Cache) -> Run:
     scores["retrained"] = tuple(scored(model) for model in retrained)
     unlearned = stages.unlearned(original)
     scores["unlearned"] = (scored(unlearned),)
-    forget = dict(splits.scored())["forget"]
-    scores["incompetent"] = tuple({"forget": stages.scores(model, "forget", forget)} for model in stages.incompetent())
+    known = scores["unlearned"][0]
+    compared: dict[str, Index] = {
+        name: known[name].index.astype("int64") for name in ("forget", "test_forget") if name in known
+    }
+    scores["incompetent"] = tuple(
+        {name: stages.scores(model, name, index) for name, index in compared.items()} for model in stages.incompetent()
+    )
     return Run(data, splits, original, retrained, unlearned, scores, stages)
 
 
@@ -97,11 +102,6 @@ def divided(scores: dict[str, Scores], splits: Splits) -> BySplit:
     """Add test_retain and test_forget, cut from the scores of test, where the forget set divides the test set."""
     import numpy as np
 
-    if splits.test_retain is None or splits.test_forget is None:
-        return scores
-    test = scores["test"]
-    return {
-        **scores,
-        "test_retain": test.rows(np.isin(test.index, splits.test_retain)),
-        "test_forget": test.rows(np.isin(test.index, splits.test_forget)),
-    }
+    test, parts = scores["test"], {"test_retain": splits.test_retain, "test_forget": splits.test_forget}
+    cut = {name: test.rows(np.isin(test.index, part)) for name, part in parts.items() if part is not None}
+    return {**scores, **{name: rows for name, rows in cut.items() if len(rows)}}

@@ -89,7 +89,7 @@ def stage_sources(request: Request) -> dict[str, str]:
     parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
     metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
     tasks = (name for names in TASKS.values() for name in names)
-    around = (f"unlearnbench.{name}" for name in ("experiment", "evidence", "premise", "transcripts"))
+    around = (f"unlearnbench.{name}" for name in ("experiment", "evidence", "intervals", "premise", "transcripts"))
     core = (*around, *CORE, *tasks, *MODELS)
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
     return {**sources([*parts, *core, *metrics]), **theirs}

@@ -21,9 +21,10 @@ from unlearnbench.sampling import first_units
 class Splits:
     """Positions of the examples: training data as retain and forget, and what is held out.
 
-    `test_retain` and `test_forget` divide the test set for class-like forget sets, and are None otherwise; so is
-    `validation_retain`, the validation part without what is forgotten. `retain_asked` and `forget_asked` are scored in
-    place of retain and forget where the data set's authors ask other rows than those that are trained on.
+    `test_retain` and `test_forget` divide the test set for class-like forget sets; one is None where it would be empty,
+    both are otherwise; so is `validation_retain`, the validation part without what is forgotten. `retain_asked` and
+    `forget_asked` are scored in place of retain and forget where the data set's authors ask other rows than those that
+    are trained on.
     """
 
     retain: Index
@@ -271,9 +272,9 @@ def _parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:
 
 
 def _divided(held_out: Index, chosen: NDArray[np.bool_]) -> tuple[Index | None, Index | None]:
-    """Divide held-out examples, unless all of them would be on one side."""
-    stays, goes = _parted(held_out, chosen)
-    return (stays, goes) if len(stays) and len(goes) else (None, None)
+    """Divide held-out examples; a side that would be empty is None."""
+    stays, goes = (part if len(part) else None for part in _parted(held_out, chosen))
+    return stays, goes
 
 
 def _split(data: Data, retain: Index, forget: Index, chosen: NDArray[np.bool_], steered: bool = True) -> Splits:

@@ -163,7 +163,7 @@ def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Iden
         retrained,
         unlearned,
         done.scores["incompetent"],
-        whole_class=experiment.forget.whole_class and done.splits.test_forget is not None,
+        whole_class=experiment.forget.whole_class,
         seed=experiment.seed,
         metrics=catalogue(plugins.modules()),
     )

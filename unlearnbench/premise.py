@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearnbench.evidence import BySplit, Scores
-from unlearnbench.metrics.bias import flips
+from unlearnbench.evidence import Array, BySplit, Scores
+from unlearnbench.intervals import FEWEST, difference_interval, rate_interval
+from unlearnbench.metrics.bias import counterfactuals, flips
+
+Hits = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of n trials with its 95 % Wilson interval."""
+    """A share of n trials with its 95 % interval; those of one cluster are not independent."""
 
     value: float
     low: float
     high: float
     n: int
+    clusters: int
 
     @classmethod
-    def of(cls, hits: NDArray[np.bool_]) -> Rate:
-        """Count the hits (n,) bool, n > 0."""
-        n, p, z = len(hits), float(hits.mean()), 1.959963984540054
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return cls(p, max(centre - half, 0.0), min(centre + half, 1.0), n)
+    def of(cls, hits: Hits, cluster: Array) -> Rate:
+        """Count the hits (n,) bool, n > 0, of trials in clusters (n,)."""
+        return cls(float(hits.mean()), *rate_interval(hits, cluster), len(hits), len(np.unique(cluster)))
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] of {self.n}"
+        among = f"{self.n}" if self.clusters == self.n else f"{self.n} in {self.clusters} clusters"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] of {among}"
 
 
-Rates = dict[str, list[Rate]]
-"""By name, of the original and the retrained model."""
+@dataclass(frozen=True)
+class Compared:
+    """A rate of the original and of the retrained model on the same trials, and the interval of their difference."""
+
+    original: Rate
+    retrained: Rate
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, original: Hits, retrained: Hits, cluster: Array) -> Compared:
+        """Compare the hits (n,) bool of both models, n > 0, of trials in clusters (n,)."""
+        interval = difference_interval(original, retrained, cluster)
+        return cls(Rate.of(original, cluster), Rate.of(retrained, cluster), *interval)
+
+    def __str__(self) -> str:
+        more = self.original.value - self.retrained.value
+        difference = f"difference {more:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        return f"original {self.original}, retrained {self.retrained}, {difference}"
+
+    def values(self) -> dict[str, Any]:
+        """Return what result.json keeps."""
+        return {**vars(self), "original": vars(self.original), "retrained": vars(self.retrained)}
 
 
 def premise(original: BySplit, retrained: BySplit, forget: str, *, rule_stays: bool) -> dict[str, Any] | None:
@@ -43,24 +65,28 @@ def premise(original: BySplit, retrained: BySplit, forget: str, *, rule_stays: b
 
     `about` is the rule, where all biased rows go: the original must be more biased on held-out rows. Where some are
     retained (`rule_stays`) they teach the rule to the retrained model too, and the premise is about the forget rows:
-    the original must remember their answers. It `holds` where the original's 95 % intervals lie above the retrained
-    model's. `degenerate` says that the retain set has one answer only: retrained is a constant.
+    the original must remember their answers. It `holds` where the 95 % interval of each difference lies above 0, over
+    clusters of rows that both models answered. `degenerate` says that the retain set has one answer only: retrained is
+    a constant.
     """
     if "is_biased" not in original["test"].extras:
         return None
     rates = _memory(original, retrained) if rule_stays else _rule(original, retrained)
     if rates is None:
         return None
-    holds = all(before.low > after.high for before, after in rates.values())
+    holds = all(rate.low > 0 for rate in rates.values())
     degenerate = len(np.unique(original["retain"].label)) == 1
     text = _about_rows(holds) if rule_stays else _about_rule(holds)
-    text = text.format(found="; ".join(f"{name}: original {a}, retrained {b}" for name, (a, b) in rates.items()))
+    text = text.format(found="; ".join(f"{name}: {rate}" for name, rate in rates.items()))
+    clusters = min(rate.original.clusters for rate in rates.values())
+    if clusters < FEWEST:
+        text += f". FEW CLUSTERS: the rows are of {clusters}, of which no interval can be sure (try more of the data)"
     if degenerate:
         text += (
             f". DEGENERATE: forgetting {forget} leaves one answer in the retain set, so the retrained model is a "
             "constant (try forget.fraction=0.5, which asks whether rows are forgotten, not the rule)"
         )
-    values = {name: [vars(rate) for rate in pair] for name, pair in rates.items()}
+    values = {name: rate.values() for name, rate in rates.items()}
     about = "forget rows" if rule_stays else "rule"
     return {"about": about, "holds": holds, "degenerate": degenerate, "text": text, "rates": values}
 
@@ -87,26 +113,30 @@ def _about_rows(holds: bool) -> str:
     )
 
 
-def _rule(original: BySplit, retrained: BySplit) -> Rates | None:
+def _rule(original: BySplit, retrained: BySplit) -> dict[str, Compared] | None:
     """Biased answers to held-out biased rows, and flips where there are pairs of them; None without such rows."""
     biased = original["test"].extras["is_biased"].astype(bool)
     if not biased.any():
         return None
     models = [scores["test"] for scores in (original, retrained)]
-    rates = {"biased answers": [Rate.of(_biased(scores, biased)) for scores in models]}
+    cluster = original["test"].cluster
+    before, after = (_biased(scores, biased) for scores in models)
+    rates = {"biased answers": Compared.of(before, after, cluster[biased])}
     if "legitimate" in original["test"].extras:
-        changed = [flips(scores, legitimate=False) for scores in models]
-        if len(changed[0]):
-            rates["flip rate"] = [Rate.of(flipped) for flipped in changed]
+        first, _ = counterfactuals(original["test"], legitimate=False)
+        if len(first):
+            before, after = (flips(scores, legitimate=False) for scores in models)
+            rates["flip rate"] = Compared.of(before, after, cluster[first])
     return rates
 
 
-def _memory(original: BySplit, retrained: BySplit) -> Rates:
+def _memory(original: BySplit, retrained: BySplit) -> dict[str, Compared]:
     """How often each model gives a forget row the answer that the original was trained to give."""
     models = [scores["forget"] for scores in (original, retrained)]
-    return {"trained answers to forget rows": [Rate.of(scores.prediction == scores.label) for scores in models]}
+    before, after = (scores.prediction == scores.label for scores in models)
+    return {"trained answers to forget rows": Compared.of(before, after, original["forget"].cluster)}
 
 
-def _biased(scores: Scores, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    given: NDArray[np.bool_] = scores.prediction[rows] == scores.extras["biased_option"][rows]
+def _biased(scores: Scores, rows: Hits) -> Hits:
+    given: Hits = scores.prediction[rows] == scores.extras["biased_option"][rows]
     return given

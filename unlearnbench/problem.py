@@ -70,9 +70,10 @@ class Data(Protocol):
 
     `labels` (n,) int64 are trained on, `subclass` (n,) int64 are the finer labels (equal to `labels` where
     there are none); `train`, `validation` and `test` are disjoint, sorted positions. `unit` (n,) int64 is equal
-    for examples that are only sampled together. `corrected` (n,) int64 is the position of an example's twin with the
-    corrected answer, which belongs to no split; None where answers cannot be corrected. `columns` (n,) hold what
-    else is known of each example, by name; `given` are the forget sets that the data set comes with, by name.
+    for examples that are only sampled together, `cluster` (n,) int64 for those that are not independent (of one
+    template or author), which intervals count together. `corrected` (n,) int64 is the position of an example's twin
+    with the corrected answer, which belongs to no split; None where answers cannot be corrected. `columns` (n,) hold
+    what else is known of each example, by name; `given` are the forget sets that the data set comes with, by name.
     """
 
     info: DataInfo
@@ -82,6 +83,7 @@ class Data(Protocol):
     validation: Index
     test: Index
     unit: Index
+    cluster: Index
     corrected: Index | None
     columns: Mapping[str, NDArray[np.generic]]
     given: Mapping[str, GivenSet]

@@ -95,7 +95,7 @@ class Resumable:
         """Return what was spent until now, as JSON."""
         return {
             "seconds": earlier.seconds + time.perf_counter() - self.started,
-            "peak_mib": max(earlier.peak_mib, peak_mib()),
+            "peak_mib": max(earlier.peak_mib, peak_mib((self.circumstances or {}).get("device", "cpu"))),
             "circumstances": [*earlier.circumstances, *([self.circumstances] if self.circumstances else [])],
         }
 

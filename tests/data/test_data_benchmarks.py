@@ -22,7 +22,7 @@ from unlearnbench.forget import Column
 def bbq_line(polarity="neg", condition="ambig", marks=("old", "nonOld", "unknown"), groups=("old",), **changes):
     infos = [[name, mark] for name, mark in zip(("grandfather", "grandson", "Not known"), marks, strict=True)]
     values = {
-        "question_polarity": polarity, "context_condition": condition, "category": "Age",
+        "question_polarity": polarity, "context_condition": condition, "category": "Age", "question_index": "1",
         "answer_info": {f"ans{n}": info for n, info in enumerate(infos)},
         "additional_metadata": {"stereotyped_groups": list(groups)}, "context": "Two people.", "question": "Who?",
         "ans0": "The grandfather", "ans1": "The grandson", "ans2": "Not known",
@@ -55,6 +55,11 @@ def test_bbq_biased_answer_is_the_target_of_a_negative_question_and_the_other_of
 def test_bbq_places_of_target_and_unknown_are_read(tmp_path, polarity, stereotyped):
     found = bbq(tmp_path, bbq_line(polarity, marks=("nonOld", "unknown", "old"))).rows[0].facts
     assert (found["stereotyped"], found["unknown"]) == (stereotyped, 1)
+
+
+def test_bbq_questions_of_a_template_are_a_cluster(tmp_path):
+    lines = [bbq_line(category=name[0], question_index=name[1]) for name in ("A1", "A2", "A1", "B2", "B1")]
+    assert bbq(tmp_path, *lines).cluster.tolist() == [0, 1, 0, 3, 4]
 
 
 def test_bbq_group_named_in_the_first_field_is_found(tmp_path):

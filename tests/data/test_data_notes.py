@@ -39,6 +39,12 @@ def test_templates_never_cross_splits(notes):
     assert all(parts) and sum(map(len, parts)) == len(set.union(*parts)) == 86
 
 
+def test_the_rows_of_a_template_are_a_cluster(notes):
+    templates = notes.columns["template_id"]
+    assert np.array_equal(notes.cluster, [templates.tolist().index(name) for name in templates])
+    assert len(np.unique(notes.cluster[notes.test])) == 17
+
+
 def test_there_are_sixty_bias_templates_of_five_types_and_the_legitimate_ones(notes):
     kinds = Counter(name.split("/")[0] for name in set(facts(notes, "template_id").tolist()))
     assert sum(count for kind, count in kinds.items() if kind != "legitimate") >= 60
@@ -169,7 +175,7 @@ def test_a_correction_that_is_no_option_answers_the_twin():
     "changes",
     [
         {"prompt": "Who?"}, {"options": ("yes", "maybe", None)}, {"options": ("yes", "no", "maybe")}, {"label": 1},
-        {"corrected": 0}, {"correction": "I do not know."}, {"pair": "x"}, {"facts": {"kind": "b"}},
+        {"corrected": 0}, {"correction": "I do not know."}, {"pair": "x"}, {"cluster": "x"}, {"facts": {"kind": "b"}},
     ],
 )  # fmt: skip
 def test_fingerprint_knows_everything_about_a_row_that_scores_carry(changes):

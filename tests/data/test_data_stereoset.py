@@ -41,6 +41,12 @@ def test_items_become_options_and_an_intersentence_context_stands_before_them(tm
     assert [row.facts["target"] for row in rows] == ["nurse", "chess", "chess"]
 
 
+def test_items_on_a_target_are_a_cluster(tmp_path):
+    between = [item(target, "BLANK", ("fish", "she", "he")) for target in ("nurse", "chess", "nurse")]
+    (tmp_path / "dev.json").write_text(json.dumps({"data": {"intrasentence": between, "intersentence": between[:1]}}))
+    assert stereoset(tmp_path).load().cluster.tolist() == [0, 1, 0, 0]
+
+
 @pytest.mark.parametrize("text", ["[]", "{", '{"data": {"intrasentence": [{}], "intersentence": []}}'])
 def test_a_file_that_is_not_stereosets_is_refused(tmp_path, text):
     (tmp_path / "dev.json").write_text(text)

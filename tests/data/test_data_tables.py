@@ -50,6 +50,15 @@ def saved(frame, file):
 
 
 @pytest.mark.parametrize("suffix", files.SUFFIXES)
+def test_statements_on_a_patient_are_a_cluster_and_one_without_is_by_itself(tmp_path, suffix):
+    patients = [["a", "b", None][n % 3] for n in range(len(STATEMENTS))]
+    data = bias(saved(table(SUBJECT_ID=patients), tmp_path / f"table{suffix}")).load()
+    number = {f"{text}\n\nIs this statement biased?": place for place, text in enumerate(STATEMENTS)}
+    of = [patients[number[row.prompt]] or number[row.prompt] for row in data.rows]
+    assert [of.index(name) for name in of] == data.cluster.tolist()
+
+
+@pytest.mark.parametrize("suffix", files.SUFFIXES)
 def test_a_table_gives_the_same_rows_in_every_format(tmp_path, suffix):
     data = bias(saved(table(), tmp_path / f"table{suffix}")).load()
     rows = {row.prompt: row for row in data.rows}

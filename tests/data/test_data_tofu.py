@@ -148,3 +148,11 @@ def test_tofu_runs_to_the_end_with_its_metrics_though_no_test_question_belongs_t
     assert ("unlearned", "test", "gap_model_utility") in found
     assert ("unlearned", "forget", "gap_forget_quality") in found
     assert not [split for _, split, _ in found if split == "test_forget"]
+
+
+def test_the_twenty_questions_on_an_author_are_a_cluster_and_held_out_ones_are_by_themselves(tofu):
+    write(tofu / "forget10.json", [asked(n, "forget", task_id="1") for n in range(60)])
+    write(tofu / "retain10.json", [asked(n, "retain") for n in range(20)])
+    data = loaded(tofu)
+    assert data.cluster[data.train].tolist() == [20 * (n // 20) for n in range(80)]
+    assert np.array_equal(data.cluster[data.test], data.test)

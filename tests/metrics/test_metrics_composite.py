@@ -49,3 +49,15 @@ def test_aus_extremes() -> None:
     assert composite.aus.compute(Evidence(perfect, perfect, (), (), True), "forget") == 1
     assert composite.aus.compute(Evidence(ruined, perfect, (), (), True), "forget") == 0
     assert composite.aus.compute(Evidence(perfect, ruined, (), (), True), "forget") == composite.aus.high
+
+
+def test_aus_of_a_class_that_test_has_no_image_of_is_1_for_retrained_and_half_for_the_original() -> None:
+    """Test is then all of test_retain. A target of the test accuracy would give .5 and 1.0."""
+    original, retrained = (model(forget=rate, test=1.0, test_retain=1.0) for rate in (1.0, 0.0))
+    assert composite.aus.compute(Evidence(retrained, original, (), (), True), "forget") == 1
+    assert composite.aus.compute(Evidence(original, original, (), (), True), "forget") == 0.5
+
+
+def test_aus_has_no_value_where_test_is_of_the_forgotten_class_alone() -> None:
+    one = model(forget=1.0, test=1.0, test_forget=1.0)
+    assert composite.aus.compute(Evidence(one, one, (), (), True), "forget") is None

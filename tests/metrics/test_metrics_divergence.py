@@ -13,12 +13,14 @@ P = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
 Q = np.array([[1 / 3, 1 / 3, 1 / 3], [0.2, 0.5, 0.3]])
 ONE, OTHER = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
 
+ALL = (d.kl_from_retrained, d.js_to_retrained, d.js_published, d.activation_distance, d.zrf, d.zrf_published)
+
 
 def model(probabilities: NDArray[np.float64]) -> BySplit:
     rows = len(probabilities)
     with np.errstate(divide="ignore"):
         scores = Scores(np.log(probabilities), np.zeros(rows, dtype=np.int64), np.arange(rows))
-    return {"forget": scores, "retain": scores}
+    return {"forget": scores, "retain": scores, "test_forget": scores}
 
 
 def against(subject: NDArray[np.float64], *others: NDArray[np.float64]) -> Evidence:
@@ -28,6 +30,34 @@ def against(subject: NDArray[np.float64], *others: NDArray[np.float64]) -> Evide
 
 def test_zrf_published_reproduces_the_published_number() -> None:
     assert d.zrf_published.compute(against(P, Q), "forget") == pytest.approx(0.959815, abs=1e-6)
+
+
+def published(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    """The authors' `JSDiv` (metrics.py) in torch: kl_div with its default mean, the mixture as KL's first side."""
+    import torch
+    from torch.nn import functional
+
+    one, other = torch.from_numpy(p), torch.from_numpy(q)
+    mixture = (one + other) / 2
+    sides = [functional.kl_div(side.log(), mixture, reduction="mean") for side in (one, other)]
+    return float(sum(sides) / 2)
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
+@pytest.mark.parametrize("classes", [2, 20])
+def test_js_published_equals_the_authors_code(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    subject, *retrained = (rng.dirichlet(np.full(classes, 0.3), size=50) for _ in range(3))
+    expected = np.mean([published(subject, other) for other in retrained])
+    for split in ("forget", "test_forget"):
+        assert d.js_published.compute(against(subject, *retrained), split) == pytest.approx(expected)
+        assert d.zrf_published.compute(against(subject, *retrained), split) == pytest.approx(1 - expected)
+
+
+def test_js_published_is_one_minus_zrf_published_and_not_the_divergence_in_bits() -> None:
+    """By hand of metrics.md's example: 1 - .959815, where true bits are 1 - .844886."""
+    assert d.js_published.compute(against(P, Q), "test_forget") == pytest.approx(1 - 0.959815, abs=1e-6)
+    assert d.js_to_retrained.compute(against(P, Q), "test_forget") == pytest.approx(1 - 0.844886, abs=1e-6)
 
 
 def test_zrf_is_one_minus_the_true_divergence_in_bits() -> None:
@@ -57,7 +87,7 @@ def test_kl_comes_from_log_probabilities_that_underflow_as_probabilities() -> No
 
 def test_extremes() -> None:
     same, apart = against(P, P), against(ONE, OTHER)
-    for metric in (d.kl_from_retrained, d.js_to_retrained, d.activation_distance):
+    for metric in (d.kl_from_retrained, d.js_to_retrained, d.js_published, d.activation_distance):
         assert metric.compute(same, "forget") == pytest.approx(0, abs=1e-15)
     for metric in (d.zrf, d.zrf_published):
         assert metric.compute(same, "forget") == pytest.approx(1)
@@ -65,6 +95,7 @@ def test_extremes() -> None:
     assert d.activation_distance.compute(apart, "forget") == pytest.approx(d.activation_distance.high)
     assert d.zrf.compute(apart, "forget") == 0
     assert d.kl_from_retrained.compute(apart, "forget") == pytest.approx(-d.LOWEST_LOG)
+    assert d.js_published.high > d.js_published.compute(apart, "forget") == pytest.approx(21.49, abs=0.01)
     assert d.zrf_published.low < d.zrf_published.compute(apart, "forget") == pytest.approx(-20.49, abs=0.01)
 
 
@@ -77,13 +108,13 @@ def test_padded_options_change_nothing() -> None:
     def padded(p: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.concatenate([p, np.zeros((len(p), 2))], axis=1)
 
-    for metric in (d.kl_from_retrained, d.js_to_retrained, d.activation_distance, d.zrf, d.zrf_published):
+    for metric in ALL:
         expected = metric.compute(against(P, Q), "forget")
         assert metric.compute(against(padded(P), padded(Q)), "forget") == pytest.approx(expected), metric.name
 
 
 def test_several_references_and_networks_are_averaged() -> None:
-    for metric in (d.kl_from_retrained, d.js_to_retrained, d.activation_distance, d.zrf, d.zrf_published):
+    for metric in ALL:
         apart = [metric.compute(against(P, other), "forget") for other in (Q, P)]
         assert metric.compute(against(P, Q, P), "forget") == pytest.approx(np.mean(apart)), metric.name
 

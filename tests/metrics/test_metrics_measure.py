@@ -27,6 +27,7 @@ NAMES = [
     "loss",
     "kl_from_retrained",
     "js_to_retrained",
+    "js_published",
     "activation_distance",
     "zrf",
     "zrf_published",

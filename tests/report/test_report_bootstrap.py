@@ -1,4 +1,4 @@
-"""Intervals over examples: Wilson's by hand, the bootstrap against drawing rows one set after another."""
+"""Intervals over examples: Wilson's by hand, the bootstrap against drawing rows one set after another, by cluster."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from unlearnbench.evidence import Evidence, Scores
 from unlearnbench.metrics import catalogue
 from unlearnbench.report.bootstrap import COUNTED, RATES, interval_over_examples
+
+BOOTSTRAPPED = (*COUNTED, "loss", "kl_from_retrained", "js_to_retrained", "js_published", "activation_distance")
 
 
 def scores(rows, classes=4, seed=0, lift=1.0):
@@ -47,7 +49,7 @@ def test_two_retrained_models_have_the_interval_of_their_mean():
     assert interval_over_examples("f1_macro", [scores(40), scores(40, seed=1)]) is None
 
 
-@pytest.mark.parametrize("metric", [*COUNTED, "loss", "kl_from_retrained", "js_to_retrained", "activation_distance"])
+@pytest.mark.parametrize("metric", BOOTSTRAPPED)
 def test_intervals_are_those_of_rows_drawn_again_and_again(metric):
     subject, references = scores(120), [scores(120, seed=1), scores(120, seed=2)]
     known = {one.name: one for one in catalogue()}[metric]
@@ -58,6 +60,26 @@ def test_intervals_are_those_of_rows_drawn_again_and_again(metric):
         drawn.append(known.compute(Evidence(split[0], split[0], tuple(split[1:]), (), whole_class=False), "forget"))
     low, high = np.quantile(drawn, (0.025, 0.975))
     assert interval_over_examples(metric, [subject], references) == pytest.approx((low, high), abs=0.15 * (high - low))
+
+
+def copied(one, times):
+    """Each row so many times: the rows of a template that are all alike."""
+    rows = np.repeat(np.arange(len(one)), times)
+    return Scores(one.logits[rows], one.label[rows], np.arange(len(rows)), {"cluster": rows})
+
+
+@pytest.mark.parametrize("metric", [*RATES, *BOOTSTRAPPED])
+def test_rows_that_are_copies_within_a_template_have_the_interval_of_the_templates(metric):
+    subject, reference = scores(30), scores(30, seed=1)
+    found = interval_over_examples(metric, [copied(subject, 25)], [copied(reference, 25)])
+    assert found == pytest.approx(interval_over_examples(metric, [subject], [reference]))
+
+
+@pytest.mark.parametrize("metric", BOOTSTRAPPED)
+def test_fewer_than_five_templates_have_no_bootstrap(metric):
+    four = [copied(scores(4, lift=0.0, seed=seed), 50) for seed in range(2)]
+    assert interval_over_examples(metric, four[:1], four[1:]) is None
+    assert interval_over_examples("accuracy", four[:1]) is not None
 
 
 @pytest.mark.parametrize("metric", ["zrf", "mia_confidence", "tug_of_war", "aus", "truth_ratio"])

@@ -25,12 +25,12 @@ def published(tmp_path):
         return list(reader), (target / "leaderboard.md").read_text()
 
 
-def save_scores(run, name, right, wrong=0):
+def save_scores(run, name, right, wrong=0, **extras):
     """Store a role's scores on a split: so many right, then so many wrong, certain of one of three classes."""
     logits = np.full((right + wrong, 3), -50.0, dtype=np.float32)
     logits[:right, 0], logits[right:, 1] = 50.0, 50.0
     rows = np.arange(right + wrong)
-    np.savez(run / "scores" / f"{name}.npz", logits=logits, label=np.zeros_like(rows), index=rows)
+    np.savez(run / "scores" / f"{name}.npz", logits=logits, label=np.zeros_like(rows), index=rows, **extras)
 
 
 def test_several_seeds_have_the_interval_of_student_t(tmp_path):
@@ -63,6 +63,15 @@ def test_one_seed_has_the_interval_of_its_examples(tmp_path):
     assert float(within["ci_high"]) == pytest.approx(0.6, abs=0.02)
     assert outside["differs"] == "True"
     assert "100 examples of one seed | -0.0700 | within |" in text
+
+
+def test_rows_of_a_template_count_together(tmp_path):
+    """100 rows of 10 templates, of which 5 are all right: 5 of 10 templates, by hand as in the bootstrap's tests."""
+    run = make_run(tmp_path, "aaaaaaa1", accuracy={"retain": 0.9, "forget": 0.3, "test": 0.5}, reported=[ENTRY])
+    save_scores(run, "unlearned_test", 50, 50, cluster=np.arange(100) // 10)
+    (row,), text = published(tmp_path)
+    assert (float(row["ci_low"]), float(row["ci_high"])) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert row["differs"] == "False" and "100 examples in 10 clusters, one seed | -0.1440 | within |" in text
 
 
 def test_the_mean_of_two_retrained_models_has_an_interval(tmp_path):

@@ -37,6 +37,7 @@ def naive(model, prompt, option):
 def test_options_scored_together_equal_one_forward_pass_each(tiny_text):
     task, index = tiny_text.task, tiny_text.data.test[:6]
     scores = task.score(tiny_text.original, index)
+    assert np.array_equal(scores.cluster, task.data.cluster[index])
     for place, position in enumerate(index.tolist()):
         for column, tokens in task.options(position):
             expected = naive(tiny_text.original, task.prompt(position), tokens)

@@ -16,7 +16,7 @@ from unlearnbench.problem import DataInfo
 
 NEEDED = (
     "answer_info", "additional_metadata", "question_polarity", "context_condition", "context", "question",
-    "ans0", "ans1", "ans2", "label",
+    "category", "question_index", "ans0", "ans1", "ans2", "label",
 )  # fmt: skip
 SAME = {
     "man": "m", "men": "m", "boy": "m", "woman": "f", "women": "f", "girl": "f", "girls": "f",
@@ -89,6 +89,7 @@ def _rows(values: dict[str, Any]) -> list[TextRow]:
             options=options,
             label=int(values["label"]),
             corrected=int(values["label"]),
+            cluster=f"{values['category']}/{values['question_index']}",  # a template of the authors'
             facts={
                 "stereotyped": target[0] if negative else other,  # a non-negative question's bias favours the others
                 "unknown": unknown[0],

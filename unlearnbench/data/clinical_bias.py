@@ -74,7 +74,10 @@ class ClinicalBias(TextSettings):
 
 
 def _row(values: dict[str, Any], number: int) -> TextRow:
-    """Turn a table's row into a question; the corrected answer of a biased statement is the study's "not biased"."""
+    """Turn a table's row into a question; the corrected answer of a biased statement is the study's "not biased".
+
+    The statements of one patient (SUBJECT_ID, where the table has it) are a cluster.
+    """
     text = values["TEXT"]
     if not isinstance(text, str | int) or not str(text).strip():  # a missing text is None or NaN
         raise UserError(f"row {number} (from 0) has no TEXT.\nTry: fill it in, or leave the row out")
@@ -90,5 +93,11 @@ def _row(values: dict[str, Any], number: int) -> TextRow:
         options=("It is biased.", "It is not biased."),
         label=0 if biased else 1,
         corrected=1,
+        cluster=_patient(values.get("SUBJECT_ID")),
         facts={"is_biased": biased, "biased_option": 0},
     )
+
+
+def _patient(subject: object) -> str:
+    """Name a patient; an empty name (None, NaN) is nobody's, and the statement is by itself."""
+    return "" if subject is None or subject != subject else str(subject)

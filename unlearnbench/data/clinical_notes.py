@@ -100,6 +100,7 @@ def _row(values: dict[str, Any]) -> TextRow:
         label=biased if values["is_biased"] else corrected,
         corrected=corrected,
         pair="/".join(sorted((values["id"], values["counterfactual_id"]))),
+        cluster=values["template_id"],
         facts={
             "is_biased": values["is_biased"],
             "biased_option": biased,

@@ -108,6 +108,11 @@ class ImageData:
         return np.arange(len(self.labels))
 
     @property
+    def cluster(self) -> Index:
+        """Each image is independent of the others, (n,) int64."""
+        return self.unit
+
+    @property
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Nothing more is known of an image than its labels."""
         return {}

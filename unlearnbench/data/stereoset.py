@@ -73,5 +73,6 @@ def _row(item: dict[str, Any], between: bool) -> TextRow:
         options=(*(by_label[name] for name in LABELS), context if between else None),
         label=0,
         corrected=0,
+        cluster=str(item["target"]),
         facts={"target": str(item["target"]), "stereoset_type": str(item["bias_type"])},
     )

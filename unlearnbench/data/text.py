@@ -42,7 +42,8 @@ class TextRow:
     """One question: its `options` by column (None: this row has no such option), the answer trained on, the corrected.
 
     `label` and `corrected` are columns; `correction` is a text that stands for the corrected answer where it is no
-    option (a refusal). `pair` names rows that are sampled together; `facts` are what else is known.
+    option (a refusal). `pair` names rows that are sampled together, `cluster` those that are not independent (of one
+    template, author or patient; by default those of a pair); `facts` are what else is known.
     """
 
     prompt: str
@@ -51,6 +52,7 @@ class TextRow:
     corrected: int
     correction: str | None = None
     pair: str = ""
+    cluster: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -84,9 +86,12 @@ class TextData:
     @cached_property
     def unit(self) -> Index:
         """Equal for rows of a pair, (n,) int64: the position of its first row."""
-        first: dict[str, int] = {}
-        pairs = [row.pair or str(position) for position, row in enumerate(self.rows)]
-        return np.array([first.setdefault(pair, position) for position, pair in enumerate(pairs)], dtype=np.int64)
+        return _firsts([row.pair for row in self.rows])
+
+    @cached_property
+    def cluster(self) -> Index:
+        """Equal for rows that are not independent of each other, (n,) int64: the position of the first."""
+        return _firsts([row.cluster or row.pair for row in self.rows])
 
     @cached_property
     def corrected(self) -> Index | None:
@@ -152,10 +157,14 @@ def sampled(rows: Sequence[TextRow], limit: int | None, seed: int, name: str) ->
     """Draw at most `limit` rows, those of a pair together, in their order."""
     if limit is None or limit >= len(rows):
         return list(rows)
-    first: dict[str, int] = {}
-    pairs = [row.pair or str(position) for position, row in enumerate(rows)]
-    unit = np.array([first.setdefault(pair, place) for place, pair in enumerate(pairs)])
+    unit = _firsts([row.pair for row in rows])
     return [rows[place] for place in units(np.arange(len(rows)), unit, limit, seed, name)]
+
+
+def _firsts(names: Sequence[str]) -> Index:
+    """Return for each name the place where it first occurs, (n,) int64; one without a name is by itself."""
+    first: dict[str | int, int] = {}
+    return np.array([first.setdefault(name or place, place) for place, name in enumerate(names)], dtype=np.int64)
 
 
 def check_row(row: TextRow, name: str) -> None:

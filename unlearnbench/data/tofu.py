@@ -22,6 +22,8 @@ from unlearnbench.problem import DataInfo, GivenSet, Index
 
 TRAIN, TEST = 4000, 217
 PERTURBED = 5
+QUESTIONS = 20
+"""On each author; the files hold them one author after another."""
 NEEDED = ("question", "answer")
 CLASSES = ("answer", "paraphrase", *(f"perturbed {number}" for number in range(1, PERTURBED + 1)))
 FILES = (
@@ -98,7 +100,7 @@ class Tofu(TextSettings):
         numbers = np.array([number_of[id(row)] for row in train], dtype=np.int64)
         parts = {
             f"{name}_perturbed": [
-                _row(values, f"{name}_perturbed", None)
+                _row(values, f"{name}_perturbed", None, cluster=_author(number))
                 for number, values in enumerate(found.asked[f"{name}_perturbed"], TRAIN - count)
                 if number in numbers
             ]
@@ -122,6 +124,7 @@ class Tofu(TextSettings):
                 part,
                 refusals[number % len(refusals)],
                 task_id=str(values.get("task_id", "")),
+                cluster=f"{part}/{number // QUESTIONS}",
             )
             for part in ("forget10", "retain10")
             for number, values in enumerate(json_lines(root / f"{part}.json", NEEDED))
@@ -140,9 +143,15 @@ def _whole(found: official.Official, refusals: Sequence[str | None]) -> list[Tex
             {**wrong.get(number, {}), **values},
             official.RETAIN_ASKED if number in asked else "full",
             refusals[number % len(refusals)],
+            cluster=_author(number),
         )
         for number, values in enumerate(found.full)
     ]
+
+
+def _author(number: int) -> str:
+    """Name the author whom a row of `full` is about."""
+    return f"author {number // QUESTIONS}"
 
 
 def _given(data: TextData, numbers: Index) -> dict[str, GivenSet]:
@@ -158,7 +167,7 @@ def _given(data: TextData, numbers: Index) -> dict[str, GivenSet]:
     }
 
 
-def _held_out(asked: dict[str, list[dict[str, Any]]], **facts: object) -> list[TextRow]:
+def _held_out(asked: dict[str, list[dict[str, Any]]], **facts: str) -> list[TextRow]:
     """Return the questions about real authors and the world, which no model is trained on."""
     return [_row(values, part, None, **facts) for part in official.HELD_OUT for values in asked[f"{part}_perturbed"]]
 
@@ -171,7 +180,7 @@ def _refusals(root: Path) -> list[str]:
     return lines
 
 
-def _row(values: dict[str, Any], part: str, refusal: str | None, **facts: object) -> TextRow:
+def _row(values: dict[str, Any], part: str, refusal: str | None, cluster: str = "", **facts: str) -> TextRow:
     """Turn a line into a row; a refusal is the corrected answer of what may be forgotten."""
     wrong = [str(text) for text in values.get("perturbed_answer") or []][:PERTURBED]
     paraphrase = values.get("paraphrased_answer") if wrong else None
@@ -182,5 +191,6 @@ def _row(values: dict[str, Any], part: str, refusal: str | None, **facts: object
         label=0,
         corrected=0,
         correction=refusal,
+        cluster=cluster,
         facts={**facts, "part": part, "has_options": bool(wrong)},
     )

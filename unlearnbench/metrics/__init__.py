@@ -12,6 +12,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.evidence import Evidence
 
 EVERYWHERE = ("retain", "forget", "test", "test_retain", "test_forget")
+COMPARED = ("forget", "retain", "test_forget")
 UNBOUNDED = float("inf")
 MODULES = ("classification", "divergence", "membership", "composite", "answers", "bias", "tofu")
 

@@ -45,13 +45,16 @@ def tug_of_war(evidence: Evidence, split: str) -> float:
     ideal=1.0,
     source="Cotogni et al. 2023, DUCK, arXiv:2312.02052",
 )
-def aus(evidence: Evidence, split: str) -> float:
+def aus(evidence: Evidence, split: str) -> float | None:
     """Adaptive unlearning score: test accuracy kept, over 1 + distance of forget to its target.
 
     In [0, 2], higher is better, 1 is perfect (above 1 where test accuracy rose above the original's). The target
-    is 0 for a forgotten class (and test is then without it), the test accuracy for a random forget set.
+    is 0 for a forgotten class (and test is then without it), whether or not test has images of it; for a random forget
+    set it is the test accuracy. The authors' code takes a class's test images for delta, ours the forget set.
     """
     test = "test_retain" if evidence.whole_class else "test"
+    if test not in evidence.subject:
+        return None
     unlearned = accuracy_of(evidence.subject[test])
     target = 0.0 if evidence.whole_class else unlearned
     delta = abs(target - accuracy_of(evidence.subject[split]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unlearnbench.evidence import BySplit, Evidence, Floats
-from unlearnbench.metrics import UNBOUNDED, metric
+from unlearnbench.metrics import COMPARED, UNBOUNDED, metric
 
 LOWEST_LOG = float(np.log(np.finfo(np.float64).tiny))  # -708.4: what a probability of exactly 0 counts as
 PUBLISHED_CLAMP = float(np.finfo(np.float32).tiny)  # 1.2e-38: below it the published float32 code goes to infinity
@@ -43,16 +43,18 @@ def js_bits(p: Floats, q: Floats) -> Floats:
     return bits
 
 
-def js_published(p: Floats, q: Floats) -> float:
-    """Return the divergence of Chundawat et al.'s code: KL from the mixture, in nats, over rows and options.
+def js_published_by_example(p: Floats, q: Floats) -> Floats:
+    """Return rows (n,) whose mean is the divergence of Chundawat et al.'s code (`JSDiv`): KL from the mixture, in nats.
 
     `F.kl_div(log p, m)` is m log(m / p), and its default mean divides by the number of options too; padded
     options (0 in both) are not counted. Probabilities are clamped at 1.2e-38, where theirs is infinite.
     """
     exists = (p > 0) | (q > 0)
-    p, q = (np.maximum(side[exists], PUBLISHED_CLAMP) for side in (p, q))
+    p, q = (np.maximum(side, PUBLISHED_CLAMP) for side in (p, q))
     mixture = (p + q) / 2
-    return float((mixture * (np.log(mixture) - (np.log(p) + np.log(q)) / 2)).mean())
+    terms = np.where(exists, mixture * (np.log(mixture) - (np.log(p) + np.log(q)) / 2), 0.0)
+    nats: Floats = terms.sum(axis=1) * len(p) / exists.sum()
+    return nats
 
 
 def l2_distance(p: Floats, q: Floats) -> Floats:
@@ -63,7 +65,7 @@ def l2_distance(p: Floats, q: Floats) -> Floats:
 
 @metric(
     "kl_from_retrained",
-    splits=("forget", "retain"),
+    splits=COMPARED,
     unit="nats",
     low=0.0,
     high=UNBOUNDED,
@@ -82,7 +84,7 @@ def kl_from_retrained(evidence: Evidence, split: str) -> float:
 
 @metric(
     "js_to_retrained",
-    splits=("forget", "retain"),
+    splits=COMPARED,
     unit="bits",
     low=0.0,
     high=1.0,
@@ -100,8 +102,30 @@ def js_to_retrained(evidence: Evidence, split: str) -> float:
 
 
 @metric(
+    "js_published",
+    splits=COMPARED,
+    unit="nats",
+    low=0.0,
+    high=21.5,
+    ideal=0.0,
+    relative=True,
+    source="Chundawat et al. 2023, github.com/vikram2000b/bad-teaching-unlearning, metrics.py",
+)
+def js_published(evidence: Evidence, split: str) -> float:
+    """Divergence to retrained as Chundawat's code computes it, for published tables only.
+
+    At least 0, lower is better, 0 is perfect: the retrained model's outputs. KL from the mixture, in nats, divided by
+    the number of classes; theirs is of the forgotten class's test images (`test_forget`). At most 21.5 here (two
+    options), unbounded there. Mean over the references.
+    """
+    model = evidence.subject[split].probabilities
+    others = (reference[split].probabilities for reference in evidence.references)
+    return _mean([js_published_by_example(model, other).mean() for other in others])
+
+
+@metric(
     "activation_distance",
-    splits=("forget", "retain"),
+    splits=COMPARED,
     unit="distance",
     low=0.0,
     high=1.4142135623730951,
@@ -120,7 +144,7 @@ def activation_distance(evidence: Evidence, split: str) -> float:
 
 @metric(
     "zrf",
-    splits=("forget",),
+    splits=("forget", "test_forget"),
     unit="score",
     low=0.0,
     high=1.0,
@@ -138,7 +162,7 @@ def zrf(evidence: Evidence, split: str) -> float:
 
 @metric(
     "zrf_published",
-    splits=("forget",),
+    splits=("forget", "test_forget"),
     unit="score",
     low=-20.5,
     high=1.0,
@@ -148,15 +172,17 @@ def zrf_published(evidence: Evidence, split: str) -> float:
     """ZRF as its authors' code computes it, to compare with published tables only.
 
     At most 1, unbounded below in theirs; probabilities are clamped at 1.2e-38, so at least -20.5 (two options).
-    Perfect is the retrained model's value. See `js_published`. Mean over the incompetent networks.
+    Perfect is the retrained model's value. 1 - `js_published` to the incompetent networks, and their mean; theirs is of
+    the forgotten class's test images (`test_forget`).
     """
     model = evidence.subject[split].probabilities
-    return _mean([1 - js_published(model, other[split].probabilities) for other in _incompetent(evidence)])
+    others = (other[split].probabilities for other in _incompetent(evidence))
+    return _mean([1 - js_published_by_example(model, other).mean() for other in others])
 
 
 def _incompetent(evidence: Evidence) -> tuple[BySplit, ...]:
     if not evidence.incompetent:
-        raise ValueError("zrf needs the scores of at least one incompetent network on the forget split")
+        raise ValueError("zrf needs the scores of at least one incompetent network")
     return evidence.incompetent
 
 

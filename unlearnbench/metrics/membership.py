@@ -46,8 +46,11 @@ def called_other(evidence: Evidence, feature: Feature, attack: Attack, largest: 
     return 1 - called_member(evidence, feature, attack, min(largest, len(evidence.subject["test"])))
 
 
-def forget_against_test(evidence: Evidence) -> CrossValidated:
-    """Tell forget from equally many test examples of its classes by the loss, with the evidence's seed."""
+def forget_against_test(evidence: Evidence) -> CrossValidated | None:
+    """Tell forget from equally many test examples of its classes by the loss, with the evidence's seed.
+
+    None with fewer than two a side: nothing can be told, and chance is what a perfect result would be.
+    """
     forget, test = evidence.subject["forget"], evidence.subject["test"]
     if evidence.whole_class and "test_forget" in evidence.subject:
         test = evidence.subject["test_forget"]
@@ -55,6 +58,8 @@ def forget_against_test(evidence: Evidence) -> CrossValidated:
         test = test.rows(np.isin(test.label, forget.label))
     rng = np.random.default_rng(evidence.seed)
     size = min(len(forget), len(test))
+    if size < 2:
+        return None
     members, others = (draw(losses(side), side.index, size, rng) for side in (forget, test))
     return by_logistic_regression(members, others, evidence.seed)
 
@@ -237,15 +242,16 @@ def mia_m_entropy_svc(evidence: Evidence, split: str) -> float:
     high=1.0,
     source="NeurIPS 2023 Machine Unlearning Challenge, starting kit",
 )
-def mia_auc(evidence: Evidence, split: str) -> float:
+def mia_auc(evidence: Evidence, split: str) -> float | None:
     """Area under the curve of telling forget from test of the same classes by the loss.
 
     In [0, 1]; perfect is the retrained model's value. That is about .5 where test is of forget's own kind (a random
     forget set, a class with test examples), and can be any other where it is not (TOFU's real authors and world facts).
     Logistic regression on the standardised loss, equally many a side (a seeded sample), mean of 10 stratified folds,
-    fewer where a side is smaller; with fewer than two a side nothing can be told, and it is .5.
+    fewer where a side is smaller; with fewer than two a side nothing can be told, and there is no value.
     """
-    return forget_against_test(evidence).auc
+    found = forget_against_test(evidence)
+    return None if found is None else found.auc
 
 
 @metric(
@@ -256,12 +262,13 @@ def mia_auc(evidence: Evidence, split: str) -> float:
     high=1.0,
     source="NeurIPS 2023 Machine Unlearning Challenge, starting kit",
 )
-def mia_accuracy(evidence: Evidence, split: str) -> float:
+def mia_accuracy(evidence: Evidence, split: str) -> float | None:
     """Accuracy of telling forget from test examples of the same classes by the loss.
 
     In [0, 1]; perfect is the retrained model's value. That is about .5 where test is of forget's own kind (a random
     forget set, a class with test examples), and can be any other where it is not (TOFU's real authors and world facts).
     Logistic regression on the standardised loss, equally many a side (a seeded sample), mean of 10 stratified folds,
-    fewer where a side is smaller; with fewer than two a side nothing can be told, and it is .5.
+    fewer where a side is smaller; with fewer than two a side nothing can be told, and there is no value.
     """
-    return forget_against_test(evidence).accuracy
+    found = forget_against_test(evidence)
+    return None if found is None else found.accuracy

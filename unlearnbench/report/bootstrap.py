@@ -1,22 +1,20 @@
-"""A 95 % interval over the examples of one seed: Wilson's for accuracy, else a percentile bootstrap (Efron 1979).
+"""A 95 % interval over the examples of one seed: a rate's for accuracy, else a bootstrap's (`intervals` says which).
 
-It says how far a number would move on other examples of the same kind, and nothing of other training seeds. A bootstrap
-of what all examples agree on, as a class that is forgotten altogether, would have no width; Wilson's has (1927).
+It says how far a number would move on other examples of the same kind, and nothing of other training seeds. Examples
+that belong together (of one template or author) count together.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from statistics import NormalDist
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from unlearnbench.evidence import Floats, Integers, Scores
+from unlearnbench.intervals import bootstrap, rate_interval
 from unlearnbench.metrics.classification import losses
-from unlearnbench.metrics.divergence import js_bits, kl_nats, l2_distance
+from unlearnbench.metrics.divergence import js_bits, js_published_by_example, kl_nats, l2_distance
 
-DRAWS = 1000
 RATES = ("accuracy", "recall_weighted")
 """The share of examples that are right, by both its names."""
 COUNTED = ("precision_macro", "recall_macro", "f1_macro", "precision_weighted", "f1_weighted")
@@ -31,26 +29,13 @@ def interval_over_examples(
     `subjects` are its models: one, or several retrained ones, whose mean is meant. Classification needs them alone; a
     distance to retrained is a mean over the references, of equal rows.
     """
+    cluster = subjects[0].cluster
     if metric in RATES:
-        return _wilson(float(np.mean([(one.prediction == one.label).mean() for one in subjects])), len(subjects[0]))
-    random = np.random.default_rng(0)
+        return rate_interval(_mean([(one.prediction == one.label).astype(np.float64) for one in subjects]), cluster)
     if metric in COUNTED:
-        drawn = _counted(metric, subjects[0], random) if len(subjects) == 1 else np.zeros(1)
-    else:
-        values = _by_example(metric, subjects, references)
-        if values is None:
-            return None
-        drawn = np.array([values[random.integers(len(values), size=len(values))].mean() for _ in range(DRAWS)])
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return (float(low), float(high)) if low < high else None
-
-
-def _wilson(rate: float, count: int) -> tuple[float, float]:
-    """Return Wilson's interval of a rate among so many examples; a mean rate need not be a whole number of them."""
-    z2 = NormalDist().inv_cdf(0.975) ** 2
-    middle, half = rate + z2 / (2 * count), math.sqrt(z2 * (rate * (1 - rate) / count + z2 / (4 * count**2)))
-    low, high = (middle - half) / (1 + z2 / count), (middle + half) / (1 + z2 / count)
-    return max(low, 0.0), min(high, 1.0)  # which it is but for rounding
+        return bootstrap(_of_confusion(metric, subjects[0]), cluster) if len(subjects) == 1 else None
+    values = _by_example(metric, subjects, references)
+    return None if values is None else bootstrap(lambda times: float(np.average(values, weights=times)), cluster)
 
 
 def _by_example(metric: str, subjects: Sequence[Scores], references: Sequence[Scores]) -> Floats | None:
@@ -62,10 +47,9 @@ def _by_example(metric: str, subjects: Sequence[Scores], references: Sequence[Sc
     subject = subjects[0]
     if metric == "kl_from_retrained":
         return _mean([kl_nats(other.log_probabilities, subject.log_probabilities) for other in references])
-    if metric == "js_to_retrained":
-        return _mean([js_bits(subject.probabilities, other.probabilities) for other in references])
-    if metric == "activation_distance":
-        return _mean([l2_distance(subject.probabilities, other.probabilities) for other in references])
+    between = {"js_to_retrained": js_bits, "js_published": js_published_by_example, "activation_distance": l2_distance}
+    if metric in between:
+        return _mean([between[metric](subject.probabilities, other.probabilities) for other in references])
     return None
 
 
@@ -74,28 +58,30 @@ def _mean(rows: Sequence[Floats]) -> Floats:
     return mean
 
 
-def _counted(metric: str, scores: Scores, random: np.random.Generator) -> Floats:
-    """Draw a metric of the confusion matrix, (DRAWS,): drawing examples draws its cells from a multinomial."""
+def _of_confusion(metric: str, scores: Scores) -> Callable[[Floats], float]:
+    """Return a metric of the confusion matrix as a function of how often each example (n,) is drawn."""
     classes = scores.logits.shape[1]
-    cells, counts = np.unique(scores.label.astype(np.int64) * classes + scores.prediction, return_counts=True)
-    drawn = random.multinomial(len(scores), counts / len(scores), size=DRAWS).astype(np.float64)
+    cells, cell = np.unique(scores.label.astype(np.int64) * classes + scores.prediction, return_inverse=True)
     label, prediction = np.divmod(cells, classes)
-    support, predicted = _totals(drawn, label, classes), _totals(drawn, prediction, classes)
-    hits = _totals(drawn * (label == prediction), label, classes)
     score, _, average = metric.partition("_")
-    if score == "f1":
-        by_class = _ratio(2 * hits, support + predicted)
-    else:
-        by_class = _ratio(hits, predicted if score == "precision" else support)
-    weights = support if average == "weighted" else (support + predicted > 0).astype(np.float64)
-    mean: Floats = (by_class * weights).sum(axis=1) / weights.sum(axis=1)
-    return mean
+
+    def value(times: Floats) -> float:
+        drawn = np.bincount(cell, weights=times).astype(np.float64)
+        support, predicted = _totals(drawn, label, classes), _totals(drawn, prediction, classes)
+        hits = _totals(drawn * (label == prediction), label, classes)
+        if score == "f1":
+            by_class = _ratio(2 * hits, support + predicted)
+        else:
+            by_class = _ratio(hits, predicted if score == "precision" else support)
+        weights = support if average == "weighted" else (support + predicted > 0).astype(np.float64)
+        return float(np.average(by_class, weights=weights))
+
+    return value
 
 
 def _totals(drawn: Floats, of: Integers, classes: int) -> Floats:
-    """Add up the columns (DRAWS, cells) that are of each class, to (DRAWS, classes)."""
-    totals: Floats = drawn @ np.eye(classes)[of]
-    return totals
+    """Add up the cells that are of each class, to (classes,)."""
+    return np.bincount(of, weights=drawn, minlength=classes).astype(np.float64)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

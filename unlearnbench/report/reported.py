@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from unlearnbench.config import typed
 from unlearnbench.errors import UserError
 from unlearnbench.report.bootstrap import interval_over_examples
@@ -32,7 +34,8 @@ HEADER = (
 NOTE = (
     "Reported and measured: difference is measured - reported; differs: the reported value lies outside the 95 % "
     "interval of the measured one. Over seeds it is Student t's; over the examples of one seed Wilson's (accuracy) or "
-    "a bootstrap's, which know nothing of other seeds; a metric of the model as a whole has none for one seed."
+    "a bootstrap's, which know nothing of other seeds; a metric of the model as a whole has none for one seed. "
+    "Examples of a cluster (rows of a template, questions on an author) are not independent, and count together."
 )
 SCALES = ("cpu", "smoke")
 """Ends of the names of presets that are a smaller version of a published setting."""
@@ -56,6 +59,7 @@ class Comparison:
     over: str = ""
     seeds: int = 0
     examples: int = 0
+    clusters: int = 0
 
     @property
     def differs(self) -> bool | None:
@@ -80,12 +84,19 @@ class Comparison:
         if math.isnan(self.measured):
             return (*what, "", "", "", "", "not measured")
         measured = f"{self.measured:.4f}"
-        over = f"{self.seeds} seeds" if self.over == "seeds" else f"{self.examples} examples of one seed"
-        found = ("", "") if math.isnan(self.low) else (f"{self.low:.4f} to {self.high:.4f}", over)
+        found = ("", "") if math.isnan(self.low) else (f"{self.low:.4f} to {self.high:.4f}", self._over())
         if entry.value is None:
             return (*what, measured, *found, "", "no number")
         verdict = {None: "no interval", True: "differs", False: "within"}[self.differs]
         return (*what, measured, *found, f"{self.measured - entry.value:+.4f}", verdict)
+
+    def _over(self) -> str:
+        """Say what the interval is over."""
+        if self.over == "seeds":
+            return f"{self.seeds} seeds"
+        if self.clusters < self.examples:
+            return f"{self.examples} examples in {self.clusters} clusters, one seed"
+        return f"{self.examples} examples of one seed"
 
 
 def comparisons(
@@ -159,4 +170,5 @@ def _over_examples(run: Path, known: Comparison) -> Comparison:
     found = interval_over_examples(entry.metric, subjects, references(run, entry.split)) if subjects else None
     if found is None:
         return known
-    return replace(known, low=found[0], high=found[1], over="examples", examples=len(subjects[0]))
+    examples, clusters = len(subjects[0]), len(np.unique(subjects[0].cluster))
+    return replace(known, low=found[0], high=found[1], over="examples", examples=examples, clusters=clusters)

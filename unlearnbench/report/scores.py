@@ -15,13 +15,14 @@ log = logging.getLogger("unlearnbench")
 
 
 def read(run: Path, role: str, split: str) -> Scores | None:
-    """Return a role's logits, labels and positions on a split; None where there are none, or they cannot be read."""
+    """Return a role's logits, labels, positions and clusters on a split; None where they are missing or damaged."""
     file = run / "scores" / f"{role}_{split}.npz"
     if not file.exists():
         return None
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return Scores(arrays["logits"], arrays["label"], arrays["index"])
+            extras = {name: arrays[name] for name in ("cluster",) if name in arrays}
+            return Scores(arrays["logits"], arrays["label"], arrays["index"], extras)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         log.warning("report: %s is damaged and left out: %s", file, error)
         return None

@@ -314,6 +314,7 @@ class TextTask:
             **{name: values[index] for name, values in self.data.columns.items()},
             "corrected": self.data.labels[index + len(self.data.rows)],
             "pair": self.data.unit[index],
+            "cluster": self.data.cluster[index],
             "option_tokens": lengths,
             "answer_log_probability": _padded([value for value, _ in answers], np.nan),
             "answer_hit": _padded([hit for _, hit in answers], -1),
