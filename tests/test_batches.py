@@ -9,6 +9,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+import unlearnbench
+from unlearnbench.batch import Batch, parted
+from unlearnbench.errors import UserError
 from unlearnbench.training import Batches, _sizes
 from worlds import text_task
 
@@ -81,3 +84,36 @@ def test_no_batch_is_of_one_example_and_sizes_are_even(count, size):
 def test_batches_of_one_are_made_where_they_are_asked_for():
     assert _sizes(3, 1) == [1, 1, 1]
     assert _sizes(1, 8) == [1]
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("count", range(2, 14))
+def test_micro_batches_are_of_two_examples_or_more(count, size):
+    batch = Batch(torch.zeros(count, 1), torch.zeros(count, dtype=torch.int64), torch.arange(count))
+    parts = [len(piece) for _, (piece,) in parted((batch,), size)]
+    assert sum(parts) == count and min(parts) >= 2 and max(parts) <= max(size, 3)
+
+
+WORDS = ("dataset=synthetic", "dataset.side=8", "model=resnet18", "train.epochs=1")
+
+
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        (("method=finetune", "train.batch_size=1"), "train.batch_size=1"),
+        (("method=finetune", "train.optimizer.micro_batch=1"), "train.optimizer.micro_batch=1"),
+        (("method=npo", "method.batch_norm=train", "method.batch_size=1"), "method.batch_size=1"),
+        (("method=distill", "method.optimizer.micro_batch=1"), "method.optimizer.micro_batch=1"),
+    ],
+)
+def test_a_step_on_one_image_is_refused_before_training_where_batch_norm_needs_two(tmp_path, words, named):
+    with pytest.raises(UserError, match=rf"{named}: .*batch norm cannot learn from one image.*\nTry: {named[:-1]}2"):
+        unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words])
+    assert not list((tmp_path / "cache").rglob("tensors.safetensors"))
+
+
+def test_three_images_to_forget_in_batches_of_two_are_a_run_that_ends_well(tmp_path):
+    words = ("forget=random", "forget.fraction=null", "forget.count=3", "method=gradient_ascent", "method.batch_size=2")
+    assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words]))
+    frozen = ("method=npo", "method.batch_size=1", "method.epochs=1")
+    assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words[:3], *frozen]))

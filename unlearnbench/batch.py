@@ -61,7 +61,9 @@ def parted(batches: tuple[Batch, ...], size: int) -> Iterator[tuple[float, tuple
     batch with fewer examples than there are parts, a piece is one example, which several parts see.
     """
     largest = max(len(batch) for batch in batches)
-    parts = -(-largest // size)
+    parts = (
+        -(-largest // size) if size == 1 else max(min(-(-largest // size), largest // 2), 1)
+    )  # none is of one example
     for part in range(parts):
         share = (largest * (part + 1) // parts - largest * part // parts) / largest
         yield share, tuple(_piece(batch, part, parts, share) for batch in batches)

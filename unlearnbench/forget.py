@@ -308,8 +308,10 @@ def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> t
 def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:
     goes = np.isin(labels, numbers)
     retain, forget = _parted(data.train, goes)
-    if not len(forget):
+    if len(forget) < 2:
+        found = "one training example has" if len(forget) else "no training example has"
         raise UserError(
-            "no training example has the label that is to be forgotten.\nTry: another one of forget.classes"
+            f"{found} the label that is to be forgotten; a forget set is of two or more.\n"
+            "Try: another one of forget.classes, or a larger dataset.limit"
         )
     return _split(data, retain, forget, goes)

@@ -14,12 +14,13 @@ from torch import nn
 from unlearnbench import plugins, provenance
 from unlearnbench.cache import Artefact, Cache, Stage
 from unlearnbench.devices import on_cuda
-from unlearnbench.errors import Diverged
+from unlearnbench.errors import Diverged, UserError
 from unlearnbench.evidence import Scores
 from unlearnbench.forget import Splits
 from unlearnbench.keys import CORE, MODELS, TASKS, describe, digest, sources
 from unlearnbench.models import checkpoint, start, weights
 from unlearnbench.models.four_bit import copied
+from unlearnbench.models.modes import needs_company
 from unlearnbench.models.prefix import inner
 from unlearnbench.models.start import adapter_of, incompetent, is_four_bit, is_pretrained, started, trainable
 from unlearnbench.problem import Data, Index, Problem
@@ -93,6 +94,7 @@ class Stages:
 
     def check(self) -> None:
         """Raise Skipped where the method says that it cannot run here: before anything is trained."""
+        self._check_alone()
         check = getattr(self.experiment.method, "check", None)
         if check is None:
             return
@@ -102,6 +104,25 @@ class Stages:
         reason = check(self._problem(model, seed, Record(), Quiet()))
         if reason:
             raise Skipped(reason)
+
+    def _check_alone(self) -> None:
+        """Raise UserError where a step would see one image alone, and the model's batch norm cannot learn from one."""
+        recipe, method = self.experiment.recipe, self.experiment.method
+        sizes = {"train.batch_size": recipe.batch_size, "train.optimizer.micro_batch": recipe.optimizer.micro_batch}
+        if getattr(method, "batch_norm", "frozen") == "train":
+            own = getattr(method, "optimizer", None)
+            sizes |= {"method.batch_size": getattr(method, "batch_size", None)}
+            sizes |= {"method.optimizer.micro_batch": getattr(own, "micro_batch", None)}
+        alone = [key for key, size in sizes.items() if size == 1]
+        if not alone or self.data.info.kind != "image":
+            return
+        with seeded("alone"):
+            model = self.experiment.model.build(self.data.info)
+        if needs_company(model, self.data.info.shape):
+            raise UserError(
+                f"{alone[0]}=1: in training, batch norm cannot learn from one image of this size alone.\n"
+                f"Try: {alone[0]}=2" + (", or method.batch_norm=frozen" if alone[0].startswith("method") else "")
+            )
 
     def prepare(self, extra: Mapping[str, Data]) -> None:
         """Encode further evaluation sets of text; raise UserError for what cannot be, before anything is trained."""

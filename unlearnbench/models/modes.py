@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -68,6 +69,23 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def needs_company(model: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Return whether training fails on one example (c, h, w) alone: batch norm over maps of one pixel needs two."""
+    try:
+        with torch.no_grad():
+            model.train()(torch.zeros(1, *shape))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        return True
+    return False
+
+
 def _drops(module: nn.Module) -> bool:
-    """Say whether a module drops at random: torch's dropouts, a classifier's, and timm's paths."""
-    return isinstance(module, (_DropoutNd, Dropped)) or hasattr(module, "drop_prob")
+    """Return whether a module drops at random: torch's dropouts, a classifier's, timm's paths, and by a rate it holds.
+
+    The last are layers of language models, which drop inside their own forward pass.
+    """
+    rates = (value for name, value in vars(module).items() if "dropout" in name)
+    own = any(isinstance(rate, float) and rate > 0 for rate in rates)
+    return own or isinstance(module, (_DropoutNd, Dropped)) or hasattr(module, "drop_prob")
