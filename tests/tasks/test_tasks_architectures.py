@@ -10,6 +10,7 @@ import torch
 from architectures import ARCHITECTURES, built
 from torch.nn import functional
 
+from unlearnbench.models.pretrained import named_parts
 from unlearnbench.precision import Precision
 from unlearnbench.tasks.options import BRANCHED, goes_by_length, may_branch
 from unlearnbench.tasks.text import TextTask
@@ -82,3 +83,14 @@ def test_options_are_branches_in_architectures_and_windows_that_allow_it(world, 
 
 def test_every_architecture_with_branches_is_compared_with_plain_passes():
     assert {kind for name, (kind, _) in ARCHITECTURES.items() if name not in PLAIN} == BRANCHED
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_parts_are_named_as_the_architecture_names_them(name):
+    model = built(name)
+    parts = named_parts(model)
+    assert model.get_submodule(parts.head) is model.get_output_embeddings()
+    assert model.get_submodule(parts.blocks[0]) is model.get_input_embeddings()
+    assert len(model.get_submodule(parts.blocks[1])) == 2
+    behind = type(model.get_submodule(parts.mask_layer)).__name__.lower()
+    assert "norm" in behind or (name, parts.mask_layer) == ("opt", parts.blocks[1])  # OPT has its last norm before them

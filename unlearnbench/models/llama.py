@@ -17,12 +17,13 @@ from unlearnbench.models import four_bit
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.pretrained import (
     Place,
+    built,
     check,
     config_of,
     files,
     folder_of,
     hush,
-    readable,
+    parts_of,
     tokenizer_of,
 )
 from unlearnbench.problem import DataInfo, Parts
@@ -128,17 +129,13 @@ class Pretrained:
     @property
     def context(self) -> int | None:
         """The number of tokens that the model was made for, where its configuration says so."""
-        longest: int | None = getattr(config_of(self._place()), "max_position_embeddings", None)
+        config = config_of(self._place())
+        longest: int | None = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
         return longest
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the architecture with random weights."""
-        from transformers import AutoModelForCausalLM
-
-        config = config_of(self._place())
-        with readable(f"the architecture in {folder_of(self._place())}"):
-            model: nn.Module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-        return model
+        return built(self._place())
 
     def start(self, info: DataInfo) -> nn.Module:
         """Return the model with its pretrained weights, in the number format they are stored in."""
@@ -163,8 +160,8 @@ class Pretrained:
         return tokenizer_of(self._place())
 
     def parts(self) -> Parts:
-        """Name the output layer, the blocks from input to output and the last hidden state."""
-        return PARTS
+        """Name the output layer, the blocks from input to output and what follows them, whatever the architecture."""
+        return parts_of(self._place())
 
     def _place(self) -> Place:
         return Place(self.path, self.hub, self.revision, self.package)

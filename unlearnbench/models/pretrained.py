@@ -15,14 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from unlearnbench.digests import known_digest
 from unlearnbench.errors import UserError
 from unlearnbench.models.hub import Absent, fetched
+from unlearnbench.problem import Parts
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 log = logging.getLogger("unlearnbench")
@@ -115,6 +117,42 @@ def tokenizer_of(place: Place) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         tokenizer.backend_tokenizer.to_str()
     return tokenizer
+
+
+def built(place: Place) -> nn.Module:
+    """Return the model's architecture with random weights; raise UserError where transformers cannot build it."""
+    from transformers import AutoModelForCausalLM
+
+    config = config_of(place)
+    with readable(f"the architecture in {folder_of(place)}"):
+        model: nn.Module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    return model
+
+
+@cache
+def parts_of(place: Place) -> Parts:
+    """Name a causal language model's output layer, its embeddings and layers, and what follows the layers."""
+    import torch
+
+    with torch.device("meta"):
+        return named_parts(built(place))
+
+
+def named_parts(model: Any) -> Parts:
+    """Name the parts of one of transformers' causal language models: each architecture has names of its own."""
+    names = {id(module): name for name, module in model.named_modules()}
+    layers, modules = next((name, module) for name, module in model.named_modules() if _is_list(module))
+    beside = list(model.get_submodule(layers.rpartition(".")[0]).children())
+    behind = [module for module in beside[beside.index(modules) + 1 :] if next(module.parameters(), None) is not None]
+    return Parts(
+        head=names[id(model.get_output_embeddings())],
+        blocks=(names[id(model.get_input_embeddings())], layers),
+        mask_layer=names[id(behind[0])] if behind else layers,
+    )
+
+
+def _is_list(module: nn.Module) -> bool:
+    return type(module).__name__ == "ModuleList" and len(list(module.children())) > 0
 
 
 @cache
