@@ -92,7 +92,8 @@ def test_equal_runs_are_equal_to_the_last_bit(tmp_path, model, precision):
 def test_no_other_method_or_model_meets_an_operation_without_such_a_form(tmp_path_factory, model, method):
     """In one folder, so that what they share is trained once."""
     images = ("dataset=fashion", "dataset.limit=400", "dataset.limit_test=100", "train.epochs=1", f"model={model}")
-    run(tmp_path_factory.getbasetemp() / "shared", *SMALL.get(model, images), f"method={method}")
+    adapter = ("model.adapter.r=4",) if method == "lora_negation" else ()
+    run(tmp_path_factory.getbasetemp() / "shared", *SMALL.get(model, images), *adapter, f"method={method}")
 
 
 def test_float32_is_float32():
@@ -144,7 +145,8 @@ def test_scoring_twice_gives_the_same_bits(bf16):
             model = task.prepare(spec.build(task.data.info)).eval()
             first, second = (task.score(model, task.data.test).tensors() for _ in range(2))
         assert first.keys() == second.keys()
-        assert all(torch.equal(value, second[name]) for name, value in first.items())
+        for name, value in first.items():
+            np.testing.assert_array_equal(value, second[name], err_msg=name)  # some rows end in NaN
 
 
 def worlds(bf16):
@@ -152,9 +154,10 @@ def worlds(bf16):
     from unlearnbench.models.tiny import TinyResNet
     from unlearnbench.tasks import bind
 
-    precision = Precision("cuda", bf16=bf16)
-    for dataset, spec in ((synthetic(), TinyResNet(checkpoint=None)), (notes(), llama())):
-        task = bind(dataset.load(), dataset, precision, spec, 50, 0)
+    for dataset, spec in ((synthetic(), TinyResNet(checkpoint=None, depth=8)), (notes(), llama())):
+        data = dataset.load()
+        precision = Precision("cuda", bf16=bf16, channels_last=bf16 and data.info.kind == "image")
+        task = bind(data, data.train, dataset, precision, spec, 50, 0)
         assert isinstance(task, (ImageTask, TextTask))
         yield task, spec
 
@@ -169,7 +172,8 @@ def test_scores_in_bf16_are_those_that_the_saved_model_gives(tmp_path, model):
 
     experiment = assemble(request).experiment
     assert experiment.precision.bf16
-    task = bind(experiment.dataset.load(), experiment.dataset, experiment.precision, experiment.model,
+    data = experiment.dataset.load()
+    task = bind(data, experiment.forget.split(data).retain, experiment.dataset, experiment.precision, experiment.model,
                 experiment.eval_batch, experiment.eval_generate)  # fmt: skip
     stored = np.load(folder / "scores" / "unlearned_test.npz")
     with computing("cuda", deterministic=True):

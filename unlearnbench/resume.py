@@ -82,6 +82,7 @@ class Resumable:
             number, _, key = name.partition(".")
             state.setdefault(int(number), {})[key] = value
         stepper.optimizer.load_state_dict({"state": state, "param_groups": kept.facts["groups"]})
+        _lay_out(stepper.optimizer)
         if stepper.scheduler:
             stepper.scheduler.load_state_dict({**stepper.scheduler.state_dict(), **kept.facts["scheduler"]})
         record.curve[:] = kept.facts["curve"]
@@ -98,6 +99,14 @@ class Resumable:
             "peak_mib": max(earlier.peak_mib, peak_mib((self.circumstances or {}).get("device", "cpu"))),
             "circumstances": [*earlier.circumstances, *([self.circumstances] if self.circumstances else [])],
         }
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Lay the optimiser's tensors out in memory as its weights are: in another order sums end in other digits."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _under(prefix: str, tensors: Any) -> dict[str, Tensor]:
