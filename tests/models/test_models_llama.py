@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
+from architectures import ARCHITECTURES, built
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, RobertaConfig
 
 from unlearnbench.cache import Artefact
 from unlearnbench.errors import UserError
@@ -96,6 +98,26 @@ def test_keys_hold_the_content_of_a_folder_not_its_place(folder, tmp_path):
 def test_folders_that_cannot_be_used_are_refused(folder, spoil, says):
     spoil(folder)
     with pytest.raises(UserError, match=says):
+        spec_of(folder).check()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_causal_language_model_of_transformers_is_taken(folder, name):
+    """GPT-2's is called GPT2LMHeadModel: the name does not tell."""
+    built(name).config.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": [type(built(name)).__name__]}))
+    spec_of(folder).check()
+
+
+@pytest.mark.parametrize("decoder", [False, True])
+def test_a_model_that_sees_the_words_that_follow_is_refused_unless_it_is_made_a_decoder(tmp_path, folder, decoder):
+    config = RobertaConfig(
+        vocab_size=600, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, is_decoder=decoder
+    )
+    config.architectures = ["RobertaForCausalLM"]
+    config.save_pretrained(folder)
+    with nullcontext() if decoder else pytest.raises(UserError, match="RobertaForCausalLM, which sees the words that"):
         spec_of(folder).check()
 
 

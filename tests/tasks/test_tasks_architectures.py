@@ -10,11 +10,13 @@ import torch
 from architectures import ARCHITECTURES, built
 from torch.nn import functional
 
+from unlearnbench.models import adapter
+from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.pretrained import named_parts
 from unlearnbench.precision import Precision
 from unlearnbench.tasks.options import BRANCHED, goes_by_length, may_branch
 from unlearnbench.tasks.text import TextTask
-from worlds import llama, text_task
+from worlds import LORA, llama, text_task
 
 PLAIN = {"mistral_window", "qwen2_window", "phi3_window", "phi3_long", "gemma2", "gemma3", "gpt_neo"}
 PLAIN |= {"gemma2_wide", "gpt_neo_wide", "opt", "bloom", "falcon", "falcon_alibi", "mpt"}
@@ -71,6 +73,29 @@ def test_stored_scores_equal_plain_transformers_over_the_saved_model(world, tmp_
     mine, theirs = scores[np.isfinite(expected)], expected[np.isfinite(expected)]
     assert np.abs(theirs).mean() > 100  # nats: what is compared is far from nothing
     np.testing.assert_allclose(mine, theirs, atol=0.05 if bf16 else 1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "phi3", "olmo2"])
+def test_frozen_bfloat16_weights_under_an_adapter_are_scored_as_they_are_saved(world, tmp_path, name):
+    """The angles of rotary positions stay in float32, as they are in the model that is read back."""
+    task = TextTask(world.data, world.encoder, Precision("cpu", bf16=True), llama(LORA), 50, 0)
+    model, index = task.prepare(built(name)).eval(), world.data.test[:5]
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32
+    scores = task.score(model, index).logits
+    task.save(model, tmp_path)
+    expected = plain_scores(tmp_path, task, index, bf16=True)
+    known = np.isfinite(expected)
+    np.testing.assert_allclose(scores[known], expected[known], atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["falcon", "gpt2"])
+def test_linear_layers_of_an_architectures_own_class_take_an_adapter(name):
+    target = {"falcon": "query_key_value", "gpt2": "c_attn"}[name]
+    wanted = Adapter(r=2, alpha=4, dropout=0.0, targets=(target,))
+    model = built(name)
+    adapter.check(model, wanted)
+    adapter.attach(model, wanted)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -242,7 +242,7 @@ def test_memorisation_and_loss_are_those_of_open_unlearnings_evaluation(tiny_tex
 
 
 def test_the_tokens_that_end_an_answers_turn_are_counted(tiny_text):
-    """One `<|end|>` behind each answer; none behind a bare sentence; both of a template that ends in words."""
+    """One `<|end|>` behind each answer, though more follow; none behind a bare sentence; words before it count too."""
     task, index = tiny_text.task, tiny_text.data.test[:5]
     scores = task.score(tiny_text.original, index)
     assert scores.extras["answer_end_tokens"].tolist() == [1] * 5
@@ -250,7 +250,7 @@ def test_the_tokens_that_end_an_answers_turn_are_counted(tiny_text):
         own = task.encoder.tokens(task.data.answer(position))
         assert (scores.extras["answer_hit"][place] >= 0).sum() == len(own) + 1
     tokenizer = copy.deepcopy(task.encoder.tokenizer)
-    for ending, tokens in (("<|end|><|start|>", 2), ("", 0), ("<|end|>\n", 1)):
+    for ending, tokens in (("<|end|><|start|>", 1), ("#<|end|>", 2), ("", 0), ("<|end|>\n", 1)):
         tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}" + ending + "{% endfor %}"
         (row,) = Encoder(tokenizer, True, HUNDRED).encode(["Is it?"], [["It is so.", "No"]]).rows
         assert row.ends == {"It is so.": tokens, "No": tokens}
@@ -312,14 +312,44 @@ def test_a_tokenizer_without_a_template_gets_the_documented_one(tiny_text, caplo
     assert "no chat template" in caplog.text
 
 
-def test_templates_that_print_a_date_are_given_a_fixed_one():
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        (
+            "{% if date_string is defined %}{{ date_string }}{% else %}{{ strftime_now('%Y') }}{% endif %}",
+            "26 Jul 2024",
+        ),
+        ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
+        ("{{ strftime_now('%B %d, %Y') }}", "July 26, 2024"),
+    ],
+)
+def test_templates_that_print_a_date_are_given_a_fixed_one(written, day):
     tokenizer = llama().tokenizer(["some text"])
-    tokenizer.chat_template = (
-        "{% if not date_string is defined %}{{ strftime_now('%d %b %Y') }}{% else %}{{ date_string }}{% endif %}"
-        "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    )
+    tokenizer.chat_template = written + "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     (row,) = Encoder(tokenizer, True, HUNDRED).encode(["Who?"], [["You."]]).rows
-    assert tokenizer.decode(row.prompt) == "26 Jul 2024Who?"
+    assert tokenizer.decode(row.prompt) == f"{day}Who?"
+
+
+def test_an_answers_turn_ends_with_the_first_special_token_behind_it():
+    """Phi-3's template writes the end of the text behind the last turn: no model says that in an answer."""
+    tokenizer = llama().tokenizer(["some text"])
+    tokenizer.chat_template += "{{ '\n<|pad|>' }}"
+    (row,) = Encoder(tokenizer, True, HUNDRED).encode(["Who?"], [["You."]]).rows
+    assert tokenizer.decode(row.answers["You."]) == "You.<|end|>"
+    assert row.ends == {"You.": 1}
+
+
+def test_a_template_that_refuses_a_system_message_says_so_before_training(tiny_text):
+    tokenizer = llama().tokenizer(["some text"])
+    refusal = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    tokenizer.chat_template = refusal + tokenizer.chat_template
+    task = TextTask(
+        tiny_text.data, Encoder(tokenizer, True, Limit(asked=900, too_long="cut")), CPU, tiny_text.spec, 9, 0
+    )
+    with pytest.raises(
+        UserError, match=r"refuses a conversation of system, user.* \(System role not supported\)\.\nTry"
+    ):
+        task.opened([{"role": "system", "content": "Judge by the facts."}])
 
 
 def test_the_same_texts_give_the_same_tokenizer():

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import four_bit
 
-LINEAR = ("Linear", "Conv1D")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
@@ -89,7 +87,7 @@ def configuration(adapter: Adapter) -> LoraConfig:
 
 def check(model: nn.Module, adapter: Adapter) -> None:
     """Raise UserError for targets that name no linear layer of the model: peft fails, or leaves them out."""
-    linear = [name for name, module in model.named_modules() if type(module).__name__ in LINEAR]
+    linear = [name for name, module in model.named_modules() if _is_linear(module)]
     layers = sorted({name.rpartition(".")[2] for name in linear})
     wrong = [target for target in adapter.targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
     if wrong or not adapter.targets:
@@ -98,6 +96,11 @@ def check(model: nn.Module, adapter: Adapter) -> None:
             f"model.adapter.targets names {', '.join(wrong) or 'no layer'}: linear layers were expected.{hint}\n"
             f"The model has: {', '.join(layers)}.\nTry: 'model.adapter.targets=[{', '.join(layers[:2])}]'"
         )
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """Say whether peft can stand beside this layer: a linear one, also by an architecture's own class, or GPT-2's."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def attach(model: nn.Module, adapter: Adapter) -> PeftModel:

@@ -69,12 +69,9 @@ def check(place: Place) -> None:
     from safetensors import safe_open
 
     folder = folder_of(place)
-    architectures = [str(name) for name in config_of(place).architectures or []]
-    if not any(name.endswith("ForCausalLM") for name in architectures):
-        raise UserError(
-            f"{folder} holds {', '.join(architectures) or 'no known architecture'}, which is no causal language model."
-            f"\nTry: a model whose config.json names LlamaForCausalLM"
-        )
+    why_not = _refusal(config_of(place))
+    if why_not is not None:
+        raise UserError(f"{folder} holds {why_not}.\nTry: a model whose config.json names LlamaForCausalLM")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise UserError(f"{folder} holds no *.safetensors; pickled weights are not read, they run code.\n{ELSE}")
@@ -87,6 +84,23 @@ def check(place: Place) -> None:
         with readable(str(file)), safe_open(str(file), framework="pt"):
             pass
     tokenizer_of(place)
+
+
+def _refusal(config: PretrainedConfig) -> str | None:
+    """Return why a model of this configuration is no causal language model, None where it is one."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    architectures = [str(name) for name in config.architectures or []]
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    if causal is None or causal not in architectures:
+        return f"{', '.join(architectures) or 'no known architecture'}, which is no causal language model"
+    masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+    if masked or config.model_type == "xlnet" or getattr(config, "use_bidirectional_attention", False):
+        return f"{causal}, which sees the words that follow: its config.json does not say is_decoder"
+    return None
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
+
+from jinja2 import TemplateError
 
 from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
@@ -25,8 +28,14 @@ Message = dict[str, str]
 
 QUESTION, ANSWER = "\u241e", "\u241f"
 """Stand for the turns' texts while a template is rendered; no template or text has them."""
-TODAY = "26 Jul 2024"
-"""What templates that print a date are given (Llama 3.2's own stand-in): a run must not depend on the day."""
+TODAY = date(2024, 7, 26)
+"""The day that templates which print a date are given (Llama 3.2's own stand-in): a run must not depend on it."""
+CLOCK = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('%{code}', '{TODAY.strftime('%' + code)}')" for code in "dbBYmyaAjeHIMSp")
+    + " }}{%- endmacro -%}"
+)
+"""What tells the time to templates that ask for it, of that day too: transformers takes no function from outside."""
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}{{ '### ' + message['role'] + '\n' + message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n\n' }}{% endfor %}"
@@ -108,7 +117,10 @@ class Encoder:
         if not tokenizer.chat_template:
             log.warning("the tokenizer has no chat template; turns are headed '### role' (tasks/encoding.py)")
             tokenizer.chat_template = DEFAULT_TEMPLATE
+        template = tokenizer.get_chat_template()
+        self._template = CLOCK + template if "strftime_now" in template else template
         self._before, self._between, self._after = self._around()
+        self._tail = self._behind_the_turn()
 
     def digest(self) -> str:
         """Return the SHA-256 of the tokenizer and of what stands around questions and answers."""
@@ -138,7 +150,7 @@ class Encoder:
         """Return the tokens of a whole conversation, also behind earlier messages: to the end of the answer's turn."""
         text = self._render([[*before, *_turns(question, answer)]])[0]
         encoding = self._encodings([text])[0]
-        return list(encoding.ids[: _behind(encoding, text, len(text) - len(_newlines(self._after)))])
+        return list(encoding.ids[: _behind(encoding, text, len(text) - len(self._tail))])
 
     def tokens(self, text: str) -> Tokens:
         """Return a text's tokens, without any special ones of the tokenizer's own."""
@@ -178,7 +190,7 @@ class Encoder:
         for (question, answer), text, encoding in zip(pairs, texts, self._encodings(texts), strict=True):
             said, replied = self._said(text, question, answer)
             start = len(self._before) + len(said) + len(self._between)
-            stop = _behind(encoding, text, len(text) - len(_newlines(self._after)))
+            stop = _behind(encoding, text, len(text) - len(self._tail))
             yield _Conversation(
                 tokens=list(encoding.ids[:stop]),
                 question=_at(encoding, text, len(self._before)),
@@ -259,15 +271,30 @@ class Encoder:
             )
         return before, between, after
 
+    def _behind_the_turn(self) -> str:
+        """Return what the template puts behind an answer's turn: after its first special token, or last newlines."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        special = {*self.tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+        ends = [self._after.index(token) + len(token) for token in special if token in self._after]
+        return self._after[min(ends) :] if ends else _newlines(self._after)
+
     def _render(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
         if not conversations:
             return []
-        texts = self.tokenizer.apply_chat_template(
-            [list(messages) for messages in conversations],
-            tokenize=False,
-            add_generation_prompt=False,
-            date_string=TODAY,
-        )
+        try:
+            texts = self.tokenizer.apply_chat_template(
+                [list(messages) for messages in conversations],
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=False,
+                date_string=TODAY.strftime("%d %b %Y"),
+            )
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in conversations[0])
+            raise UserError(
+                f"the model's chat template refuses a conversation of {roles} ({error}).\n"
+                "Try: another method (prompt needs a system message), or a model with another template"
+            ) from error
         return [str(text) for text in texts]
 
     def _start(self) -> int:

@@ -171,8 +171,9 @@ class TextTask:
         if getattr(model, "is_quantized", False):
             return model.to(self.device)
         half = self.precision.bf16 and adapter_of(self.spec) is not None
-        moved: nn.Module = model.to(device=self.device, dtype=torch.bfloat16 if half else torch.float32)
-        return moved
+        for parameter in model.parameters():  # buffers stay: the angles of rotary positions need float32
+            parameter.data = parameter.data.to(torch.bfloat16 if half else torch.float32)
+        return model.to(self.device)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write model and tokenizer as `save_pretrained` does: AutoModelForCausalLM reads the folder."""
