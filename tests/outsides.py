@@ -18,6 +18,9 @@ from worlds import TINY, image_info, llama
 ALL = ("original", "retrained", "unlearned", "scores_")
 UNLEARNED = ("unlearned", "scores_unlearned_")
 TEST = tuple(f"scores_{role}_test" for role in ("original", "retrained_0", "unlearned"))
+FORGET = (
+    "original", "scores_original_", "scores_retrained_0_forget", *(f"scores_incompetent_{n}_forget" for n in range(3)),
+)  # fmt: skip
 SHORT = ("train=tiny_language", "train.epochs=1", "eval.generate=0", "method=none")
 TEXT = (*SHORT, "model=llama_tiny", "model.hidden=16", "model.vocabulary=600")
 NOTES = ("dataset=clinical_notes", "dataset.limit=40", "dataset.limit_test=24", "dataset.limit_validation=10")
@@ -50,10 +53,11 @@ def clinical_bias(part: str) -> Callable[[Path], Case]:
         rows = [{"TEXT": f"patient {n:03} is stable", "is_biased": n % 2 == 0} for n in range(60)]
         file = write(folder / "table.jsonl", rows)
         data = dataset("clinical_bias", f"dataset.root={file}").load()
-        place = (data.test if part == "test" else data.train)[0]
+        places = data.test if part == "test" else data.train
+        place = next(one for one in places if data.columns["is_biased"][one] == (part == "forget"))
         text = data.rows[place].prompt.partition("\n")[0].encode()
         words = (*TEXT, "dataset=clinical_bias", f"dataset.root={file}")
-        return Case(words, file, text, TEST if part == "test" else ALL)
+        return Case(words, file, text, {"test": TEST, "retain": ALL, "forget": (*FORGET, *UNLEARNED)}[part])
 
     return build
 
@@ -91,7 +95,8 @@ def extra(name: str) -> Callable[[Path], Case]:
         )
         marks = {"ans0": ["grandfather", "old"], "ans1": ["grandson", "nonOld"], "ans2": ["Not known", "unknown"]}
         line = {
-            "question_polarity": "neg", "context_condition": "ambig", "answer_info": marks, "question": "Who?",
+            "question_polarity": "neg", "category": "Age", "question_index": "1",
+            "context_condition": "ambig", "answer_info": marks, "question": "Who?",
             "additional_metadata": {"stereotyped_groups": ["old"]}, "context": "Two people.", "label": 2,
             "ans0": "The old one", "ans1": "The young one", "ans2": "Not known",
         }  # fmt: skip
@@ -181,7 +186,8 @@ def plugin(number: int, name: str, ends_at: bytes) -> Callable[[Path], Case]:
 
 CASES: dict[str, Callable[[Path], Case]] = {
     "clinical_bias, a test row": clinical_bias("test"),
-    "clinical_bias, a training row": clinical_bias("train"),
+    "clinical_bias, a row to retain": clinical_bias("retain"),
+    "clinical_bias, a row to forget": clinical_bias("forget"),
     "tofu": tofu,
     **{name: extra(name) for name in EXTRAS},
     "model.path: weights": local_model("model.safetensors", b""),

@@ -101,9 +101,9 @@ WORDS = ("dataset=synthetic", "dataset.side=8", "model=resnet18", "train.epochs=
     "words, named",
     [
         (("method=finetune", "train.batch_size=1"), "train.batch_size=1"),
-        (("method=finetune", "train.optimizer.micro_batch=1"), "train.optimizer.micro_batch=1"),
+        (("method=finetune", "++train.optimizer.micro_batch=1"), "train.optimizer.micro_batch=1"),
         (("method=npo", "method.batch_norm=train", "method.batch_size=1"), "method.batch_size=1"),
-        (("method=distill", "method.optimizer.micro_batch=1"), "method.optimizer.micro_batch=1"),
+        (("method=distill", "++method.optimizer.micro_batch=1"), "method.optimizer.micro_batch=1"),
     ],
 )
 def test_a_step_on_one_image_is_refused_before_training_where_batch_norm_needs_two(tmp_path, words, named):

@@ -45,7 +45,10 @@ def test_entries_are_typed(preset):
     [
         ({**GOOD, "role": "unlearnt"}, r"reported\[0\].role=.*Did you mean 'unlearned'"),
         ({**GOOD, "split": "tset"}, r"reported\[0\].split=tset is no split of accuracy. Did you mean 'test'"),
-        ({**GOOD, "metric": "zrf"}, r"reported\[0\].split=test is no split of zrf.\nIt has: forget"),
+        (
+            {**GOOD, "metric": "zrf"},
+            r"reported\[0\].split=test is no split of zrf. Did you mean 'test_forget'\?\nIt has: forget",
+        ),
         ({**GOOD, "metric": "acuracy"}, r"reported\[0\].metric=acuracy is no metric. Did you mean 'accuracy'"),
         ({**GOOD, "value": "64 %"}, r'reported\[0\].value="64 %"'),
         ({**GOOD, "value": float("nan")}, r"reported\[0\]: value is nan, expected a finite number"),

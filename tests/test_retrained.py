@@ -33,6 +33,7 @@ def stages(dataset: Dataset, data: Data, model: ModelSpec, forget: ForgetSet, fo
     experiment = Experiment(
         seed=0, dataset=dataset, model=model, forget=forget, method=Nothing(), recipe=TEXT if text else IMAGES,
         references=1, eval_held_out="test", eval_limit=None, eval_batch=50, eval_generate=4, extra={}, precision=CPU,
+        deterministic=True,
     )  # fmt: skip
     return Stages(experiment, Cache(folder), data, forget.split(data))
 

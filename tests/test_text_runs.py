@@ -233,7 +233,9 @@ def test_scores_are_made_anew_where_what_is_written_may_be_longer(tmp_path, forw
     monkeypatch.setattr(TextTask, "longest_answer", 3)
     _, other = run(tmp_path, "method=finetune")
     assert other["stage_keys"]["original"] == first["stage_keys"]["original"]
-    assert sum(forwards.values()) == 3 + 6 + 3  # of each role on retain, forget and test, and three random networks
+    assert (
+        sum(forwards.values()) == 3 + 6 + 3 + 3
+    )  # each role on retain, forget and test; three random networks on forget and test_forget
 
 
 def test_a_context_that_cuts_behind_a_prompt_alone_changes_the_prompted_scores(tmp_path, forwards):

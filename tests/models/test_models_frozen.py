@@ -144,7 +144,7 @@ def test_frozen_models_are_the_same_at_every_look_while_the_student_trains(name:
     experiment = Experiment(
         seed=0, dataset=dataset, model=model, method=Probe(), recipe=recipe, references=1, eval_held_out="test",
         forget=Column(column="is_biased", value=True, fraction=1.0, seed=0) if text else ByClass(classes=(0,), seed=0),
-        eval_limit=None, eval_batch=50, eval_generate=0, extra={}, precision=CPU,
+        eval_limit=None, eval_batch=50, eval_generate=0, extra={}, precision=CPU, deterministic=True,
     )  # fmt: skip
     data = dataset.load()
     stages = Stages(experiment, Cache(tmp_path / "cache"), data, experiment.forget.split(data))

@@ -60,6 +60,11 @@ class AdapterOff(nn.Module):
         with _evaluating(self._parts), model.disable_adapter():
             return model(*inputs, **named)
 
+    @property
+    def config(self) -> Any:
+        """The shared model's configuration."""
+        return self._model[0].config
+
     def get_output_embeddings(self) -> nn.Module:
         """Return the shared model's output layer."""
         head: nn.Module = self._model[0].get_output_embeddings()
