@@ -42,7 +42,7 @@ BF16_FROM: dict[Processor, dict[str, int]] = {
     "other": {},
 }
 """Image side (0 for text) from which bf16 pays on a CPU, by processor and model; a model not named stays in fp32."""
-FP32_CHANNELS_LAST_FROM: dict[Processor, int] = {"amx": NEVER, "amd_bf16": 28, "other": NEVER}
+FP32_CHANNELS_LAST_FROM: dict[Processor, int] = {"amx": 28, "amd_bf16": 28, "other": NEVER}
 """Image side from which channels-last memory pays in fp32, by processor; in bf16 it pays wherever bf16 does."""
 
 
