@@ -68,12 +68,12 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 """By name: transformers' model type and what its configuration is given. Windows are shorter than the sequences."""
 
 
-def built(name: str) -> Any:
+def built(name: str, **settings: Any) -> Any:
     """Return a model with every parameter drawn anew: matrices small, the rest of about one."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     kind, values = ARCHITECTURES[name]
-    config = AutoConfig.for_model(kind, **values)
+    config = AutoConfig.for_model(kind, **{**values, **settings})
     torch.manual_seed(3)
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():

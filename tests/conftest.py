@@ -30,6 +30,13 @@ def pytest_configure(config: pytest.Config) -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _plots_only_where_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no plots of runs in this process, a second each, but in tests with the mark `plots`: those look at them."""
+    if "plots" not in request.keywords:
+        monkeypatch.setattr("unlearnbench.plots.run.draw", lambda *_what: None)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> SimpleNamespace:
     """A data set with four classes, its task, its splits, and an original trained on all of it."""

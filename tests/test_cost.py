@@ -80,7 +80,6 @@ def slow(monkeypatch):
     monkeypatch.setattr(Stepper, "end_epoch", ending)
     monkeypatch.setattr(ImageTask, "score", scoring)
     monkeypatch.setattr(stages, "Resumable", functools.partial(Resumable, every_seconds=0))
-    monkeypatch.setattr("unlearnbench.plots.run.draw", lambda *_what: None)
 
 
 def run(outputs, *words):

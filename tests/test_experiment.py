@@ -88,6 +88,7 @@ def test_seeds_share_the_forget_set_and_nothing_else(tmp_path):
     assert not keys[0] & keys[1]
 
 
+@pytest.mark.plots
 def test_a_run_folder_holds_what_the_contract_says(tmp_path):
     folder = execute(request(tmp_path, "reference.count=2")).folder
     names = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}

@@ -42,7 +42,7 @@ def world(request, tiny_problem, text_problem, tiny, tiny_text):
 
 
 def runnable(name, kind, problem):
-    """Say whether the method runs on the world; check that one which does not says why."""
+    """Return whether the method runs on the world; check that one which does not says why."""
     chosen = method(name)
     if problem.info.kind not in chosen.kinds:
         assert kind != "image" or chosen.kinds == {"text"}

@@ -86,6 +86,17 @@ def test_a_containers_quota_counts(tmp_path, files, cores):
     assert threads._quota(tmp_path) == cores
 
 
+def test_a_quota_of_a_group_within_a_group_counts(monkeypatch, tmp_path):
+    own, root = tmp_path / "own", tmp_path / "cgroup"
+    own.write_text("0::/user.slice/job.scope\n")
+    (root / "user.slice" / "job.scope").mkdir(parents=True)
+    (root / "user.slice" / "cpu.max").write_text("100000 100000\n")
+    (root / "user.slice" / "job.scope" / "cpu.max").write_text("max 100000\n")
+    monkeypatch.setattr(threads, "CGROUP", root)
+    monkeypatch.setattr(threads, "OWN_GROUP", own)
+    assert available() == 1
+
+
 def test_omp_num_threads_lowers_what_auto_takes_and_never_raises_it(monkeypatch):
     monkeypatch.setattr(threads, "available", lambda: 8)
     for asked, expected in (("3", 3), ("64", 8), ("2,1", 2), ("", 8), ("many", 8)):

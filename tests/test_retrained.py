@@ -60,7 +60,7 @@ class Compared:
         return self.one.splits
 
     def retrained(self) -> tuple[bool, bool]:
-        """Say whether the retrained models have the same key, and the same weights when both are trained."""
+        """Return whether the retrained models have the same key, and the same weights when both are trained."""
         models = [each.retrained(0) for each in (self.one, self.other)]
         assert not any(model.stage.reused for model in models)
         keys = {model.key for model in models}

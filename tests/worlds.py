@@ -86,6 +86,6 @@ def text_task(spec: LlamaTiny | None = None, score_batch: int = 50, generate: in
 
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    """Say whether two models hold equal parameters and buffers."""
+    """Return whether two models hold equal parameters and buffers."""
     first, second = a.state_dict(), b.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

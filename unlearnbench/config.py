@@ -56,7 +56,7 @@ def _class(target: object, where: str) -> Any:
 
 
 def takes(values: Any, path: Sequence[str]) -> bool:
-    """Say whether a group's class has a field by this path, also where its YAML does not write it out."""
+    """Return whether a group's class has a field by this path, also where its YAML does not write it out."""
     try:
         kind = _class(values.get("_target_") if isinstance(values, Mapping) else None, "")
     except UserError:
@@ -141,7 +141,7 @@ def _expected(problem: Any) -> str:
 
 
 def _is_key(part: Any) -> bool:
-    """Say whether a part of pydantic's place of a value is a key of ours, and no type that it tried."""
+    """Return whether a part of pydantic's place of a value is a key of ours, and no type that it tried."""
     return isinstance(part, str) and part.isidentifier() and part not in ("bool", "int", "str", "float")
 
 

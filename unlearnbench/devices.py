@@ -6,7 +6,7 @@ from unlearnbench.errors import UserError
 
 
 def on_cuda(device: str) -> bool:
-    """Say whether a device's name is that of a CUDA GPU."""
+    """Return whether a device's name is that of a CUDA GPU."""
     return device.startswith("cuda")
 
 
@@ -35,7 +35,7 @@ def name_of(device: str) -> str:
 
 
 def has_bf16(device: str) -> bool:
-    """Say whether a GPU computes in bfloat16 itself."""
+    """Return whether a GPU computes in bfloat16 itself."""
     import torch
 
     with torch.cuda.device(device):

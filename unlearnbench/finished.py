@@ -16,6 +16,11 @@ from unlearnbench.precision import processor
 from unlearnbench.reported import carries
 from unlearnbench.results import read_result
 
+AROUND = (
+    *("experiment", "evidence", "intervals", "premise", "transcripts", "forget", "given", "sampling", "tasks"),
+    *("data.text", "data.images", "data.files", "data.tofu_official"),
+)
+"""Modules, beside those of the stages, that decide what a run holds."""
 PLACES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE")
 """Environment variables that say where files are looked for that a configuration does not name."""
 
@@ -42,7 +47,7 @@ def find(request: Request) -> Path | None:
 
 
 def is_finished(folder: Path, request: Request) -> bool:
-    """Say whether a folder holds all the request wants; diverged and failed runs are tried again."""
+    """Return whether a folder holds all the request wants; diverged and failed runs are tried again."""
     try:
         status = json.loads((folder / "result.json").read_text())["status"]
         if status != "done":
@@ -89,7 +94,7 @@ def stage_sources(request: Request) -> dict[str, str]:
     parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
     metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parent / "metrics").glob("*.py"))
     tasks = (name for names in TASKS.values() for name in names)
-    around = (f"unlearnbench.{name}" for name in ("experiment", "evidence", "intervals", "premise", "transcripts"))
+    around = (f"unlearnbench.{name}" for name in AROUND)
     core = (*around, *CORE, *tasks, *MODELS)
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
     return {**sources([*parts, *core, *metrics]), **theirs}

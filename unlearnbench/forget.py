@@ -58,7 +58,7 @@ class ForgetSet(Protocol):
 
     @property
     def whole_class(self) -> bool:
-        """Say whether whole classes or subclasses go, so that the test set divides too."""
+        """Return whether whole classes or subclasses go, so that the test set divides too."""
 
     def label(self, info: DataInfo) -> str:
         """Name the forget set in results, the same for every seed of a run; raise UserError where it is wrong."""
@@ -189,7 +189,7 @@ class Column:
 
     @property
     def whole_class(self) -> bool:
-        """Say whether all rows of the value go, so that the test set divides too."""
+        """Return whether all rows of the value go, so that the test set divides too."""
         return self.fraction == 1
 
     def label(self, info: DataInfo) -> str:

@@ -22,18 +22,19 @@ def _ours(*names: str) -> tuple[str, ...]:
 
 
 CORE = _ours(
-    "stages", "training", "optimizer", "losses", "batch", "problem", "randomness", "models.modes", "determinism"
+    *("stages", "training", "resume", "optimizer", "losses", "batch", "problem", "randomness", "determinism"),
+    *("models.modes", "models.start", "models.weights", "models.checkpoint"),
 )
 """Modules whose source is part of every stage's key, beside the model's own."""
 TASKS = {
     "image": _ours("tasks.image", "tasks.augment", "models.head", "models.imagenet"),
     "text": _ours(
         *("tasks.text", "tasks.encoding", "tasks.examples", "tasks.generation", "tasks.options"),
-        *("models.adapter", "models.four_bit"),
+        *("models.adapter", "models.four_bit", "models.pretrained"),
     ),
 }
 """Those of a kind of data."""
-MODELS = _ours("models.masks", "models.prefix", "models.adapter", "models.weights", "models.start")
+MODELS = _ours("models.masks", "models.hooks", "models.prefix", "models.adapter")
 """Those that methods change models with: part of an unlearned model's key, beside the method's own."""
 
 

@@ -32,7 +32,7 @@ def places(value: object) -> Iterator[Path]:
             entry = getattr(value, field.name)
             if field.metadata.get("key", True) or (isinstance(entry, Path) and entry.is_dir()):
                 yield from places(entry)
-        yield from files_of(value).values()
+        yield from _read_by(value)
     elif isinstance(value, Mapping):
         for entry in value.values():
             yield from places(entry)
@@ -41,6 +41,15 @@ def places(value: object) -> Iterator[Path]:
             yield from places(entry)
     elif isinstance(value, Path):
         yield value
+
+
+def _read_by(configuration: Any) -> Iterator[Path]:
+    """Yield the files that a configuration says it reads, and their folders below one that it names."""
+    files = list(files_of(configuration).values())
+    entries = [getattr(configuration, field.name) for field in dataclasses.fields(configuration)]
+    roots = [entry for entry in entries if isinstance(entry, Path)]
+    yield from files
+    yield from {file.parent for file in files if any(root in file.parent.parents for root in roots)}
 
 
 def files_of(configuration: object) -> Mapping[str, Path]:

@@ -44,7 +44,7 @@ def files() -> tuple[Path, ...]:
 
 
 def trusted(module: str) -> bool:
-    """Say whether a configuration may name classes of this module."""
+    """Return whether a configuration may name classes of this module."""
     return module.split(".")[0] in {"unlearnbench", *_file_modules(), *_packages()}
 
 

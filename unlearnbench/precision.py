@@ -27,7 +27,7 @@ BF16_FROM: dict[Processor, dict[str, int]] = {
         "resnet9": 28,
         "resnet18": 32,
         "coatnet_nano": 32,
-        "coatnet_0": 32,
+        "coatnet_0": 64,
     },
     "amd_bf16": {
         **LANGUAGE,

@@ -61,7 +61,7 @@ class Compared:
 
 
 def premise(original: BySplit, retrained: BySplit, forget: str, *, rule_stays: bool) -> dict[str, Any] | None:
-    """Say whether there is something to unlearn; None where the data have no biased rows.
+    """Return whether there is something to unlearn; None where the data have no biased rows.
 
     `about` is the rule, where all biased rows go: the original must be more biased on held-out rows. Where some are
     retained (`rule_stays`) they teach the rule to the retrained model too, and the premise is about the forget rows:

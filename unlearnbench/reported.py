@@ -64,7 +64,7 @@ def carried(request: Request) -> list[dict[str, Any]]:
 
 
 def carries(result: Mapping[str, Any], request: Request) -> bool:
-    """Say whether a run's result.json holds the entries that the request has for it."""
+    """Return whether a run's result.json holds the entries that the request has for it."""
     return bool(result.get("reported", []) == carried(request))
 
 

@@ -23,19 +23,30 @@ log = logging.getLogger("unlearnbench")
 
 Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
 CGROUP = Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
 LOOKS, PAUSE_SECONDS = 5, 0.01
 
 
 def available() -> int:
     """Return how many cores this process may use: its affinity and its container's quota, not the machine's cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _quota(CGROUP)))
+    return max(1, min(cores, *(_quota(folder) for folder in _groups(CGROUP, OWN_GROUP))))
 
 
 def automatic() -> int:
     """Return the threads of `threads=auto`: the available cores, or fewer where OMP_NUM_THREADS asks for fewer."""
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(available(), int(asked)) if asked.isdigit() and int(asked) > 0 else available()
+
+
+def _groups(root: Path, own: Path) -> list[Path]:
+    """Return the folders of this process's control group and of all above it: each may have a quota."""
+    try:
+        paths = [line.rpartition(":")[2].strip("/") for line in own.read_text().splitlines() if line.startswith("0::")]
+    except OSError:
+        paths = []
+    inside = [root / path for path in paths if path]
+    return [root, *(folder for group in inside for folder in (group, *group.parents) if root in folder.parents)]
 
 
 def _quota(root: Path) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unlearnbench.batch import Batch, parted
 from unlearnbench.cost import Spent
-from unlearnbench.errors import Diverged
+from unlearnbench.errors import Diverged, UserError
 from unlearnbench.losses import cross_entropy
 from unlearnbench.models.modes import TRAINING, Mode
 from unlearnbench.optimizer import Count, Optimizer, Share, groups, optimizer_over, schedule_over
@@ -150,7 +150,8 @@ class Stepper:
         size = self.settings.micro_batch or max(len(batch) for batch in batches)
         total = torch.zeros((), device=batches[0].inputs.device)
         for share, pieces in parted(batches, size):
-            value = loss(*pieces) * share
+            with _alone_explained():
+                value = loss(*pieces) * share
             value.backward()  # type: ignore[no-untyped-call]
             total += value.detach()
         return total
@@ -160,6 +161,20 @@ class Stepper:
             finite = torch.stack(self.losses).isfinite()
             if not bool(finite.all()):
                 raise Diverged(self.steps - len(self.losses) + int((~finite).int().argmax()) + 1)
+
+
+@contextmanager
+def _alone_explained() -> Iterator[None]:
+    """Say in our words what batch norm says of one example: a small batch beside a large one is cut into such parts."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "a step saw one image alone, from which batch norm cannot learn in training.\n"
+            "Try: method.batch_norm=frozen, or a larger method.optimizer.micro_batch or batch_size"
+        ) from error
 
 
 Resume = Callable[["Stepper", Record], int]

@@ -45,7 +45,7 @@ def typed(key: str, value: str) -> str:
 
 
 def several(word: str) -> bool:
-    """Say whether an override of a place holds several values."""
+    """Return whether an override of a place holds several values."""
     return _key(word) in PLACES and len(_pieces(word.partition("=")[2])) > 1
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from unlearnbench.models import adapter
 from unlearnbench.models.adapter import Adapter
+from unlearnbench.models.modes import Mode
 from unlearnbench.models.pretrained import named_parts
 from unlearnbench.precision import Precision
 from unlearnbench.tasks.options import BRANCHED, goes_by_length, may_branch
@@ -119,3 +120,18 @@ def test_parts_are_named_as_the_architecture_names_them(name):
     assert len(model.get_submodule(parts.blocks[1])) == 2
     behind = type(model.get_submodule(parts.mask_layer)).__name__.lower()
     assert "norm" in behind or (name, parts.mask_layer) == ("opt", parts.blocks[1])  # OPT has its last norm before them
+
+
+RATES = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout", "dropout", "embed_dropout")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_student_without_dropout_equals_its_reference_in_training_mode(name):
+    """As npo and distill compare them: no layer drops, whether a module of its own or a rate in its configuration."""
+    model = built(name, **dict.fromkeys(RATES, 0.3))
+    tokens = torch.arange(40)[None] % 600
+    with torch.no_grad():
+        reference = model(input_ids=tokens).logits
+        Mode(dropout=False).enter(model)
+        student = [model(input_ids=tokens).logits for _ in range(2)]
+    assert torch.equal(student[0], student[1]) and torch.equal(student[0], reference)

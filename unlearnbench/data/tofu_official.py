@@ -52,7 +52,7 @@ def files(root: Path) -> list[Path]:
 
 
 def is_official(root: Path) -> bool:
-    """Say whether a folder has the official layout: the continual variant has no `full`."""
+    """Return whether a folder has the official layout: the continual variant has no `full`."""
     return bool(files_of(root, "full"))
 
 

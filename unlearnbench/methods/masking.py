@@ -139,7 +139,7 @@ def strongest(score: Tensor, share: float) -> Tensor:
 
 
 def replaces(problem: Problem, layer: str) -> bool:
-    """Say whether the layer's output alone decides the model's: false inside a residual block, which adds its input."""
+    """Return whether the layer's output alone decides the model's: false inside a residual block."""
     model, index = problem.reference, problem.retain[:2]
     batch, other = (next(problem.plain(part, len(part))) for part in (index, problem.forget[:1]))
     with torch.no_grad():

@@ -82,7 +82,7 @@ def part_of(scores: Scores, part: str) -> Scores | None:
 
 
 def utility(evidence: Evidence, ratios: Ratios) -> float | None:
-    """Return the harmonic mean of three terms on each of three parts of the data; None where one cannot be had."""
+    """Return the harmonic mean of three terms on each of three parts of the data; None where one is missing."""
     parts = [part_of(evidence.subject["test"], part) for part in ("real_authors", "world_facts")]
     terms: list[float] = []
     for scores, several in [(evidence.subject["retain"], False), *((part, True) for part in parts)]:

@@ -104,7 +104,7 @@ def check(model: nn.Module, adapter: Adapter) -> None:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """Say whether peft can stand beside this layer: a linear one, also by an architecture's own class, or GPT-2's."""
+    """Return whether peft can adapt this layer: a linear one, also of an architecture's own class, or GPT-2's."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
@@ -149,10 +149,10 @@ def scale(model: PeftModel, factor: float) -> None:
 
 
 def shares(reference: nn.Module, model: nn.Module) -> bool:
-    """Say whether the reference is this very model without its adapter."""
+    """Return whether the reference is this very model without its adapter."""
     return isinstance(reference, AdapterOff) and reference._model[0] is model
 
 
 def is_zero(model: PeftModel) -> bool:
-    """Say whether the adapter changes nothing."""
+    """Return whether the adapter changes nothing."""
     return not any(bool(value.any()) for name, value in model.named_parameters() if "lora_B" in name)

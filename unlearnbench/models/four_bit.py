@@ -73,7 +73,7 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def is_stored_weight(name: str, names: Mapping[str, nn.Module]) -> bool:
-    """Say whether an entry of a state dict is a 4-bit weight of one of the layers, or says how to read it."""
+    """Return whether an entry of a state dict is a 4-bit weight of one of the layers, or says how to read it."""
     layer, _, rest = name.partition(".weight")
     return layer in names and (not rest or rest.startswith("."))
 

@@ -32,7 +32,7 @@ def fetched(fetch: Callable[[bool], str]) -> Path:
 
 @cache
 def in_reach() -> bool:
-    """Say whether a connection to the hub opens; behind a proxy, which only its client knows how to ask, it may."""
+    """Return whether a connection to the hub opens; behind a proxy, which only its client knows how to ask, it may."""
     from huggingface_hub import constants
 
     place, proxies = urlsplit(constants.ENDPOINT), getproxies()

@@ -25,7 +25,7 @@ def attach(model: nn.Module, layer: str, mask: Tensor) -> None:
 
 
 def is_mask(name: str) -> bool:
-    """Say whether an entry of a state dict is a mask."""
+    """Return whether an entry of a state dict is a mask."""
     return name.rpartition(".")[2] == NAME
 
 

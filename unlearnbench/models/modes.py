@@ -32,7 +32,7 @@ class Mode:
             if (isinstance(module, _BatchNorm) and self.batch_norm == "frozen") or (
                 _drops(module) and not self.dropout
             ):
-                module.eval()
+                module.training = False  # its own flag alone: what is below it has its own
 
 
 TRAINING = Mode()
@@ -84,8 +84,10 @@ def needs_company(model: nn.Module, shape: tuple[int, ...]) -> bool:
 def _drops(module: nn.Module) -> bool:
     """Return whether a module drops at random: torch's dropouts, a classifier's, timm's paths, and by a rate it holds.
 
-    The last are layers of language models, which drop inside their own forward pass.
+    The last are layers of language models, which drop inside their own forward pass at a rate that they hold, or that
+    their `config` does; one under gradient checkpointing must stay in training mode for it.
     """
     rates = (value for name, value in vars(module).items() if "dropout" in name)
     own = any(isinstance(rate, float) and rate > 0 for rate in rates)
+    own |= hasattr(module, "config") and not getattr(module, "gradient_checkpointing", False)
     return own or isinstance(module, (_DropoutNd, Dropped)) or hasattr(module, "drop_prob")

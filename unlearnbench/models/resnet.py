@@ -76,5 +76,5 @@ class ResNet18:
         return Parts(head="fc", blocks=("conv1", "layer1", "layer2", "layer3", "layer4"), mask_layer="layer4")
 
     def _small(self, side: int) -> bool:
-        """Say whether the stem is the one for small images."""
+        """Return whether the stem is the one for small images."""
         return self.stem == "small" or (self.stem == "auto" and self.pretrained is False and 32 <= side <= 64)

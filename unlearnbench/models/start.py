@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_pretrained(spec: ModelSpec) -> bool:
-    """Say whether the model starts from somebody's weights: always, or where `pretrained` asks for them."""
+    """Return whether the model starts from somebody's weights: always, or where `pretrained` asks for them."""
     return hasattr(spec, "start") and getattr(spec, "pretrained", True) is not False
 
 
@@ -24,7 +24,7 @@ def adapter_of(spec: ModelSpec) -> Adapter | None:
 
 
 def is_four_bit(spec: ModelSpec) -> bool:
-    """Say whether the model's weights are the pretrained ones in 4 bits, whatever is learned beside them."""
+    """Return whether the model's weights are the pretrained ones in 4 bits, whatever is learned beside them."""
     return bool(getattr(spec, "load_in_4bit", False))
 
 

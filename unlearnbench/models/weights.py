@@ -75,7 +75,7 @@ def merged(model: nn.Module) -> nn.Module:
 
 
 def differ(model: nn.Module, reference: nn.Module) -> bool:
-    """Say whether a model's weights are others than those of the reference it came from; so is a mask, if it masks."""
+    """Return whether a model's weights differ from those of the reference it came from; a mask counts if it masks."""
     if has_adapter(model):
         from unlearnbench.models import adapter
 
@@ -86,6 +86,6 @@ def differ(model: nn.Module, reference: nn.Module) -> bool:
 
 
 def has_adapter(model: nn.Module) -> bool:
-    """Say whether the model, or the one inside a prompt, carries a low-rank adapter."""
+    """Return whether the model, or the one inside a prompt, carries a low-rank adapter."""
     model = inner(model)
     return hasattr(model, "peft_config") and hasattr(model, "base_model")

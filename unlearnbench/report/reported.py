@@ -63,7 +63,7 @@ class Comparison:
 
     @property
     def differs(self) -> bool | None:
-        """Say whether the reported value lies outside the interval; None without an interval or a value."""
+        """Return whether the reported value lies outside the interval; None without an interval or a value."""
         if math.isnan(self.low) or self.entry.value is None:
             return None
         return not self.low - EQUAL <= self.entry.value <= self.high + EQUAL
