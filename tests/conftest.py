@@ -37,6 +37,12 @@ def _plots_only_where_marked(request: pytest.FixtureRequest, monkeypatch: pytest
         monkeypatch.setattr("unlearnbench.plots.run.draw", lambda *_what: None)
 
 
+@pytest.fixture(autouse=True)
+def _no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs in this process see an idle machine: what they say must not depend on the tests beside them."""
+    monkeypatch.setattr("unlearnbench.threads._running", lambda: 0.0)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> SimpleNamespace:
     """A data set with four classes, its task, its splits, and an original trained on all of it."""

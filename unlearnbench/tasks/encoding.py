@@ -1,7 +1,8 @@
 """From conversations to tokens: the model's own chat template, a whole conversation at a time, cut to the context.
 
-What a model is trained on and scored with is `apply_chat_template(messages, tokenize=True)` of question and answer, token
-by token, to the end of the answer's turn: what a template writes behind it cannot change a number, and is left out. Parts that are tokenised apart are not the same: many tokenizers begin a text with a blank.
+What a model is trained on and scored with is `apply_chat_template(messages, tokenize=True)` of question and answer,
+token by token, to the end of the answer's turn: what a template writes behind it cannot change a number, and is left
+out. Parts that are tokenised apart are not the same: many tokenizers begin a text with a blank.
 """
 
 from __future__ import annotations
