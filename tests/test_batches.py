@@ -12,7 +12,11 @@ from scipy.stats import spearmanr
 import unlearnbench
 from unlearnbench.batch import Batch, parted
 from unlearnbench.errors import UserError
-from unlearnbench.training import Batches, _sizes
+from unlearnbench.losses import cross_entropy
+from unlearnbench.models.modes import Mode
+from unlearnbench.models.resnet import ResNet18
+from unlearnbench.optimizer import Optimizer
+from unlearnbench.training import Batches, Stepper, _sizes
 from worlds import text_task
 
 EPOCHS = 20
@@ -117,3 +121,19 @@ def test_three_images_to_forget_in_batches_of_two_are_a_run_that_ends_well(tmp_p
     assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words]))
     frozen = ("method=npo", "method.batch_size=1", "method.epochs=1")
     assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words[:3], *frozen]))
+
+
+def test_a_small_batch_cut_into_single_images_beside_a_large_one_is_explained(tiny):
+    """Ten images beside 64 in eight micro-batches: torch's own words say nothing of what to type."""
+    model = ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None).build(tiny.data.info)
+    stepper = Stepper(model, Optimizer(name="sgd", lr=0.1, micro_batch=8), 1)
+
+    def loss(*batches):
+        return sum(cross_entropy(tiny.task.predict(model, batch)) for batch in batches)
+
+    batches = [tiny.task.batch(tiny.splits.retain[:count], None) for count in (10, 64)]
+    Mode(batch_norm="train").enter(model)
+    with pytest.raises(UserError, match=r"one image alone.*\nTry: method.batch_norm=frozen"):
+        stepper.step(loss, *batches)
+    Mode(batch_norm="frozen").enter(model)
+    stepper.step(loss, *batches)

@@ -14,12 +14,14 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tofu_folder import parquet_folder, parts
 
 from outsides import CASES, edit, weights
 from textsets import PLAIN
 from unlearnbench import digests, outside, plugins
 from unlearnbench.cache import Cache
 from unlearnbench.data.crows_pairs import CrowsPairs
+from unlearnbench.data.tofu import Tofu
 from unlearnbench.errors import UserError
 from unlearnbench.finished import find
 from unlearnbench.keys import digest
@@ -182,6 +184,17 @@ def test_a_file_that_appears_in_a_datas_folder_is_seen(tmp_path):
     case.file.with_name("Gender.jsonl").unlink()
     again = execute(prepare(words))
     assert again.reused and again.folder == first.folder
+
+
+def test_a_file_that_appears_in_a_folder_below_the_datas_own_is_seen(tmp_path):
+    """TOFU's parquet lies in folders below its root, where another file may hold more of the same part."""
+    pytest.importorskip("pyarrow")
+    few = {name: lines[:2] for name, lines in parts().items()}
+    data = Tofu(**{**PLAIN, "root": parquet_folder(tmp_path, "data/{name}-00000.parquet", few)})
+    known = outside.look(data)
+    assert outside.renewed(known) == known
+    shutil.copy(tmp_path / "data" / "full-00000.parquet", tmp_path / "data" / "full-00001.parquet")
+    assert outside.renewed(known) is None
 
 
 def test_the_hubs_cache_is_known_by_the_snapshot_that_its_references_name(tmp_path, monkeypatch):

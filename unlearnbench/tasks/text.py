@@ -261,9 +261,10 @@ class TextTask:
 
     def _forward_batches(self, index: Index, layout: Layout) -> Iterable[list[int]]:
         """Yield places in `index` by length, as many at once as the budget of tokens allows."""
+        lengths = [self._tokens_of(position, layout) for position in index.tolist()]
         batch: list[int] = []
-        for place in sorted(range(len(index)), key=lambda place: self._tokens_of(int(index[place]), layout)):
-            length = self._tokens_of(int(index[place]), layout)
+        for place in sorted(range(len(index)), key=lengths.__getitem__):
+            length = lengths[place]
             if batch and ((len(batch) + 1) * length > FORWARD_TOKENS or len(batch) == self.score_batch):
                 yield batch
                 batch = []
