@@ -29,7 +29,7 @@ CORE = _ours(
 TASKS = {
     "image": _ours("tasks.image", "tasks.augment", "models.head", "models.imagenet"),
     "text": _ours(
-        *("tasks.text", "tasks.encoding", "tasks.examples", "tasks.generation", "tasks.options"),
+        *("tasks.text", "tasks.chat", "tasks.encoding", "tasks.examples", "tasks.generation", "tasks.options"),
         *("models.adapter", "models.four_bit", "models.pretrained"),
     ),
 }

@@ -14,7 +14,7 @@ from torch import nn
 
 from unlearnbench.problem import Index, Problem
 from unlearnbench.randomness import stage_seed
-from unlearnbench.tasks.encoding import Message
+from unlearnbench.tasks.chat import Message
 from unlearnbench.tasks.text import TextTask
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from unlearnbench.errors import nearest
 from unlearnbench.problem import Problem
-from unlearnbench.tasks.encoding import Message
+from unlearnbench.tasks.chat import Message
 from unlearnbench.tasks.text import TextTask
 
 

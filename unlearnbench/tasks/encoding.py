@@ -7,42 +7,19 @@ out. Parts that are tokenised apart are not the same: many tokenizers begin a te
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING
-
-from jinja2 import TemplateError
 
 from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
+from unlearnbench.tasks.chat import Chat, Message, turns
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
-log = logging.getLogger("unlearnbench")
-
 Tokens = list[int]
-Message = dict[str, str]
-
-QUESTION, ANSWER = "\u241e", "\u241f"
-"""Stand for the turns' texts while a template is rendered; no template or text has them."""
-TODAY = date(2024, 7, 26)
-"""The day that templates which print a date are given (Llama 3.2's own stand-in): a run must not depend on it."""
-CLOCK = (
-    "{%- macro strftime_now(format) -%}{{ format"
-    + "".join(f" | replace('%{code}', '{TODAY.strftime('%' + code)}')" for code in "dbBYmyaAjeHIMSp")
-    + " }}{%- endmacro -%}"
-)
-"""What tells the time to templates that ask for it, of that day too: transformers takes no function from outside."""
-DEFAULT_TEMPLATE = (
-    "{% for message in messages %}{{ '### ' + message['role'] + '\n' + message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '### assistant\n' }}{% endif %}"
-)
-"""For tokenizers without a chat template: turns headed `### role`, answers ended by the end-of-sequence token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,21 +88,14 @@ class Encoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool, limit: Limit) -> None:
-        self.tokenizer, self.chat, self.limit, self.cut = tokenizer, chat, limit, 0
-        if not chat:
-            self.start = self._start()
-            return
-        if not tokenizer.chat_template:
-            log.warning("the tokenizer has no chat template; turns are headed '### role' (tasks/encoding.py)")
-            tokenizer.chat_template = DEFAULT_TEMPLATE
-        template = tokenizer.get_chat_template()
-        self._template = CLOCK + template if "strftime_now" in template else template
-        self._before, self._between, self._after = self._around()
-        self._tail = self._behind_the_turn()
+        self.tokenizer, self.limit, self.cut = tokenizer, limit, 0
+        self._chat = Chat(tokenizer) if chat else None
+        self._start = None if chat else _start_of(tokenizer)
 
     def digest(self) -> str:
         """Return the SHA-256 of the tokenizer and of what stands around questions and answers."""
-        around = (self._before, self._between, self._after) if self.chat else self.start
+        chat = self._chat
+        around = (chat.before, chat.between, chat.after) if chat is not None else self._start
         return digest(self.tokenizer.backend_tokenizer.to_str(), around)
 
     def encode(self, questions: Sequence[str], answers: Sequence[Sequence[str]], longer: int = 0) -> Encoded:
@@ -149,9 +119,10 @@ class Encoder:
 
     def conversation(self, question: str, answer: str, before: Sequence[Message] = ()) -> Tokens:
         """Return the tokens of a whole conversation, also behind earlier messages: to the end of the answer's turn."""
-        text = self._render([[*before, *_turns(question, answer)]])[0]
+        assert self._chat is not None
+        text = self._chat.render([[*before, *turns(question, answer)]])[0]
         encoding = self._encodings([text])[0]
-        return list(encoding.ids[: _behind(encoding, text, len(text) - len(self._tail))])
+        return list(encoding.ids[: _behind(encoding, text, len(text) - len(self._chat.tail))])
 
     def tokens(self, text: str) -> Tokens:
         """Return a text's tokens, without any special ones of the tokenizer's own."""
@@ -164,10 +135,10 @@ class Encoder:
         return str(text).strip()
 
     def _rows(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Row]:
-        if not self.chat:
+        if self._chat is None:
             return [self._sentences(texts) for texts in answers]
         pairs = [(question, answer) for question, texts in zip(questions, answers, strict=True) for answer in texts]
-        found = iter(self._conversations(pairs))
+        found = self._conversations(self._chat, pairs)
         return [self._row([(answer, next(found)) for answer in texts]) for texts in answers]
 
     def _row(self, conversations: Sequence[tuple[str, _Conversation]]) -> Row:
@@ -183,40 +154,31 @@ class Encoder:
 
     def _sentences(self, texts: Sequence[str]) -> Row:
         tokens = {text: self.tokens(text) for text in texts}
-        return Row(prompt=[self.start], answers=tokens, ends=dict.fromkeys(texts, 0), opening=1)
+        assert self._start is not None
+        return Row(prompt=[self._start], answers=tokens, ends=dict.fromkeys(texts, 0), opening=1)
 
-    def _conversations(self, pairs: Sequence[tuple[str, str]]) -> Iterator[_Conversation]:
+    def _conversations(self, chat: Chat, pairs: Sequence[tuple[str, str]]) -> Iterator[_Conversation]:
         """Yield each question's conversation with an answer, tokenised as a whole."""
-        texts = self._render([_turns(*pair) for pair in pairs])
+        texts = chat.render([turns(*pair) for pair in pairs])
         for (question, answer), text, encoding in zip(pairs, texts, self._encodings(texts), strict=True):
-            said, replied = self._said(text, question, answer)
-            start = len(self._before) + len(said) + len(self._between)
-            stop = _behind(encoding, text, len(text) - len(self._tail))
+            said, replied = chat.said(text, question, answer)
+            start = len(chat.before) + len(said) + len(chat.between)
+            stop = _behind(encoding, text, len(text) - len(chat.tail))
             yield _Conversation(
                 tokens=list(encoding.ids[:stop]),
-                question=_at(encoding, text, len(self._before)),
+                question=_at(encoding, text, len(chat.before)),
                 answer=_at(encoding, text, start),
                 ends=stop - min(_behind(encoding, text, start + len(replied)), stop),
             )
 
-    def _said(self, text: str, question: str, answer: str) -> tuple[str, str]:
-        """Return question and answer as the template has them: as they are, or stripped; else raise UserError."""
-        for said in dict.fromkeys((question, question.strip())):
-            for replied in dict.fromkeys((answer, answer.strip())):
-                if text == f"{self._before}{said}{self._between}{replied}{self._after}":
-                    return said, replied
-        raise UserError(
-            f"the tokenizer's chat template changes what is said: {question[:60]!r}, {answer[:60]!r} becomes "
-            f"{text[:200]!r}.\nTry: another model, or the data without that row"
-        )
-
     def _question(self, question: str, answers: Sequence[str]) -> list[tuple[int, int]]:
         """Return where in its text each token of a question stands; none where there is no conversation."""
-        if not self.chat:
+        chat = self._chat
+        if chat is None:
             return []
-        text = self._render([_turns(question, answers[0])])[0]
-        said, _ = self._said(text, question, answers[0])
-        start, stop = len(self._before), len(self._before) + len(said)
+        text = chat.render([turns(question, answers[0])])[0]
+        said, _ = chat.said(text, question, answers[0])
+        start, stop = len(chat.before), len(chat.before) + len(said)
         spans = self._encodings([text])[0].offsets
         inside = [(max(low, start), min(high, stop)) for low, high in spans if low < stop and high > start]
         return [(low - start, high - start) for low, high in inside]
@@ -260,53 +222,6 @@ class Encoder:
         assert found is not None  # only tokenizers with a backend of their own come here
         return found
 
-    def _around(self) -> tuple[str, str, str]:
-        """Return what the template puts before a question, between it and its answer, and behind the answer."""
-        text = self._render([_turns(QUESTION, ANSWER)])[0]
-        before, asked, rest = text.partition(QUESTION)
-        between, replied, after = rest.partition(ANSWER)
-        if not asked or not replied or QUESTION in rest or ANSWER in after:
-            raise UserError(
-                "the tokenizer's chat template does not put a question and its answer once each, in this order.\n"
-                "Try: another model"
-            )
-        return before, between, after
-
-    def _behind_the_turn(self) -> str:
-        """Return what the template puts behind an answer's turn: after its first special token, or last newlines."""
-        added = self.tokenizer.added_tokens_decoder.values()
-        special = {*self.tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-        ends = [self._after.index(token) + len(token) for token in special if token in self._after]
-        return self._after[min(ends) :] if ends else _newlines(self._after)
-
-    def _render(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        if not conversations:
-            return []
-        try:
-            texts = self.tokenizer.apply_chat_template(
-                [list(messages) for messages in conversations],
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=False,
-                date_string=TODAY.strftime("%d %b %Y"),
-            )
-        except TemplateError as error:
-            roles = ", ".join(message["role"] for message in conversations[0])
-            raise UserError(
-                f"the model's chat template refuses a conversation of {roles} ({error}).\n"
-                "Try: another method (prompt needs a system message), or a model with another template"
-            ) from error
-        return [str(text) for text in texts]
-
-    def _start(self) -> int:
-        start = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
-        if start == (None, None):
-            raise UserError(
-                "a sentence outside a conversation starts with the tokenizer's bos or eos token, and it has neither"
-                ".\nTry: eval.extra=[] or [bbq], whose rows are questions, or another model"
-            )
-        return int(next(token for token in start if token is not None))
-
 
 @dataclass(frozen=True, eq=False)
 class _Conversation:
@@ -327,15 +242,6 @@ def shared_beginning(sequences: Sequence[Tokens]) -> Tokens:
     return list(shortest)
 
 
-def _turns(question: str, answer: str) -> list[Message]:
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-
-
-def _newlines(text: str) -> str:
-    """Return the newlines at the end of a text: a template's last ones belong to nobody's turn."""
-    return text[len(text.rstrip("\n")) :]
-
-
 def _at(encoding: Encoding, text: str, place: int) -> int:
     """Return the first token that holds the character of the text at `place`, or the next one that a token holds."""
     for character in range(place, len(text)):
@@ -351,3 +257,14 @@ def _behind(encoding: Encoding, text: str, place: int) -> int:
     while token < count and (encoding.token_to_chars(token) or (place, place))[0] < place:
         token += 1
     return token
+
+
+def _start_of(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token that bare sentences begin with; raise UserError where the tokenizer has none."""
+    start = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    if start == (None, None):
+        raise UserError(
+            "a sentence outside a conversation starts with the tokenizer's bos or eos token, and it has neither"
+            ".\nTry: eval.extra=[] or [bbq], whose rows are questions, or another model"
+        )
+    return int(next(token for token in start if token is not None))

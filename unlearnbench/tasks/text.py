@@ -23,7 +23,8 @@ from unlearnbench.models.pretrained import hush
 from unlearnbench.models.start import adapter_of
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
-from unlearnbench.tasks.encoding import Encoded, Encoder, Message, Tokens, shared_beginning
+from unlearnbench.tasks.chat import Message, turns
+from unlearnbench.tasks.encoding import Encoded, Encoder, Tokens, shared_beginning
 from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.options import Packed, alone, apart, branched, goes_by_length, may_branch, only_at
@@ -221,11 +222,7 @@ class TextTask:
 
     def turns(self, position: int) -> list[Message]:
         """Return a row, or a twin, as a question and its answer: an example for a prompt."""
-        row = self.data.rows[position % len(self.data.rows)]
-        return [
-            {"role": "user", "content": row.prompt},
-            {"role": "assistant", "content": self.data.answer(position)},
-        ]
+        return turns(self.data.rows[position % len(self.data.rows)].prompt, self.data.answer(position))
 
     def _texts(self) -> list[list[str]]:
         """Return all that each row is answered with: what it and its twin are trained on, and its options."""
