@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unlearnbench.models.prefix import inner
 from unlearnbench.tasks.encoding import Tokens
 
 BRANCHED = frozenset(
@@ -30,6 +31,14 @@ BY_LENGTH = ("dynamic", "longrope")
 """Rotary embeddings that turn on the longest sequence of a forward pass."""
 
 Options = Sequence[Sequence[tuple[int, Tokens]]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How options are scored: as branches behind their prompt or not, and whether each sequence runs by itself."""
+
+    branches: bool
+    one_by_one: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +136,42 @@ def alone(packed: Packed) -> Iterator[Packed]:
         row, before = torch.zeros_like(packed.row[mine]), packed.before[mine]
         inputs = packed.inputs[number : number + 1, :length]
         yield Packed(inputs, None, None, row, before, packed.token[mine], packed.question[mine], packed.option[mine])
+
+
+def by_length(lengths: Sequence[int], budget: int, most: int) -> Iterator[list[int]]:
+    """Yield places in `lengths` (n,), the shortest first, as many at once as a budget of tokens and `most` allow."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and ((len(batch) + 1) * lengths[place] > budget or len(batch) == most):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def forward(model: nn.Module, packed: Packed, exact: bool) -> tuple[Tensor, Tensor]:
+    """Run the model once; return each option token's log-probability (m,), and whether it is the most likely one.
+
+    `exact` computes the output layer in float32 whatever the precision before it.
+    """
+    device = next(model.parameters()).device
+    named = {"attention_mask": packed.mask, "position_ids": packed.positions}
+    given = {name: tensor.to(device) for name, tensor in named.items() if tensor is not None}
+    inputs, row, before, token = (
+        tensor.to(device) for tensor in (packed.inputs, packed.row, packed.before, packed.token)
+    )
+    with only_at(head_of(model), row, before, inputs.shape[1], exact=exact):
+        logits = model(input_ids=inputs, use_cache=False, **given).logits
+    log_probabilities = logits.float().log_softmax(dim=1)
+    chosen = log_probabilities.gather(1, token[:, None])[:, 0]
+    return chosen, log_probabilities.argmax(dim=1) == token
+
+
+def head_of(model: nn.Module) -> nn.Module:
+    """Return the output layer, also where wrappers (an adapter, a prompt) stand around the model."""
+    head: nn.Module = cast(Any, inner(model)).get_output_embeddings()
+    return head
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +27,19 @@ from unlearnbench.tasks.chat import Message, turns
 from unlearnbench.tasks.encoding import Encoded, Encoder, Tokens, shared_beginning
 from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
-from unlearnbench.tasks.options import Packed, alone, apart, branched, goes_by_length, may_branch, only_at
+from unlearnbench.tasks.options import (
+    Layout,
+    Packed,
+    alone,
+    apart,
+    branched,
+    by_length,
+    forward,
+    goes_by_length,
+    head_of,
+    may_branch,
+    only_at,
+)  # fmt: skip
 
 log = logging.getLogger("unlearnbench")
 
@@ -36,14 +48,6 @@ FORWARD_TOKENS = 4096
 """Tokens of one forward pass in scoring, padding included."""
 WINDOW = 32
 """Batches that are filled by length together: less padding."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How options are scored: as branches behind their prompt or not, and whether each sequence runs by itself."""
-
-    branches: bool
-    one_by_one: bool
 
 
 class TextTask:
@@ -128,8 +132,8 @@ class TextTask:
         for start in range(0, len(sizes), WINDOW):
             inside = slice(start, start + WINDOW)
             window = index[ends[start] : ends[min(start + WINDOW, len(sizes))]]
-            by_length = window[np.argsort([self._length(place) for place in window.tolist()], kind="stable")]
-            batches += np.split(by_length, np.cumsum(sizes[inside])[:-1])
+            sorted_ = window[np.argsort([self._length(place) for place in window.tolist()], kind="stable")]
+            batches += np.split(sorted_, np.cumsum(sizes[inside])[:-1])
         return [batches[number] for number in torch.randperm(len(batches), generator=generator).tolist()]
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
@@ -156,7 +160,8 @@ class TextTask:
         with evaluating(model), torch.inference_mode():
             model = self._before_own_opening(model)
             layout = self._layout(model)
-            for places in self._forward_batches(index, layout):
+            lengths = [self._tokens_of(position, layout) for position in index.tolist()]
+            for places in by_length(lengths, FORWARD_TOKENS, self.score_batch):
                 packed, log_probability, hit = self._score_batch(model, layout, [int(index[place]) for place in places])
                 for number, place in enumerate(places):
                     kept[place] = (log_probability, hit, packed, number)
@@ -256,42 +261,17 @@ class TextTask:
         prompt = len(self.prompt(place))
         return prompt + sum(options) if layout.branches else len(options) * (prompt + max(options))
 
-    def _forward_batches(self, index: Index, layout: Layout) -> Iterable[list[int]]:
-        """Yield places in `index` by length, as many at once as the budget of tokens allows."""
-        lengths = [self._tokens_of(position, layout) for position in index.tolist()]
-        batch: list[int] = []
-        for place in sorted(range(len(index)), key=lengths.__getitem__):
-            length = lengths[place]
-            if batch and ((len(batch) + 1) * length > FORWARD_TOKENS or len(batch) == self.score_batch):
-                yield batch
-                batch = []
-            batch.append(place)
-        if batch:
-            yield batch
-
     def _score_batch(self, model: nn.Module, layout: Layout, rows: list[int]) -> tuple[Packed, Tensor, Tensor]:
         """Return the log-probability (m,) of every option token, and whether it is the most likely one."""
         more = longer(model)
         encoded = self.behind(more)
         prompts, options = [encoded.rows[row].prompt for row in rows], [self.options(row, more) for row in rows]
         packed = branched(prompts, options) if layout.branches else apart(prompts, options)
-        found = [self._forward(model, part) for part in (alone(packed) if layout.one_by_one else [packed])]
-        log_probability, hit = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+        with self._autocast():
+            parts = alone(packed) if layout.one_by_one else [packed]
+            found = [forward(model, part, exact=self.precision.bf16) for part in parts]
+        log_probability, hit = (torch.cat(each).cpu() for each in zip(*found, strict=True))
         return packed, log_probability, hit
-
-    def _forward(self, model: nn.Module, packed: Packed) -> tuple[Tensor, Tensor]:
-        """Run the model once; return the log-probability of each option token and whether it is the most likely."""
-        named = {"attention_mask": packed.mask, "position_ids": packed.positions}
-        given = {name: tensor.to(self.device) for name, tensor in named.items() if tensor is not None}
-        inputs, row, before, token = (
-            tensor.to(self.device) for tensor in (packed.inputs, packed.row, packed.before, packed.token)
-        )
-        head = head_of(model)
-        with only_at(head, row, before, inputs.shape[1], exact=self.precision.bf16), self._autocast():
-            logits = model(input_ids=inputs, use_cache=False, **given).logits
-        log_probabilities = logits.float().log_softmax(dim=1)
-        chosen = log_probabilities.gather(1, token[:, None])[:, 0]
-        return chosen, log_probabilities.argmax(dim=1) == token
 
     def _scores(self, index: Index, kept: dict[int, tuple[Tensor, Tensor, Packed, int]]) -> Scores:
         """Sum token log-probabilities by option, and keep those of the answers."""
@@ -347,12 +327,6 @@ class TextTask:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16)
-
-
-def head_of(model: nn.Module) -> nn.Module:
-    """Return the output layer, also where wrappers (an adapter, a prompt) stand around the model."""
-    head: nn.Module = cast(Any, inner(model)).get_output_embeddings()
-    return head
 
 
 def _padded(rows: Sequence[NDArray[Any]], padding: float) -> NDArray[Any]:
