@@ -40,6 +40,7 @@ class Ways:
 
     def __init__(self, root: Path, images: int) -> None:
         words = [f"dataset.root={root}", f"dataset.limit={images}", "dataset.validation=0.001", "train.epochs=1"]
+        words += ["device=cpu"]  # the plain script has no other
         self.experiment = assemble(compose(["dataset=cifar10", *words]).request).experiment
         experiment = self.experiment
         self.data = experiment.dataset.load()
