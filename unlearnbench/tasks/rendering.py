@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Timer
-from typing import Any, ClassVar
+from typing import Any
 
 import jinja2
 import jinja2.ext
@@ -110,7 +110,7 @@ def _reason(ended: int) -> str:
 class _Generation(jinja2.ext.Extension):
     """The tag `generation`, with which templates mark what a model says: its body is rendered as it is."""
 
-    tags: ClassVar = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 - jinja2 reads it of the class
 
     def parse(self, parser: Parser) -> Node:
         line = next(parser.stream).lineno
