@@ -310,10 +310,13 @@ def convert(source: Path, target: Path) -> None:
 
     hush()
     folder, name = str(source.parent), source.name
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
-        local_files_only=True, trust_remote_code=False,
-    )  # fmt: skip
+    with readable(str(source)):
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
+            local_files_only=True, trust_remote_code=False,
+        )  # fmt: skip
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, gguf_file=name, local_files_only=True, trust_remote_code=False
+        )
     model.save_pretrained(target)
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name, local_files_only=True, trust_remote_code=False)
     tokenizer.save_pretrained(target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +78,7 @@ def read(source: Path) -> nn.Module:
 
     It may be anybody's: nothing but its own files is read, and no code of it is run.
     """
-    quantised = "quantization_config" in json.loads((source / "config.json").read_text())
+    quantised = "quantization_config" in vetted.read(source / "config.json")
     vetted.check(source, adapter=quantised)
     if (source / vetted.ADAPTER).exists():
         vetted.check_adapter(source)
@@ -90,5 +89,6 @@ def read(source: Path) -> nn.Module:
     if not (source / PROMPT).exists():
         model: nn.Module = plain.eval()
         return model
-    prompt = load_file(source / PROMPT)
-    return Prefixed(plain, prompt[NAME], int(prompt["replaced_tokens"])).eval()
+    with readable(str(source / PROMPT)):
+        prompt = load_file(source / PROMPT)
+        return Prefixed(plain, prompt[NAME], int(prompt["replaced_tokens"])).eval()

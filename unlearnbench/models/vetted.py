@@ -33,9 +33,9 @@ def check(folder: Path, adapter: bool = False) -> None:
         if file.is_file() and file.stat().st_size > JSON_MIB * 2**20:
             raise UserError(f"{file} has {file.stat().st_size} bytes: {JSON_MIB} MiB at most are read.\n{ELSE}")
     for name in ("config.json", "generation_config.json"):
-        for key, value in _entries(_read(folder / name)):
+        for key, value in _entries(read(folder / name)):
             _check_entry(folder / name, key, value)
-    for key, value in _entries(_read(folder / "tokenizer_config.json")):
+    for key, value in _entries(read(folder / "tokenizer_config.json")):
         _check_tokenizer(folder, key, value)
     if (folder / ADAPTER).exists() and not adapter:
         raise UserError(
@@ -46,8 +46,6 @@ def check(folder: Path, adapter: bool = False) -> None:
 
 def weights(folder: Path) -> list[Path]:
     """Return the files of weights; raise UserError where there are none, or a header is none."""
-    from safetensors import SafetensorError, safe_open
-
     named = shards(folder)
     found = sorted({*(file for file in folder.glob("*.safetensors") if file.is_file()), *named})
     if not found:
@@ -57,15 +55,22 @@ def weights(folder: Path) -> list[Path]:
     for file in found:
         if file.name.startswith("shard-"):
             raise UserError(f"{file} is a part of a distributed checkpoint, which is not read.\n{ELSE}")
-        try:
-            with file.open("rb") as opened:
-                if int.from_bytes(opened.read(8), "little") > HEADER_MIB * 2**20:
-                    raise SafetensorError(f"a header of over {HEADER_MIB} MiB")
-            with safe_open(str(file), framework="pt"):
-                pass
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{file} cannot be read ({type(error).__name__}: {error}).\n{ELSE}") from error
+        header(file)
     return found
+
+
+def header(file: Path, remedy: str = ELSE) -> None:
+    """Raise UserError where a file is no safetensors, by its header: lengths, formats and places of the tensors."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with file.open("rb") as opened:
+            if int.from_bytes(opened.read(8), "little") > HEADER_MIB * 2**20:
+                raise SafetensorError(f"a header of over {HEADER_MIB} MiB")
+        with safe_open(str(file), framework="pt"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} cannot be read ({type(error).__name__}: {error}).\n{remedy}") from error
 
 
 def shards(folder: Path) -> list[Path]:
@@ -73,7 +78,7 @@ def shards(folder: Path) -> list[Path]:
     index = folder / INDEX
     if not index.is_file():
         return []
-    names = _read(index).get("weight_map")
+    names = read(index).get("weight_map")
     if not isinstance(names, dict):
         raise UserError(f"{index} cannot be read (KeyError: it has no weight_map).\n{ELSE}")
     return [_shard(folder, name) for name in sorted({str(name) for name in names.values()})]
@@ -88,7 +93,7 @@ def _shard(folder: Path, name: str) -> Path:
     return folder / place
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
     """Return a JSON file's object, empty where there is no file; raise UserError where it holds something else."""
     if not file.is_file():
         return {}
@@ -151,7 +156,7 @@ def check_adapter(folder: Path) -> None:
 
     if not (folder / "adapter_model.safetensors").is_file():
         raise UserError(f"{folder} holds {ADAPTER} without adapter_model.safetensors.\nTry: the run again")
-    found = _read(folder / ADAPTER)
+    found = read(folder / ADAPTER)
     plain: dict[str, Any] = LoraConfig(task_type="CAUSAL_LM").to_dict()  # type: ignore[no-untyped-call]
     free = ("r", "lora_alpha", "lora_dropout", "target_modules", "inference_mode", "peft_version")
     other = [key for key, value in found.items() if key not in free and value != _plain(plain.get(key))]
