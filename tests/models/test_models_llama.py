@@ -12,7 +12,7 @@ import torch
 from architectures import ARCHITECTURES, built
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, RobertaConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, RobertaConfig, RobertaForCausalLM
 
 from unlearnbench.cache import Artefact
 from unlearnbench.errors import UserError
@@ -104,9 +104,7 @@ def test_folders_that_cannot_be_used_are_refused(folder, spoil, says):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_causal_language_model_of_transformers_is_taken(folder, name):
     """GPT-2's is called GPT2LMHeadModel: the name does not tell."""
-    built(name).config.save_pretrained(folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "architectures": [type(built(name)).__name__]}))
+    built(name).save_pretrained(folder)
     spec_of(folder).check()
 
 
@@ -115,8 +113,7 @@ def test_a_model_that_sees_the_words_that_follow_is_refused_unless_it_is_made_a_
     config = RobertaConfig(
         vocab_size=600, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, is_decoder=decoder
     )
-    config.architectures = ["RobertaForCausalLM"]
-    config.save_pretrained(folder)
+    RobertaForCausalLM(config).save_pretrained(folder)
     with nullcontext() if decoder else pytest.raises(UserError, match="RobertaForCausalLM, which sees the words that"):
         spec_of(folder).check()
 
@@ -129,7 +126,7 @@ def test_a_model_that_sees_the_words_that_follow_is_refused_unless_it_is_made_a_
         ("config.json", '{"model_type": "foo", "architectures": ["FooForCausalLM"]}', "model type `foo`"),
         ("tokenizer.json", None, "the tokenizer in .* cannot be read"),
         ("tokenizer.json", "{}", "the tokenizer in .* cannot be read"),
-        ("tokenizer_config.json", "{", "the tokenizer in .* cannot be read"),
+        ("tokenizer_config.json", "{", r"tokenizer_config\.json cannot be read"),
         ("model.safetensors", "short", r"model\.safetensors cannot be read \(SafetensorError"),
         (
             "model.safetensors.index.json",

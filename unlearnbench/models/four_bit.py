@@ -50,7 +50,7 @@ def read(folder: Path) -> nn.Module:
     nf4: Any = BitsAndBytesConfig
     config = nf4(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=COMPUTE)
     model: nn.Module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype="auto", use_safetensors=True, local_files_only=True,
+        folder, dtype="auto", use_safetensors=True, local_files_only=True, trust_remote_code=False,
         quantization_config=config, device_map={"": "cpu"},
     )  # fmt: skip
     return as_stored(model)

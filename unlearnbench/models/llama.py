@@ -23,7 +23,9 @@ from unlearnbench.models.pretrained import (
     files,
     folder_of,
     hush,
+    loaded,
     parts_of,
+    readable,
     tokenizer_of,
 )
 from unlearnbench.problem import DataInfo, Parts
@@ -109,7 +111,7 @@ class Pretrained:
     path: Path | None = field(metadata={"key": False})
     hub: str | None
     revision: str | None
-    package: str | None = field(metadata={"key": False})
+    package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = field(metadata={"key": False})
     adapter: Adapter
     load_in_4bit: bool
     gradient_checkpointing: bool
@@ -139,17 +141,14 @@ class Pretrained:
 
     def start(self, info: DataInfo) -> nn.Module:
         """Return the model with its pretrained weights, in the number format they are stored in."""
-        from transformers import AutoModelForCausalLM
-
         hush()
         folder = folder_of(self._place())
         model: Any
         if self.load_in_4bit:
             model = four_bit.read(folder)
         else:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype="auto", use_safetensors=True, local_files_only=True
-            )
+            with readable(f"the model in {folder}"):
+                model = loaded(folder, dtype="auto")
         if self.gradient_checkpointing:
             model.activation_checkpointing_enable()
         started: nn.Module = model

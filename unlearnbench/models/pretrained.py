@@ -6,21 +6,23 @@ Only safetensors and GGUF are read, and no code of a model's repository is ever 
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from unlearnbench.digests import known_digest
 from unlearnbench.errors import UserError
+from unlearnbench.models import vetted
 from unlearnbench.models.hub import Absent, fetched
+from unlearnbench.models.vetted import ELSE
 from unlearnbench.problem import Parts
 
 if TYPE_CHECKING:
@@ -29,9 +31,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("unlearnbench")
 
-PATTERNS = ["*.json", "*.safetensors", "*.jinja", "additional_chat_templates/*.jinja", "*.model", "*.txt"]
+PATTERNS = [
+    *("*.json", "*.safetensors", "*.jinja", "additional_chat_templates/*.jinja"),
+    *("*.model", "*.model.*", "*.txt", "*.spm", "*.codes", "*.tiktoken"),
+]
 """What transformers reads of a model's folder; pickled weights are not read."""
-ELSE = "Try: model.path=FOLDER with config.json, safetensors and a tokenizer, or model=llama_tiny, which needs neither"
+ENTRIES = 32
+"""How many modules and parameters a model may have for one tensor of its files: else its layers are not there."""
 
 
 @dataclass(frozen=True)
@@ -58,32 +64,96 @@ def readable(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        if "trust_remote_code" in str(error):
+            reason = "it needs code of its own, which auto_map names and which is never run"
         raise UserError(f"{what} cannot be read ({reason}).\n{ELSE}") from error
 
 
 def check(place: Place) -> None:
     """Fetch what is missing; raise UserError where it cannot be had or read, or is no causal language model.
 
-    Of the weights, headers alone are read: they say how long a file must be.
+    Of the weights, headers alone are read: they say how long a file must be, and which tensors it holds.
     """
-    from safetensors import safe_open
-
     folder = folder_of(place)
+    vetted.check(folder)
     why_not = _refusal(config_of(place))
     if why_not is not None:
         raise UserError(f"{folder} holds {why_not}.\nTry: a model whose config.json names LlamaForCausalLM")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise UserError(f"{folder} holds no *.safetensors; pickled weights are not read, they run code.\n{ELSE}")
-    if (folder / "adapter_config.json").exists():
-        raise UserError(
-            f"{folder} holds an adapter: transformers would read the weights of the model that its adapter_config.json "
-            "names.\nTry: model.path=FOLDER with the merged model (peft's merge_and_unload, then save_pretrained)"
-        )
-    for file in (*weights, *_shards(folder)):
-        with readable(str(file)), safe_open(str(file), framework="pt"):
-            pass
+    skeleton(folder)
     tokenizer_of(place)
+
+
+def skeleton(folder: Path) -> nn.Module:
+    """Return a folder's model without memory; raise UserError where its weights are not those of its config.json.
+
+    Of weights in 4 bits, which say nothing of shapes, the number alone is compared.
+    """
+    tensors, size = _extent(vetted.weights(folder))
+    what, config = f"the model in {folder}", folder / "config.json"
+    with readable(what), _at_most(ENTRIES * tensors + 1000):
+        model, found = _without_memory(folder)
+    missing, other = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
+    if missing or other:
+        wrong = f"{missing[0]} is missing" if missing else f"{other[0][0]} has another shape"
+        raise UserError(f"{folder} does not hold the weights of its config.json: {wrong}.\n{ELSE}")
+    tables = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+    if tables > 4 * size + 2**30 or sum(parameter.numel() for parameter in model.parameters()) > 4 * size:
+        raise UserError(f"{config} describes more than there are weights, of {size} bytes.\n{ELSE}")
+    return model
+
+
+def _extent(files: Sequence[Path]) -> tuple[int, int]:
+    """Return how many tensors the files hold, and bytes."""
+    from safetensors import safe_open
+
+    tensors = 0
+    for file in files:
+        with safe_open(str(file), framework="pt") as opened:
+            tensors += len(opened.keys())
+    return tensors, sum(file.stat().st_size for file in files)
+
+
+def _without_memory(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the model on the meta device, and what transformers misses of it in the files."""
+    import torch
+
+    place = Place(folder, None, None, None)
+    if getattr(config_of(place), "quantization_config", None):
+        with torch.device("meta"):
+            return built(place), {"missing_keys": [], "mismatched_keys": []}
+    model, found = loaded(folder, device_map="meta", output_loading_info=True)
+    return model, found
+
+
+def loaded(folder: Path, **options: Any) -> Any:
+    """Return what transformers makes of a folder that was vetted: its model, with its weights."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, **options
+    )
+
+
+@contextmanager
+def _at_most(entries: int) -> Iterator[None]:
+    """Stop inside the block where more modules and parameters than these are made, by this thread or another."""
+    from torch.nn.modules import module
+
+    made = count(1)
+
+    def counted(*_what: object) -> None:
+        if next(made) > entries:
+            raise ValueError("config.json describes more layers than there are weights")
+
+    hooks = (
+        module.register_module_module_registration_hook(counted),
+        (module.register_module_parameter_registration_hook(counted)),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _refusal(config: PretrainedConfig) -> str | None:
@@ -103,22 +173,13 @@ def _refusal(config: PretrainedConfig) -> str | None:
     return None
 
 
-def _shards(folder: Path) -> list[Path]:
-    """Return the files that an index of weights names."""
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return []
-    with readable(str(index)):
-        return sorted({folder / str(name) for name in json.loads(index.read_text())["weight_map"].values()})
-
-
 def config_of(place: Place) -> PretrainedConfig:
     """Return the model's configuration; raise UserError where transformers cannot read it."""
     from transformers import AutoConfig
 
     folder = folder_of(place)
     with readable(str(folder / "config.json")):
-        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return config
 
 
@@ -128,7 +189,9 @@ def tokenizer_of(place: Place) -> PreTrainedTokenizerBase:
 
     folder = folder_of(place)
     with readable(f"the tokenizer in {folder}"):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         tokenizer.backend_tokenizer.to_str()
     return tokenizer
 
@@ -139,17 +202,16 @@ def built(place: Place) -> nn.Module:
 
     config = config_of(place)
     with readable(f"the architecture in {folder_of(place)}"):
-        model: nn.Module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        model: nn.Module = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, trust_remote_code=False
+        )
     return model
 
 
 @cache
 def parts_of(place: Place) -> Parts:
     """Name a causal language model's output layer, its embeddings and layers, and what follows the layers."""
-    import torch
-
-    with torch.device("meta"):
-        return named_parts(built(place))
+    return named_parts(skeleton(folder_of(place)))
 
 
 def named_parts(model: Any) -> Parts:
@@ -183,7 +245,8 @@ def folder_of(place: Place) -> Path:
 def files(place: Place) -> dict[str, Path]:
     """Return the files of weights, configuration and tokenizer by name, and the GGUF that they were converted from."""
     folder, source = folder_of(place), _gguf_of(place)
-    read = [*(file for pattern in PATTERNS for file in folder.glob(pattern)), *_shards(folder)]
+    read = [file for pattern in PATTERNS for file in folder.glob(pattern) if file.is_file()]
+    read += vetted.shards(folder)
     found = {str(file.relative_to(folder)): file for file in read}
     return found if source is None else {**found, "gguf": source}
 
@@ -247,8 +310,13 @@ def convert(source: Path, target: Path) -> None:
 
     hush()
     folder, name = str(source.parent), source.name
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
-    )
+    with readable(str(source)):
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16,
+            local_files_only=True, trust_remote_code=False,
+        )  # fmt: skip
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, gguf_file=name, local_files_only=True, trust_remote_code=False
+        )
     model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(target)
+    tokenizer.save_pretrained(target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unlearnbench.cache import Artefact
-from unlearnbench.models import four_bit
+from unlearnbench.models import four_bit, vetted
 from unlearnbench.models.adapter import Adapter, configuration
 from unlearnbench.models.prefix import NAME, Prefixed, inner
+from unlearnbench.models.pretrained import loaded, readable, skeleton
 from unlearnbench.models.start import adapter_of
 from unlearnbench.models.weights import PREFIX
 from unlearnbench.problem import ModelSpec, Task
@@ -74,15 +74,21 @@ def _write_adapter(target: Path, peft: LoraConfig, tensors: Mapping[str, Tensor]
 
 
 def read(source: Path) -> nn.Module:
-    """Return the merged model behind its prompt, in evaluation mode on the CPU."""
-    from transformers import AutoModelForCausalLM
+    """Return the merged model behind its prompt, in evaluation mode on the CPU; raise UserError for a damaged folder.
 
-    quantised = "quantization_config" in json.loads((source / "config.json").read_text())
-    place: dict[str, Any] = {"device_map": {"": "cpu"}} if quantised else {}
-    plain: Any = AutoModelForCausalLM.from_pretrained(source, local_files_only=True, use_safetensors=True, **place)
+    It may be anybody's: nothing but its own files is read, and no code of it is run.
+    """
+    quantised = "quantization_config" in vetted.read(source / "config.json")
+    vetted.check(source, adapter=quantised)
+    if (source / vetted.ADAPTER).exists():
+        vetted.check_adapter(source)
+    vetted.weights(source) if quantised else skeleton(source)
+    with readable(f"the model in {source}"):
+        plain: Any = loaded(source, **({"device_map": {"": "cpu"}} if quantised else {}))
     four_bit.as_stored(plain)
     if not (source / PROMPT).exists():
         model: nn.Module = plain.eval()
         return model
-    prompt = load_file(source / PROMPT)
-    return Prefixed(plain, prompt[NAME], int(prompt["replaced_tokens"])).eval()
+    with readable(str(source / PROMPT)):
+        prompt = load_file(source / PROMPT)
+        return Prefixed(plain, prompt[NAME], int(prompt["replaced_tokens"])).eval()

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError
-
 from unlearnbench.errors import UserError
+from unlearnbench.tasks.rendering import Refused, Renderer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,29 +47,22 @@ class Chat:
             log.warning("the tokenizer has no chat template; turns are headed '### role' (tasks/chat.py)")
             tokenizer.chat_template = DEFAULT_TEMPLATE
         template = tokenizer.get_chat_template()
-        self._template = CLOCK + template if "strftime_now" in template else template
+        names = {"date_string": TODAY.strftime("%d %b %Y"), "add_generation_prompt": False}
+        written = CLOCK + template if "strftime_now" in template else template
+        self._renderer = Renderer(written, **{**tokenizer.special_tokens_map, **names})
         self.before, self.between, self.after = self._around()
         self.tail = self._behind_the_turn()
 
     def render(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
         """Return conversations as texts; raise UserError where the template refuses one."""
-        if not conversations:
-            return []
         try:
-            texts = self.tokenizer.apply_chat_template(
-                [list(messages) for messages in conversations],
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=False,
-                date_string=TODAY.strftime("%d %b %Y"),
-            )
-        except TemplateError as error:
+            return self._renderer.render(conversations)
+        except Refused as error:
             roles = ", ".join(message["role"] for message in conversations[0])
             raise UserError(
                 f"the model's chat template refuses a conversation of {roles} ({error}).\n"
                 "Try: another method (prompt needs a system message), or a model with another template"
             ) from error
-        return [str(text) for text in texts]
 
     def said(self, text: str, question: str, answer: str) -> tuple[str, str]:
         """Return question and answer as the template has them: as they are, or stripped; else raise UserError."""
