@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 
-from limited import watched
-from unlearnbench import cli, scan
-from unlearnbench.catalogue import entries
 from unlearnbench.compose import compose
 from unlearnbench.errors import UserError
 from worlds import TINY

@@ -1,4 +1,4 @@
-"""How much a command asks for: its words, a sweep's jobs and what refers to what are counted before they are expanded."""
+"""How much a command asks for: its words, a sweep's jobs, and what refers to what, counted before they are expanded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
-from unlearnbench.scan import DEPTH, NUMBER, VALUES
+from unlearnbench.scan import DEPTH, NUMBER
 from unlearnbench.words import PLACES
 
 if TYPE_CHECKING:
