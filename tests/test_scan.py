@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
+from limited import watched
 
+from unlearnbench import cli, scan
+from unlearnbench.catalogue import entries
 from unlearnbench.compose import compose
 from unlearnbench.errors import UserError
 from worlds import TINY
@@ -77,3 +81,102 @@ def test_a_crafted_file_ends_with_one_message(content, tmp_path):
     assert content[1] in str(caught.value)
     assert str(file) in str(caught.value) or "refer" in str(caught.value) or "repeat" in str(caught.value)
     assert time.monotonic() - started < 5
+
+
+def test_aliases_and_references_of_use_are_read(tmp_path):
+    preset(tmp_path, "dataset: &few {limit: 40}\nforget: {seed: '${seed}'}\neval: {limit: 40}\n")
+    config = compose([*TINY, "experiment=e", "seed=7"], [tmp_path / "configs"]).request.config
+    assert (config["dataset"]["limit"], config["forget"]["seed"]) == (40, 7)
+    preset(tmp_path, "dataset: {augment: &none {crop: 0}}\nmodel: {<<: *none}\n")
+    with pytest.raises(UserError, match="model"):
+        compose([*TINY, "experiment=e"], [tmp_path / "configs"])
+
+
+WORDS = {
+    "brackets": (f"seed={'[' * 2000}{']' * 2000}", "has brackets more than 20 deep"),
+    "braces": (f"seed={'{a:' * 2000}1{'}' * 2000}", "has brackets more than 20 deep"),
+    "calls": (f"seed={'choice(' * 2000}1{')' * 2000}", "has brackets more than 20 deep"),
+    "references": (f"seed={'${' * 2000}a{'}' * 2000}", "has brackets more than 20 deep"),
+    "a long list": (f"forget.classes=[{','.join('1' * 10_000)}]", "has 20,0"),
+    "a long number": (f"seed={'9' * 5000}", "a number of more than 100 characters"),
+    "a long number in a list": (f"forget.classes=[1,{'9' * 5000}]", "a number of more than 100 characters"),
+    "a circle": ("seed=${seed}", "refers to itself"),
+    "a range": ("seed=range(1,1000000000)", "this sweep has 999,999,999 jobs"),
+    "a range of small steps": ("seed=range(1,2,1e-300)", "jobs (1,000,"),
+    "a range without end": ("seed=range(1,2,0)", "Try: "),
+    "a range to infinity": ("seed=range(1,inf)", "Try: "),
+    "a sorted range": ("seed=sort(range(1,1000000000))", "this sweep has 999,999,999 jobs"),
+    "a shuffled range": ("seed=shuffle(range(1,1000000000))", "this sweep has 999,999,999 jobs"),
+}
+
+
+@pytest.mark.parametrize("word", WORDS.values(), ids=WORDS)
+def test_a_crafted_word_ends_with_one_message(word, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    started = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        cli.dispatch(["run", "-m", *TINY, word[0]])
+    assert word[1] in str(caught.value) and len(str(caught.value)) < 1000
+    assert time.monotonic() - started < 5
+
+
+def test_a_product_of_many_values_is_refused_with_its_count(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [f"{key}=range(0,1000)" for key in ("seed", "dataset.seed", "forget.seed")]
+    with pytest.raises(UserError, match=r"this sweep has 1,000,000,000 jobs \(1,000 of seed x 1,000 of dataset.seed"):
+        cli.dispatch(["run", "-m", *TINY, *words])
+
+
+def test_the_sweep_of_a_preset_is_counted_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    preset(tmp_path, "hydra: {mode: MULTIRUN, sweeper: {params: {seed: 'range(0,100000000)'}}}\n")
+    with pytest.raises(UserError, match="this sweep has 100,000,000 jobs"):
+        cli.dispatch(["run", *TINY, "experiment=e", "--config-dir", "configs"])
+    preset(tmp_path, f"hydra: {{mode: MULTIRUN, sweeper: {{params: {{seed: '{'[' * 500}'}}}}}}\n")
+    with pytest.raises(UserError, match="brackets more than 20 deep"):
+        cli.dispatch(["run", *TINY, "experiment=e", "--config-dir", "configs"])
+
+
+def test_many_words_are_refused():
+    with pytest.raises(UserError, match=r"the overrides have 110,000 characters"):
+        compose([f"+a{n:05}=1234" for n in range(10_000)])
+
+
+def test_a_pipe_and_a_folder_are_no_yaml(tmp_path):
+    (tmp_path / "e.yaml").mkdir()
+    os.mkfifo(tmp_path / "f.yaml")
+    for name in ("e", "f"):
+        with pytest.raises(UserError, match=r"is a folder|is a pipe"):
+            scan.text(tmp_path / f"{name}.yaml")
+
+
+def test_the_list_waits_for_no_pipe_and_reads_no_large_file(tmp_path):
+    folder = tmp_path / "method"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe.yaml")
+    with pytest.raises(UserError, match=r"pipe\.yaml is a pipe"):
+        entries("methods", [tmp_path])
+    (folder / "pipe.yaml").unlink()
+    (folder / "large.yaml").write_bytes(b"\xff" * 10**6)
+    with pytest.raises(UserError, match=r"large\.yaml has 1,000,000 bytes"):
+        entries("methods", [tmp_path])
+
+
+def test_ten_thousand_files_cost_no_time(tmp_path):
+    for number in range(10_000):
+        (tmp_path / f"e{number}.yaml").write_text(BOMB)
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "e.yaml").symlink_to(tmp_path / "e1.yaml")
+    started = time.monotonic()
+    compose(TINY, [tmp_path])
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("name", ["an alias bomb", "open brackets", "a large file", "values that double", "bytes"])
+def test_the_command_ends_with_2_within_a_gigabyte(name, tmp_path):
+    preset(tmp_path, FILES[name][0])
+    done = watched(
+        "run", *TINY, "experiment=e", "--config-dir", "configs", folder=tmp_path, seconds=10, address_gib=1
+    )  # fmt: skip
+    assert done.code == 2 and FILES[name][1] in done.said
+    assert "Traceback" not in done.said and done.said.count("\n") <= 3
