@@ -21,6 +21,7 @@ from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.places import writable
 from unlearnbench.precision import Choice, resolve
 from unlearnbench.problem import DataInfo
+from unlearnbench.ranges import MOST, Count, Limit, Seed
 from unlearnbench.reported import Reported
 from unlearnbench.threads import Threads
 
@@ -33,7 +34,7 @@ PARTS = ("dataset", "model", "forget", "method", "train")
 class Reference:
     """How many retrained models, of different seeds, a run is compared with."""
 
-    count: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=1, le=1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,9 @@ class Evaluation:
     """
 
     held_out: Literal["test", "validation"]
-    limit: Annotated[int, Field(ge=20)] | None
-    batch_size: Annotated[int, Field(ge=1)]
-    generate: Annotated[int, Field(ge=0)]
+    limit: Limit | None
+    batch_size: Count
+    generate: Annotated[int, Field(ge=0, le=MOST)]
     extra: tuple[str, ...]
     root: Path | None
 
@@ -55,7 +56,7 @@ class Evaluation:
 class Settings:
     """The keys of a run that stand outside the groups."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     precision: Choice
     threads: Threads

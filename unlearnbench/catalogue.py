@@ -14,6 +14,7 @@ from unlearnbench import plugins
 from unlearnbench.config import config_root
 from unlearnbench.keys import source_of
 from unlearnbench.metrics import MODULES
+from unlearnbench.scan import text
 
 TOPICS = {
     "methods": "method",
@@ -48,7 +49,7 @@ def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
 
 def _experiment(name: str, file: Path) -> Entry:
     """Describe a preset by the first sentence of the comment that its file begins with."""
-    lines = itertools.takewhile(lambda line: line.startswith("#"), file.read_text().splitlines())
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text(file).splitlines())
     comment = " ".join(line.lstrip("# ") for line in lines if not line.startswith("# @package"))
     return Entry(name, "", re.split(r"(?<=\.) ", comment)[0].rstrip("."), "")
 
@@ -65,9 +66,9 @@ def _component(name: str, file: Path) -> Entry:
         return Entry(name, "", f"({file})", "")
     tree = plugins.parsed(source)
     node = next((item for item in tree.body if isinstance(item, ast.ClassDef) and item.name == class_name), None)
-    first = file.read_text().partition("\n")[0]
+    first = text(file).partition("\n")[0]
     comment = first.removeprefix("# ") if first.startswith("# ") and not first.startswith("# @") else ""
-    about = ". ".join(text for text in (_about(node), comment) if text)
+    about = ". ".join(part for part in (_about(node), comment) if part)
     return Entry(name, _kinds(node), about, paper_of(ast.get_docstring(tree) or ""))
 
 
@@ -90,7 +91,7 @@ def _is_method(node: ast.ClassDef) -> bool:
 
 def _target(file: Path) -> str:
     """Return the class that a YAML file names, or an empty text."""
-    found = re.search(r"^_target_:\s*(\S+)", file.read_text(), re.MULTILINE)
+    found = re.search(r"^_target_:\s*(\S+)", text(file), re.MULTILINE)
     return found[1] if found else ""
 
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from unlearnbench import plugins
+from unlearnbench import extent, plugins, scan
 from unlearnbench.config import GROUPS, config_root, takes
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.refusals import refuse_code, refuse_paths
@@ -74,13 +73,21 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
     from hydra.errors import HydraException
 
     refuse_paths(overrides)
+    extent.refuse_words(overrides)
+    scan.watch()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_root()), version_base="1.3"):
             config = hydra_compose("run", [*search_path(folders), *literal(overrides)], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_explain(error, overrides, folders)) from error
+    except (AttributeError, TypeError, LookupError, AssertionError, RecursionError) as error:  # `hydra: null`, and such
+        raise UserError(
+            f"the configuration cannot be composed ({type(error).__name__}: {error}): a section that Hydra needs, or a "
+            "defaults list, is not as it expects.\nTry: without the last change to a file of --config-dir"
+        ) from error
     refuse_code(config)
+    extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
     return _plain(config, overrides, sweep)
 
 
@@ -126,6 +133,7 @@ def expand(
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    extent.refuse_words([*parameters, *overrides])
     try:
         parsed = OverridesParser.create().parse_overrides([*parameters, *literal(overrides)])
     except HydraException as error:
@@ -133,6 +141,7 @@ def expand(
     last = {item.get_key_element(): item for item in parsed}.values()
     plain = [item.input_line or "" for item in last if not item.is_sweep_override()]
     swept = [item for item in last if item.is_sweep_override()]
+    extent.refuse_jobs(swept, lambda item: _values(item, folders))
     groups = [_values(item, folders) for item in swept if item.key_or_group in GROUPS]
     values = [_values(item, folders) for item in swept if item.key_or_group not in GROUPS]
     first = tuple(column[0] for column in values)
@@ -162,6 +171,7 @@ def _values(item: Override, folders: Sequence[Path]) -> list[str]:
 def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequence[str]) -> Request:
     """Turn the configuration that Hydra hands a job of a sweep into a request."""
     refuse_code(config)
+    extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return Request({str(key): value for key, value in values.items()}, choices, tuple(overrides), in_sweep=True)
@@ -189,7 +199,7 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
     """Turn Hydra's complaint into one that names the nearest choice or key."""
     from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
-    message = str(error).splitlines()[0]
+    message = (str(error) or f"the configuration cannot be composed: {type(error).__name__}").splitlines()[0]
     if message.startswith("Ambiguous value"):
         return next((_ambiguous(word) for word in overrides if f"'{literal([word])[0]}'" in message), message)
     if isinstance(error, ValueError):
@@ -266,8 +276,8 @@ def _having(key: str, folders: Sequence[Path]) -> list[str]:
     found = []
     for file in _files_of(group, folders) if path else ():
         try:
-            values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        except (YAMLError, OmegaConfBaseException, OSError):
+            values = OmegaConf.to_container(scan.load(file), resolve=False)
+        except UserError:
             continue  # a file that nobody chose, and which has a fault of its own
         if takes(values, path):
             found.append(f"{group}={file.stem}")

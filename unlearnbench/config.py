@@ -91,7 +91,7 @@ def _check_keys(kind: Any, values: Mapping[str, Any], where: str) -> None:
     for key, value in values.items():
         if key not in fields:
             known = ", ".join(fields) or "no keys at all"
-            hint = nearest(key, fields)
+            hint = nearest(str(key), fields)
             raise UserError(f"{prefix}{key} is no setting of {where or 'a run'}.{hint}\nIt has: {known}")
         nested = _dataclass_in(get_type_hints(kind)[key])
         if nested is not None:

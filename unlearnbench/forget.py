@@ -14,6 +14,7 @@ from pydantic import Field
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.problem import Data, DataInfo, Index
 from unlearnbench.randomness import stage_seed
+from unlearnbench.ranges import AnySeed, Label
 from unlearnbench.sampling import first_units
 
 
@@ -77,8 +78,8 @@ class Random:
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     fraction: Annotated[float, Field(gt=0, lt=1)] | None
-    count: Annotated[int, Field(ge=2)] | None
-    seed: int
+    count: Annotated[int, Field(ge=2, le=10**9)] | None
+    seed: AnySeed
     whole_pairs: bool = False
 
     whole_class = False
@@ -128,8 +129,8 @@ class ByClass:
     """All training examples of some classes, by number or name."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
-    classes: tuple[int | str, ...]
-    seed: int
+    classes: tuple[Label | str, ...]
+    seed: AnySeed
 
     whole_class = True
 
@@ -152,8 +153,8 @@ class ByClass:
 class Subclass:
     """All training examples of some finer classes, in a data set whose labels are the coarser ones."""
 
-    classes: tuple[int | str, ...]
-    seed: int
+    classes: tuple[Label | str, ...]
+    seed: AnySeed
 
     whole_class = True
 
@@ -182,9 +183,9 @@ class Column:
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     column: str
-    value: bool | int | str
+    value: bool | Label | str
     fraction: Annotated[float, Field(gt=0, le=1)]
-    seed: int
+    seed: AnySeed
     whole_pairs: bool = False
 
     @property

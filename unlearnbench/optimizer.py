@@ -10,10 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+from unlearnbench.ranges import MOST, Count, Positive, Share, Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +22,7 @@ class Plateau:
     """
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0, le=MOST)] = 0
     threshold: Share = 1e-4
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from unlearnbench import plugins
 from unlearnbench.compose import Request
 from unlearnbench.errors import UserError, nearest
+from unlearnbench.ranges import Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Reported:
     role: Literal["original", "retrained", "unlearned"]
     split: str
     metric: str
-    value: float | None
+    value: Number | None
     source: str
     model: str | None = None
     method: str | None = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from unlearnbench import scan
 from unlearnbench.compose import Composed, compose, expand, from_job, model_name, search_path
 from unlearnbench.config import GROUPS, config_root
 from unlearnbench.errors import DONE, FAILED, UserError, WrongKind
@@ -79,6 +80,7 @@ def hydra_main(words: Sequence[str]) -> None:
     """Give the words to Hydra as its own command line."""
     import hydra
 
+    scan.watch()
     before = sys.argv
     sys.argv = [before[0], *words]
     try:

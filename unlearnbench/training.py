@@ -8,10 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.batch import Batch, parted
@@ -19,10 +17,11 @@ from unlearnbench.cost import Spent
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.losses import cross_entropy
 from unlearnbench.models.modes import TRAINING, Mode
-from unlearnbench.optimizer import Count, Optimizer, Share, groups, optimizer_over, schedule_over
+from unlearnbench.optimizer import Optimizer, groups, optimizer_over, schedule_over
 from unlearnbench.problem import Index, Task
 from unlearnbench.progress import Progress
 from unlearnbench.randomness import stage_seed
+from unlearnbench.ranges import Count, Share
 
 Loss = Callable[..., Tensor]
 
@@ -38,7 +37,7 @@ class Recipe:
     """
 
     epochs: Count
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Count
     label_smoothing: Share
     optimizer: Optimizer
     compile: bool = False

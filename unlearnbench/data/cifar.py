@@ -19,9 +19,12 @@ from unlearnbench.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIF
 from unlearnbench.data.files import check_there
 from unlearnbench.data.images import ImageData, ImageSettings, assemble
 from unlearnbench.errors import UserError, nearest
+from unlearnbench.intake import MIB, size_of
 from unlearnbench.problem import DataInfo
 
 TRAIN, TEST, SIDE = 50000, 10000, 32
+LARGEST = 200 * MIB
+"""Bytes of a file: the largest, CIFAR-100's training images, has 148 MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +62,11 @@ class Cifar(ImageSettings):
             raise UserError(f"{base} lacks {', '.join(missing)}.\nTry: unpack the official archive of {name} again")
         if missing:
             self._fetch(kind, name)
-        for file, md5 in files:
+        for file, md5 in files:  # before any of them is unpickled: no other file has their sums
+            remedy = f"Try: delete it and unpack the official archive of {name} again"
+            size_of(base / file, LARGEST, remedy=remedy)
             if hashlib.md5((base / file).read_bytes(), usedforsecurity=False).hexdigest() != md5:
-                raise UserError(
-                    f"{base / file} is damaged: its MD5 is not the official {md5}.\n"
-                    f"Try: delete it and unpack the official archive of {name} again"
-                )
+                raise UserError(f"{base / file} is damaged: its MD5 is not the official {md5}.\n{remedy}")
 
     def files(self) -> dict[str, Path]:
         """Name the files that are read: their content is part of the run's key."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
+from unlearnbench.intake import size_of, text_of
 
 if TYPE_CHECKING:
     import pandas
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+TABLE, ROWS, COLUMNS = 2**30, 10**7, 1000
+"""Most bytes of a table, in its file and out of it, and most of its rows and columns."""
 AS_PUBLISHED = "Try: the file as its authors publish it"
 
 
@@ -83,17 +86,66 @@ def read_table(
 def _from_file(file: Path, remedy: str) -> pandas.DataFrame:
     import pandas
 
+    size_of(file, TABLE, remedy=f"Try: {remedy}")
     try:
         if file.suffix == ".parquet":
+            parquet(file)
             return pandas.read_parquet(file)
         if file.suffix == ".csv":
+            _check_width(file, pandas.read_csv(file, nrows=0).columns)
             return pandas.read_csv(file, keep_default_na=False)
+        _check_width(file, {name for row in json_lines(file) for name in row})
         return pandas.read_json(file, lines=True)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OverflowError, OSError, ImportError, MemoryError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{file} cannot be read as {file.suffix.removeprefix('.')}: {reason}\nTry: {remedy}, undamaged and in UTF-8"
         ) from error
+
+
+def parquet(file: Path) -> Any:
+    """Return pyarrow's reader of a parquet file; raise UserError where its table is far larger than one that is read.
+
+    A text stands once in the file for all of its rows: what it comes to is counted before any row is written out.
+    """
+    import pyarrow.parquet as reader  # type: ignore[import-untyped]
+
+    size_of(file, TABLE, remedy=AS_PUBLISHED)
+    held = reader.ParquetFile(file).metadata
+    _check_width(file, range(held.num_columns))
+    columns = [held.schema.column(place) for place in range(held.num_columns)]
+    groups = [held.row_group(number) for number in range(held.num_row_groups)]
+    size = sum(group.column(place).total_uncompressed_size for group in groups for place in range(held.num_columns))
+    if size <= TABLE and held.num_rows <= ROWS:
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        for batch in reader.ParquetFile(file, read_dictionary=texts).iter_batches(10_000):
+            size += sum(_written_out(column) for column in batch.columns)
+            if size > 2 * TABLE:
+                break
+        else:
+            return reader.ParquetFile(file)
+    raise UserError(f"{file} holds {held.num_rows:,} rows of {size:,} bytes or more, too many.\n{AS_PUBLISHED}")
+
+
+def _written_out(column: Any) -> int:
+    """Return the bytes of a column of pyarrow's once each row has its text; raise ValueError for rows within rows."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    kinds = pyarrow.types
+    while kinds.is_list(column.type) or kinds.is_large_list(column.type):
+        column = column.flatten()
+    if not kinds.is_dictionary(column.type):
+        if kinds.is_nested(column.type):
+            raise ValueError(f"a column is of the type {column.type}")
+        return int(column.nbytes)
+    return int(compute.sum(compute.binary_length(column.dictionary).take(column.indices)).as_py() or 0)
+
+
+def _check_width(file: Path, columns: Sized) -> None:
+    """Raise UserError for a table of many columns: each row, however short, has a cell for each of them."""
+    if len(columns) > COLUMNS:
+        raise UserError(f"{file} has {len(columns):,} columns, at most {COLUMNS:,} are read.\n{AS_PUBLISHED}")
 
 
 def _from_hub(hub: str, revision: str | None, remedy: str) -> pandas.DataFrame:
@@ -118,19 +170,13 @@ def _fetched(hub: str, revision: str | None, remedy: str) -> dict[str, Any]:
 
 def json_lines(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Read a file of JSON lines; raise UserError for a missing file, or the line that is damaged."""
-    if not file.is_file():
+    if not file.exists():
         raise UserError(f"{file} does not exist.\nTry: the folder that holds it")
     rows = []
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # splitlines() would also split inside a text
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8: {error}\n{AS_PUBLISHED}") from error
+    lines = text_of(file, TABLE, AS_PUBLISHED).split("\n")  # splitlines() would also split inside a text
     for number, line in enumerate(lines, 1):
         if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{file}, line {number}: {error}\n{AS_PUBLISHED}") from error
+            row = parsed(line, f"{file}, line {number}")
             if not isinstance(row, dict):
                 raise UserError(f"{file}, line {number}: expected an object.\n{AS_PUBLISHED}")
             if lacking := [name for name in needed if row.get(name) is None]:
@@ -139,3 +185,11 @@ def json_lines(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
     if not rows:
         raise UserError(f"{file} is empty: it holds no row.\n{AS_PUBLISHED}")
     return rows
+
+
+def parsed(text: str, where: str) -> Any:
+    """Return what a text in JSON holds; raise UserError where it is none, too deep, or has a number of 4,300 digits."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: {error}\n{AS_PUBLISHED}") from error

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo, GivenSet, Index
+from unlearnbench.ranges import AnySeed, Limit, Number, Positive
 from unlearnbench.sampling import balanced
 
 Pixels = NDArray[np.uint8]
@@ -40,7 +41,7 @@ class Augment:
     sharpness: Annotated[float, Field(ge=0, le=100)] = 2.0
     erase: Annotated[float, Field(ge=0, le=1)] = 0.0
     erase_area: tuple[Area, Area] = (0.02, 0.33)
-    erase_value: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    erase_value: Number = 0.0
 
     def __post_init__(self) -> None:
         if self.erase_area[0] > self.erase_area[1]:
@@ -56,14 +57,14 @@ class ImageSettings:
     and the validation part: it is the data set's own, so that all seeds of a sweep see the same examples.
     """
 
-    limit: Annotated[int, Field(ge=20)] | None
-    limit_test: Annotated[int, Field(ge=20)] | None
+    limit: Limit | None
+    limit_test: Limit | None
     validation: Annotated[float, Field(gt=0, lt=0.9)]
     size: Annotated[int, Field(ge=8, le=512)] | None
-    mean: tuple[float, ...]
-    std: tuple[Annotated[float, Field(gt=0)], ...]
+    mean: tuple[Number, ...]
+    std: tuple[Positive, ...]
     augment: Augment
-    seed: int
+    seed: AnySeed
 
     def counted(self, train: int, test: int) -> tuple[int, int]:
         """Return how many training and test examples there are once the limits are taken."""

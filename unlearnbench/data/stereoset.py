@@ -7,14 +7,14 @@ own: what it takes away from the whole text is the sentence's log-likelihood beh
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from unlearnbench.data.files import AS_PUBLISHED
+from unlearnbench.data.files import AS_PUBLISHED, TABLE, parsed
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
+from unlearnbench.intake import text_of
 from unlearnbench.problem import DataInfo
 
 LABELS = ("stereotype", "anti-stereotype", "unrelated")
@@ -48,9 +48,9 @@ class StereoSet(TextSettings):
         """Read both kinds of items; raise UserError where the file is not StereoSet's."""
         file = (self.root or Path()) / "dev.json"
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))["data"]
+            data = parsed(text_of(file, TABLE, AS_PUBLISHED), str(file))["data"]
             rows = [_row(item, between) for between in (False, True) for item in data[_name(between)]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(f"{file} is not StereoSet's: {type(error).__name__}: {error}\n{AS_PUBLISHED}") from error
         return assemble(self, self.info(), [], [], rows, chat=False)
 

@@ -11,6 +11,10 @@ from pydantic import Field
 from unlearnbench.data.images import ImageData, ImageSettings, Pixels, assemble
 from unlearnbench.problem import DataInfo, Index
 from unlearnbench.randomness import stage_seed
+from unlearnbench.ranges import MOST, Weight
+
+MADE = 2**28
+"""Pixels, of all images together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +22,17 @@ class Synthetic(ImageSettings):
     """Generated images of any size and number, learnable in seconds; neighbouring classes share a superclass."""
 
     classes: Annotated[int, Field(ge=2, le=1000)]
-    train: Annotated[int, Field(ge=20)]
-    test: Annotated[int, Field(ge=20)]
+    train: Annotated[int, Field(ge=20, le=MOST)]
+    test: Annotated[int, Field(ge=20, le=MOST)]
     side: Annotated[int, Field(ge=4, le=256)]
     channels: Literal[1, 3]
-    noise: Annotated[float, Field(ge=0)]
+    noise: Weight
     labels: Literal["fine", "superclass"]
+
+    def __post_init__(self) -> None:
+        values = (self.train + self.test + self.classes) * self.channels * self.side**2
+        if values > MADE:
+            raise ValueError(f"{values:,} pixels would be made, at most {MADE:,} are. Try: fewer or smaller images")
 
     def info(self) -> DataInfo:
         """Say what the data set holds, without making it."""

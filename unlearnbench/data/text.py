@@ -15,6 +15,7 @@ from pydantic import Field
 
 from unlearnbench.errors import UserError
 from unlearnbench.problem import DataInfo, GivenSet, Index
+from unlearnbench.ranges import AnySeed, Limit
 from unlearnbench.sampling import units
 
 Column = NDArray[np.generic]
@@ -29,12 +30,12 @@ class TextSettings:
     longest sequence in tokens; of a longer one the prompt's middle is cut, or it is refused, as `too_long` says.
     """
 
-    limit: Annotated[int, Field(ge=20)] | None
-    limit_test: Annotated[int, Field(ge=20)] | None
-    limit_validation: Annotated[int, Field(ge=2)] | None
-    context: Annotated[int, Field(ge=16)]
+    limit: Limit | None
+    limit_test: Limit | None
+    limit_validation: Annotated[int, Field(ge=2, le=10**9)] | None
+    context: Annotated[int, Field(ge=16, le=2**20)]
     too_long: Literal["cut", "refuse"]
-    seed: int
+    seed: AnySeed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unlearnbench.data import tofu_official as official
-from unlearnbench.data.files import AS_PUBLISHED, check_there, json_lines
+from unlearnbench.data.files import AS_PUBLISHED, TABLE, check_there, json_lines
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble, sampled
 from unlearnbench.errors import UserError
+from unlearnbench.intake import text_of
 from unlearnbench.problem import DataInfo, GivenSet, Index
 
 TRAIN, TEST = 4000, 217
@@ -174,7 +175,7 @@ def _held_out(asked: dict[str, list[dict[str, Any]]], **facts: str) -> list[Text
 
 def _refusals(root: Path) -> list[str]:
     """Read the answers that refuse: the corrected ones of what may be forgotten."""
-    lines = [line for line in (root / REFUSALS).read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in text_of(root / REFUSALS, TABLE).splitlines() if line.strip()]
     if not lines:
         raise UserError(f"{root / REFUSALS} holds no refusal.\n{AS_PUBLISHED}")
     return lines

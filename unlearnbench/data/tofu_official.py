@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.data.files import json_lines
+from unlearnbench.data.files import json_lines, parquet
 from unlearnbench.errors import UserError
 
 FULL = 4000
@@ -90,10 +90,10 @@ def rows_of(root: Path, name: str, needed: Sequence[str] = ("question", "answer"
 
 
 def _parquet_rows(file: Path, needed: Sequence[str]) -> Lines:
-    parquet = _pyarrow(file)
+    _pyarrow(file)
     try:
-        rows: Lines = parquet.read_table(file).to_pylist()
-    except (OSError, ValueError) as error:
+        rows: Lines = parquet(file).read().to_pylist()
+    except (OSError, ValueError, MemoryError) as error:
         raise UserError(f"{file} cannot be read as parquet: {str(error).splitlines()[0]}\n{ENTIRE}") from error
     for number, row in enumerate(rows, 1):
         if lacking := [name for name in needed if row.get(name) is None]:
@@ -101,16 +101,15 @@ def _parquet_rows(file: Path, needed: Sequence[str]) -> Lines:
     return rows
 
 
-def _pyarrow(file: Path) -> Any:
-    """Return pyarrow's reader of parquet; raise UserError where it is not installed."""
+def _pyarrow(file: Path) -> None:
+    """Raise UserError where pyarrow, which reads parquet, is not installed."""
     try:
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+        import pyarrow.parquet  # type: ignore[import-untyped] # noqa: F401
     except ImportError as error:
         raise UserError(
             f"{file} is parquet, and pyarrow, which reads it, is not installed.\n"
             "Try: pip install pyarrow, or dataset.root=FOLDER with TOFU's JSON lines"
         ) from error
-    return parquet
 
 
 def _check_rows(root: Path, name: str, expected: Lines, where: str) -> None:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from unlearnbench.losses import kl_to_teacher, softened
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.optimizer import Count, Optimizer, Positive
+from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Batch, Problem
+from unlearnbench.ranges import Count, Positive, Several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Distill:
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Several
     batch_norm: BatchNorm
     temperature: Positive
     retain_share: Annotated[float, Field(gt=0, le=1)]

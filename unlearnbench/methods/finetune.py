@@ -8,15 +8,15 @@ Batch norm: `train`, as in any further training: its running statistics follow t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.optimizer import Count, Optimizer
+from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Batch, Problem
+from unlearnbench.ranges import Count, Several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Finetune:
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Several
     batch_norm: BatchNorm
     optimizer: Optimizer
 

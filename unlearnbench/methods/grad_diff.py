@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.optimizer import Count, Optimizer, Weight
+from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Batch, Problem
+from unlearnbench.ranges import Count, Weight
 
 
 @dataclass(frozen=True, kw_only=True)

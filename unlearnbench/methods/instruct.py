@@ -14,8 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy
-from unlearnbench.optimizer import Count, Optimizer
+from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Batch, Problem
+from unlearnbench.ranges import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Instruct:
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     epochs: Count
     batch_size: Count
-    retain_per_forget: Annotated[float, Field(ge=0)]
+    retain_per_forget: Annotated[float, Field(ge=0, le=1000)]
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import masks
 from unlearnbench.models.hooks import output_of, replaced
-from unlearnbench.optimizer import Count, Positive
 from unlearnbench.problem import Index, Problem
+from unlearnbench.ranges import Count, Positive
 
 log = logging.getLogger("unlearnbench")
 

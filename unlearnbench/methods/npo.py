@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from unlearnbench.losses import cross_entropy, npo, summed_loss
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.optimizer import Count, Optimizer, Positive, Weight
+from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Batch, Problem
+from unlearnbench.ranges import Count, Positive, Weight
 
 
 @dataclass(frozen=True, kw_only=True)

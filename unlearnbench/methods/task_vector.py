@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from unlearnbench.losses import cross_entropy
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.models.start import adapter_of
-from unlearnbench.optimizer import Count, Optimizer, Positive
+from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Batch, Problem
+from unlearnbench.ranges import Count, Positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ class Adapter:
     """A low-rank adapter of rank `r` on the named linear layers, scaled by alpha / r; r = 0 trains all weights."""
 
     r: Annotated[int, Field(ge=0, le=1024)]
-    alpha: Annotated[int, Field(ge=1)]
+    alpha: Annotated[int, Field(ge=1, le=2**16)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     targets: tuple[str, ...]
 

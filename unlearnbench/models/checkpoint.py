@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError
+from unlearnbench.intake import MIB, size_of
+from unlearnbench.models.weight_files import judge, pickled, safetensors
 
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 PREFIXES = ("module.", "_orig_mod.")
+TIMES, BESIDE = 8, 64 * MIB
+"""How large a file may be: so many times the model in 32 bits, as optimisers are often beside it, and this."""
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a file, out of its nest and without the prefixes of wrappers."""
+def read(path: Path, limit: int = 2**62) -> dict[str, Tensor]:
+    """Return the state dict in a file of at most `limit` bytes, out of its nest, without the prefixes of wrappers."""
+    what = f"model.checkpoint={path}"
     if not path.exists():
-        raise UserError(f"model.checkpoint={path} does not exist.\nTry: an absolute path to a .safetensors or .pt file")
-    try:
-        if path.suffix == ".safetensors":
-            found: Any = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"model.checkpoint={path} cannot be read as weights: {reason}\n"
-            "It must be safetensors, or a state dict saved by torch.save; pickled classes are refused, they run code.\n"
-            "Try: torch.save(model.state_dict(), 'weights.pt')"
-        ) from error
+        raise UserError(f"{what} does not exist.\nTry: an absolute path to a .safetensors or .pt file")
+    size_of(path, limit, what, "Try: torch.save(model.state_dict(), 'weights.pt'), of this model")
+    found: Any = safetensors(path, what) if path.suffix == ".safetensors" else pickled(path, what)
     for name in NESTS:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(
-            f"model.checkpoint={path} holds no state dict (names to tensors), but {type(found).__name__}.\n"
+            f"{what} holds no state dict (names to tensors), but {type(found).__name__}.\n"
             "Try: torch.save(model.state_dict(), 'weights.pt')"
         )
-    return {_bare(str(name)): value for name, value in found.items()}
+    state = {_bare(str(name)): value for name, value in found.items()}
+    if len(state) < len(found) or not all(isinstance(name, str) for name in found):
+        raise UserError(
+            f"{what} names a tensor twice, or by no text.\nTry: torch.save(model.state_dict(), 'weights.pt')"
+        )
+    return state
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Load the file's weights into the model; raise UserError with what differs in names or shapes."""
-    state = read(path)
+    """Load the file's weights into the model; raise UserError with what differs in names or shapes, or is no number."""
+    own = model.state_dict()
+    state = read(path, TIMES * sum(tensor.numel() * 4 for tensor in own.values()) + BESIDE)
     remedy = "the model=, dataset= and model's own settings (stem, depth) it was trained with"
-    compare(state, model.state_dict(), f"model.checkpoint={path}", remedy)
+    compare(state, own, f"model.checkpoint={path}", remedy)
+    judge(state, own, f"model.checkpoint={path}")
     model.load_state_dict(state, strict=False)
 
 

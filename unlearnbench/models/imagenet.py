@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.hub import Absent, fetched
+from unlearnbench.models.weight_files import judge, safetensors
 
 ELSE = "model.pretrained=FILE.safetensors with the weights as torchvision or timm names them, or model.pretrained=false"
 NAME = "model.safetensors"
@@ -46,10 +45,7 @@ def files(pretrained: bool | Path, hub: str | None) -> dict[str, Path]:
 def read(pretrained: bool | Path, hub: str | None) -> dict[str, Tensor]:
     """Return the weights by name; raise UserError where they cannot be had or read."""
     file = file_of(pretrained, hub)
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{file} cannot be read as safetensors: {error}\nTry: {ELSE}") from error
+    return safetensors(file, str(file), f"Try: {ELSE}")
 
 
 def load(model: nn.Module, state: Mapping[str, Tensor], head: str, pretrained: bool | Path) -> nn.Module:
@@ -59,6 +55,7 @@ def load(model: nn.Module, state: Mapping[str, Tensor], head: str, pretrained: b
     """
     kept, own = without(state, head), model.state_dict()
     compare(kept, without(own, head), f"model.pretrained={shown(pretrained)}", ELSE)
+    judge(kept, own, f"model.pretrained={shown(pretrained)}")
     model.load_state_dict(kept, strict=False)
     return model
 

@@ -46,11 +46,11 @@ class LlamaTiny:
     """A LLaMA of a quarter of a million parameters from random weights; its byte-level BPE learns from retain rows."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
-    hidden: Annotated[int, Field(ge=8)]
-    layers: Annotated[int, Field(ge=1)]
-    heads: Annotated[int, Field(ge=1)]
-    vocabulary: Annotated[int, Field(ge=300)]
-    context: Annotated[int, Field(ge=16)]
+    hidden: Annotated[int, Field(ge=8, le=2**14)]
+    layers: Annotated[int, Field(ge=1, le=256)]
+    heads: Annotated[int, Field(ge=1, le=1024)]
+    vocabulary: Annotated[int, Field(ge=300, le=10**6)]
+    context: Annotated[int, Field(ge=16, le=2**20)]
     adapter: Adapter
 
     checkpoint: ClassVar[Path | None] = None

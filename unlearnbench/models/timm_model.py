@@ -20,6 +20,7 @@ from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import imagenet
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.head import Dropout
+from unlearnbench.models.weight_files import judge
 from unlearnbench.problem import DataInfo, Parts
 
 
@@ -61,6 +62,7 @@ class TimmModel:
             own = imagenet.without(self.build(info).state_dict(), *heads)
             alike = {name: own.get(name, tensor) for name, tensor in kept.items()}
             compare(alike, own, f"model.pretrained={self.pretrained}", imagenet.ELSE)
+            judge(kept, own, f"model.pretrained={self.pretrained}")
         channels, side = info.shape[0], info.shape[1]
         try:
             return _create(self.architecture, len(info.classes), channels, side, self.dropout, kept)

@@ -63,7 +63,7 @@ class TinyResNet:
     """A CIFAR-style ResNet: .18 million parameters at depth 14, .27 at depth 20, .86 at depth 56."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
-    depth: Annotated[int, Field(ge=8, multiple_of=1)]
+    depth: Annotated[int, Field(ge=8, le=1202, multiple_of=1)]
     checkpoint: Path | None
 
     def __post_init__(self) -> None:
