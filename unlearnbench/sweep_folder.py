@@ -29,13 +29,12 @@ def claimed(folder: Path, dated: bool) -> Iterator[Path]:
     are. Raises UserError where a sweep is still running in it.
     """
     if dated:
-        folder = _made(folder)
+        yield _made(folder)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with locks.locked(folder / ".running", wait=False) as alone:
         if not alone:
-            raise UserError(
-                f"a sweep is running in {folder}.\nTry: hydra.sweep.dir=FOLDER, another one, or wait for it"
-            )
+            raise UserError(f"a sweep is running in {folder}.\nTry: hydra.sweep.dir=FOLDER, another one")
         _make_way(folder)
         yield folder
 
