@@ -145,10 +145,10 @@ def _run(
                 finding = {"status": "failed", "reason": f"{type(failure).__name__}: {failure}"}
                 log.error("failed: %s\n%s", failure, traceback.format_exc())
         results.write_result(part, {**facts, **finding})
+        results.publish(part, final)
     except BaseException:
         results.discard(part)
         raise
-    results.publish(part, final)
     if problem is None or isinstance(problem, Skipped):
         remember(request, final, outside)
     elif on_failure is not None:
