@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # nothing is imported here: a signal may come before there is somebody to handle it
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import pandas
     from torch import nn
 
@@ -30,6 +30,8 @@ def load(folder: str | Path) -> nn.Module:
 
     Raises errors.UserError where the run kept no model (save_model=true keeps it).
     """
+    from pathlib import Path
+
     from unlearnbench.results import load_model
 
     return load_model(Path(folder))

@@ -1,5 +1,10 @@
-"""`python -m unlearnbench` is the command line."""
+"""`python -m unlearnbench`, and the installed command: signals first, then all the rest."""
 
-from unlearnbench.cli import main
+from unlearnbench import signals
 
-main()
+signals.install()
+
+from unlearnbench.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    main()

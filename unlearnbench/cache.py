@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from filelock import FileLock
-
+from unlearnbench import disk, leftovers, locks
 from unlearnbench.devices import on_cuda
 from unlearnbench.keys import digest, file_digest
 
@@ -67,7 +66,7 @@ class Cache:
         known = self._read(key)
         if known is None:
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / "locks" / f"{key}.lock"):
+            with locks.locked(self.folder / "locks" / f"{key}.lock"):
                 known = self._read(key)
                 if known is None:
                     return Stage(name, key, self._compute(name, key, compute), reused=False)
@@ -93,15 +92,14 @@ class Cache:
 
     def _publish(self, key: str, artefact: Artefact) -> None:
         final = self.folder / "stages" / key
-        part = self.folder / "parts" / f"{key}-{uuid4().hex}"
-        write_artefact(part, artefact)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.rename(final)
-        except OSError:
-            if not final.exists():
-                raise
-            shutil.rmtree(part)  # somebody else published the same stage first
+        with leftovers.part(self.folder / "parts") as part:
+            write_artefact(part, artefact)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                part.rename(final)
+            except OSError:
+                if not final.exists():
+                    raise  # else somebody else published the same stage first
 
     def _read(self, key: str) -> Artefact | None:
         folder = self.folder / "stages" / key
@@ -110,9 +108,15 @@ class Cache:
         try:
             return read_artefact(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if disk.why(error, self.folder):
+                raise  # it may not be read: that is no damage
             aside = self.folder / "damaged" / f"{key}-{uuid4().hex[:8]}"
             aside.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(aside)
+            try:
+                folder.rename(aside)
+            except FileNotFoundError:  # somebody else set it aside
+                return None
+            os.utime(aside)  # it is kept for a week from now
             log.warning("cache: %s is damaged (%s); set aside as %s and computed again", key[:8], error, aside)
             return None
 
@@ -131,14 +135,29 @@ def write_artefact(folder: Path, artefact: Artefact) -> None:
 
 def read_artefact(folder: Path) -> Artefact:
     """Read an artefact; raise an OSError, ValueError, KeyError or TypeError where it is damaged."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    sums = json.loads((folder / "sums.json").read_text())
+    sums = _object(folder / "sums.json")
     for name in ("tensors.safetensors", "facts.json"):
         if file_digest(folder / name) != sums[name]:
             raise ValueError(f"{name} does not have the SHA-256 it was written with")
-    facts = json.loads((folder / "facts.json").read_text())
-    return Artefact(load_file(folder / "tensors.safetensors"), facts)
+    facts = _object(folder / "facts.json")
+    try:
+        return Artefact(load_file(folder / "tensors.safetensors"), facts)
+    except SafetensorError as error:
+        raise ValueError(f"tensors.safetensors cannot be read: {error}") from error
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """Read a JSON object; raise ValueError where a file holds none."""
+    try:
+        values = json.loads(file.read_text())
+    except RecursionError as error:
+        raise ValueError(f"{file.name} is nested too deeply") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file.name} holds no object")
+    return values
 
 
 def write_durably(path: Path, content: bytes) -> None:

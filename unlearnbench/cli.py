@@ -6,15 +6,14 @@ import argparse
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from unlearnbench import __version__, provenance
-from unlearnbench.errors import DONE, FAILED, INTERRUPTED, TERMINATED, USAGE, UserError, nearest
+from unlearnbench import __version__, disk, provenance, signals
+from unlearnbench.errors import DONE, FAILED, INTERRUPTED, USAGE, Stopped, UserError, nearest
 
 if TYPE_CHECKING:
     from unlearnbench.compose import Composed
@@ -32,28 +31,44 @@ completion for bash: eval "$(unlearnbench -sc install=bash)"   (zsh and fish too
 """
 
 
-class Terminated(BaseException):
-    """SIGTERM, as an exception, so that temporary folders are removed."""
-
-
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminate)
     provenance.typed(sys.argv[1:])
+    with signals.handled():
+        sys.exit(_code())
+
+
+def _code() -> int:
+    """Do what was typed; say in one line what went wrong, and return the exit code."""
     try:
         code = dispatch(sys.argv[1:])
+        sys.stdout.flush()
+        return code
     except UserError as error:
-        print(f"unlearnbench: {error}", file=sys.stderr)
-        code = USAGE
+        return _say(str(error), USAGE)
+    except Stopped as error:
+        return _say(str(error), FAILED)
     except KeyboardInterrupt:
-        print("unlearnbench: interrupted", file=sys.stderr)
-        code = INTERRUPTED
-    except Terminated:
-        code = TERMINATED
+        return _say("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
-    sys.exit(code)
+        _let_go_of_stdout()
+        return FAILED
+    except OSError as error:
+        if error.errno not in disk.FULL or error.filename is not None:
+            raise
+        _let_go_of_stdout()
+        return _say(f"{disk.FULL[error.errno]}: what was to be shown cannot be written", FAILED)
+
+
+def _say(line: str, code: int) -> int:
+    with suppress(OSError):
+        print(f"unlearnbench: {line}", file=sys.stderr, flush=True)
+    return code
+
+
+def _let_go_of_stdout() -> None:
+    """Let Python throw away at its end what it could not write, without another complaint."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def dispatch(words: Sequence[str]) -> int:
@@ -237,7 +252,3 @@ def _log_to_terminal() -> None:
         handler.setLevel(logging.INFO)
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated

@@ -52,12 +52,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed command line: a single run, or a sweep with its parameters."""
+    """A composed command line: a single run, or a sweep with its parameters.
+
+    `dated` says that the sweep's folder is named by the clock, and not the very one that somebody asks for.
+    """
 
     request: Request
     sweep: bool
     parameters: tuple[str, ...]
     sweep_dir: Path
+    dated: bool = True
 
 
 def model_name(choice: str, model: Any) -> str:
@@ -185,6 +189,7 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
     parameters = tuple(f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items())
     try:
         sweep_dir = Path(str(config.hydra.sweep.dir)) if multirun else Path()
+        dated = "${now:" in str(OmegaConf.to_container(config.hydra.sweep, resolve=False))
         ours = [str(key) for key in config if key != "hydra"]
         values = OmegaConf.to_container(OmegaConf.masked_copy(config, ours), resolve=True)
     except OmegaConfBaseException as error:
@@ -192,7 +197,7 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
         raise UserError(f"the configuration does not resolve: {reason}{escaped(overrides)}") from error
     assert isinstance(values, dict)
     request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides))
-    return Composed(request, multirun, parameters, sweep_dir)
+    return Composed(request, multirun, parameters, sweep_dir, dated)
 
 
 def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]) -> str:

@@ -9,7 +9,8 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
+
+from unlearnbench import leftovers
 
 LARGE = 2**20
 """Bytes from which a digest is remembered: a smaller file is read as fast as a note about it."""
@@ -69,11 +70,10 @@ def _recalled(path: Path, stamp: Stamp) -> str | None:
 
 def _remember(path: Path, stamp: Stamp, sha256: str) -> None:
     note = _note(path)
-    part = note.with_suffix(f".{uuid4().hex[:8]}")
     with suppress(OSError):  # a home that cannot be written makes the next run slower, and not wrong
         note.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"path": str(path), "stamp": stamp, "sha256": sha256}))
-        part.replace(note)
+        leftovers.clear(note.parent)
+        leftovers.replace(note, json.dumps({"path": str(path), "stamp": stamp, "sha256": sha256}))
 
 
 def _note(path: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class UserError(Exception):
@@ -14,6 +14,10 @@ class UserError(Exception):
 
 class WrongKind(UserError):
     """A method or model for another kind of data: an error in a single run, a skipped row in a sweep."""
+
+
+class Stopped(Exception):
+    """What ends a command though nobody made a mistake, such as a full disk: said in one line; exit code 1."""
 
 
 class Diverged(Exception):

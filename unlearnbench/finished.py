@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import plugins
+from unlearnbench import leftovers, plugins
 from unlearnbench.compose import Request
 from unlearnbench.keys import CORE, MODELS, TASKS, digest, file_digest, source_of, sources
 from unlearnbench.outside import Looked, renewed
@@ -77,16 +77,18 @@ def _package(config: dict[str, Any]) -> str | None:
 
 
 def remember(request: Request, folder: Path, outside: Looked) -> None:
-    """Note where the finished run of this request is, and what the files from outside were when it began."""
+    """Note where the finished run of this request is, and what the files from outside were when it began.
+
+    Where the note cannot be written, the run is found by its name, a little later.
+    """
     entry = _entry(request)
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    _write(entry, folder, outside)
+    with suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        _write(entry, folder, outside)
 
 
 def _write(entry: Path, folder: Path, outside: Looked) -> None:
-    part = entry.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps({"folder": folder.name, "outside": outside}))
-    part.replace(entry)
+    leftovers.replace(entry, json.dumps({"folder": folder.name, "outside": outside}))
 
 
 def stage_sources(request: Request) -> dict[str, str]:

@@ -22,7 +22,7 @@ def _ours(*names: str) -> tuple[str, ...]:
 
 
 CORE = _ours(
-    *("stages", "training", "resume", "optimizer", "losses", "batch", "problem", "randomness", "determinism"),
+    *("stages", "training", "resume", "kept", "optimizer", "losses", "batch", "problem", "randomness", "determinism"),
     *("models.modes", "models.start", "models.weights", "models.checkpoint", "models.weight_files"),
 )
 """Modules whose source is part of every stage's key, beside the model's own."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench import plugins
+from unlearnbench import disk, leftovers, plugins
 from unlearnbench.compose import Composed, Request, compose, scaled
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.finished import find, is_finished, remember, stage_sources
@@ -53,8 +53,16 @@ def single(request: Request) -> Path:
 def execute(request: Request, on_failure: Callable[[Exception], None] | None = None) -> Outcome:
     """Do a run, or find it done. Raises UserError for the user's mistakes; a failure becomes a folder with its status.
 
+    Raises Stopped where the disk is full or closed: nothing is published that is not whole.
+
     `on_failure` is called with the exception of a failed or diverged run once its folder is written.
     """
+    leftovers.clear_outputs(request.outputs)
+    with disk.watched(request.outputs):
+        return _execute(request, on_failure)
+
+
+def _execute(request: Request, on_failure: Callable[[Exception], None] | None) -> Outcome:
     known = find(request)
     if known is not None:
         return _outcome(known, reused=True)
@@ -131,14 +139,16 @@ def _run(
             except UserError:
                 raise
             except Exception as failure:
+                if disk.why(failure, request.outputs):
+                    raise
                 problem = failure
                 finding = {"status": "failed", "reason": f"{type(failure).__name__}: {failure}"}
                 log.error("failed: %s\n%s", failure, traceback.format_exc())
         results.write_result(part, {**facts, **finding})
+        results.publish(part, final)
     except BaseException:
         results.discard(part)
         raise
-    results.publish(part, final)
     if problem is None or isinstance(problem, Skipped):
         remember(request, final, outside)
     elif on_failure is not None:
@@ -210,10 +220,16 @@ def _outcome(folder: Path, *, reused: bool) -> Outcome:
     return Outcome(result["status"], result["reason"], folder, reused)
 
 
+class _RunLog(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Raise what went wrong, where logging would print a traceback and go on: the disk is full."""
+        raise
+
+
 @contextmanager
 def _logged(file: Path) -> Iterator[None]:
     """Write the log of the block to a file too."""
-    handler = logging.FileHandler(file)
+    handler = _RunLog(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.setLevel(logging.DEBUG)
     log.addHandler(handler)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from unlearnbench.errors import UserError
+from unlearnbench import disk, leftovers
+from unlearnbench.errors import Stopped, UserError
 
 
 def writable(folder: Path, flag: str, below: Sequence[str] = ()) -> None:
@@ -19,9 +19,12 @@ def writable(folder: Path, flag: str, below: Sequence[str] = ()) -> None:
             existing = _existing(place.absolute())
             if not existing.is_dir():
                 raise UserError(f"{flag}{folder}: {existing} is a file, not a folder.\nTry: {flag}FOLDER, another one")
-            with TemporaryDirectory(dir=existing):
-                pass
+            leftovers.clear(existing)
+            with leftovers.part(existing) as probe:
+                probe.mkdir()
     except OSError as error:
+        if error.errno in disk.FULL and (line := disk.why(error, folder)):
+            raise Stopped(line) from error
         raise UserError(f"{flag}{folder} cannot be written: {error.strerror}.\nTry: {flag}FOLDER") from error
 
 

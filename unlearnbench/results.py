@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from unlearnbench import cost, provenance
+from unlearnbench import cost, leftovers, provenance
 from unlearnbench.cache import Artefact, write_artefact
 from unlearnbench.compose import Request
 from unlearnbench.errors import UserError
@@ -85,14 +82,14 @@ def settings(assembled: Assembled) -> dict[str, str]:
 
 def new_folder(outputs: Path) -> Path:
     """Make the temporary folder that a run writes into until it is published."""
-    folder = outputs / "runs" / f".part-{os.getpid()}-{uuid4().hex[:8]}"
+    folder = leftovers.named(outputs / "runs")
     folder.mkdir(parents=True)
     return folder
 
 
 def discard(part: Path) -> None:
     """Remove a temporary folder, and the folders above it that are left empty."""
-    shutil.rmtree(part, ignore_errors=True)
+    leftovers.remove(part)
     for folder in (part.parent, part.parent.parent):
         with suppress(OSError):  # not empty: others' runs are there
             folder.rmdir()
@@ -100,11 +97,10 @@ def discard(part: Path) -> None:
 
 def publish(part: Path, final: Path) -> Path:
     """Give a finished folder its name; an older one of that name (a failed try) makes way."""
-    old = final.with_name(f".old-{uuid4().hex}")
-    with suppress(FileNotFoundError):
-        final.rename(old)
-    part.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
+    with leftovers.part(final.parent) as old:
+        with suppress(FileNotFoundError):
+            final.rename(old)
+        part.rename(final)
     return final
 
 
@@ -254,9 +250,9 @@ def refresh(folder: Path, request: Request) -> None:
     result = read_result(folder)
     if carries(result, request):
         return
-    part = folder / f".result-{os.getpid()}.json"
-    part.write_text(_json({**result, "reported": carried(request)}))
-    part.replace(folder / "result.json")
+    with leftovers.part(folder.parent) as part:
+        part.write_text(_json({**result, "reported": carried(request)}))
+        part.replace(folder / "result.json")
 
 
 def read_result(folder: Path) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unlearnbench import leftovers
 from unlearnbench.cache import Artefact, peak_mib, read_artefact, write_artefact
 from unlearnbench.cost import Spent
+from unlearnbench.kept import check, named, plain
 from unlearnbench.models import weights
 from unlearnbench.training import Record, Stepper
 
@@ -46,25 +47,23 @@ class Resumable:
         tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in weights.state_of(stepper.model).items()}
         optimizer = stepper.optimizer.state_dict()
         for number, state in optimizer["state"].items():
-            tensors |= {
-                f"optimizer.{number}.{name}": torch.as_tensor(value)
-                for name, value in state.items()
-                if value is not None
-            }
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in named(state).items()}
         facts = {
             "epoch": epoch,
+            "steps": stepper.steps,
+            "stateful": sorted(number for number, state in optimizer["state"].items() if named(state)),
             "curve": record.curve,
             "examples": record.examples,
             "validation_seconds": record.validation_seconds,
             "spent": self._spent(record.earlier),
             "groups": [{**group, "params": group["params"]} for group in optimizer["param_groups"]],
-            "scheduler": _plain(stepper.scheduler.state_dict()) if stepper.scheduler else None,
+            "scheduler": plain(stepper.scheduler.state_dict()) if stepper.scheduler else None,
         }
-        fresh = self.folder.with_name(self.folder.name + ".new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        write_artefact(fresh, Artefact(tensors, facts))
-        shutil.rmtree(self.folder, ignore_errors=True)
-        fresh.rename(self.folder)
+        with leftovers.part(self.folder.parent) as fresh, leftovers.part(self.folder.parent) as old:
+            write_artefact(fresh, Artefact(tensors, facts))
+            with suppress(FileNotFoundError):
+                self.folder.rename(old)
+            fresh.rename(self.folder)
         self.last = time.monotonic()
 
     def resume(self, stepper: Stepper, record: Record) -> int:
@@ -73,8 +72,10 @@ class Resumable:
             return 0
         try:
             kept = read_artefact(self.folder)
-        except (OSError, ValueError, KeyError) as error:
+            check(kept, stepper, self.circumstances)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             log.warning("the state of an interrupted training is damaged (%s); starting it again", error)
+            leftovers.remove(self.folder)
             return 0
         weights.restore(stepper.model, _under("model.", kept.tensors))
         state: dict[int, dict[str, Tensor]] = {}
@@ -85,6 +86,7 @@ class Resumable:
         _lay_out(stepper.optimizer)
         if stepper.scheduler:
             stepper.scheduler.load_state_dict({**stepper.scheduler.state_dict(), **kept.facts["scheduler"]})
+        stepper.steps = kept.facts["steps"]
         record.curve[:] = kept.facts["curve"]
         record.examples = kept.facts["examples"]
         record.validation_seconds = kept.facts["validation_seconds"]
@@ -111,14 +113,3 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
 
 def _under(prefix: str, tensors: Any) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """Keep what JSON can hold of a scheduler's state; the rest is the same in a new scheduler."""
-    kept = {}
-    for name, value in state.items():
-        try:
-            kept[name] = json.loads(json.dumps(value))
-        except TypeError:
-            continue
-    return kept

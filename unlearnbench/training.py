@@ -108,6 +108,7 @@ class Stepper:
         self.settings = optimizer
         self.optimizer = optimizer_over(groups(model, optimizer, head), optimizer)
         self.scheduler = schedule_over(self.optimizer, optimizer, steps)
+        self.planned = steps
         self.steps = 0
         self.examples = 0
         self.losses: list[Tensor] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from unlearnbench import disk, leftovers
 from unlearnbench.digests import known_digest
 from unlearnbench.errors import UserError
 from unlearnbench.models import vetted
@@ -290,16 +289,16 @@ def _from_gguf(source: Path) -> Path:
     """Dequantise a GGUF file once, into a cache folder in the home that its content names; return that folder."""
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     final = cache_home / "unlearnbench" / "models" / f"{source.stem}-{known_digest(source)[:16]}"
+    leftovers.clear(final.parent)
     if not (final / "config.json").exists():
         log.info("converting %s to safetensors, once ...", source.name)
-        part = final.with_name(f".part-{uuid4().hex[:8]}")
-        convert(source, part)
-        try:
-            part.rename(final)
-        except OSError:
-            if not final.exists():
-                raise
-            shutil.rmtree(part)  # somebody else converted it first
+        with disk.watched(final.parent), leftovers.part(final.parent) as part:
+            convert(source, part)
+            try:
+                part.rename(final)
+            except OSError:
+                if not final.exists():
+                    raise  # else somebody else converted it first
     return final
 
 
