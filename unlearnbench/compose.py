@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from unlearnbench import plugins
 from unlearnbench.config import GROUPS, config_root, takes
 from unlearnbench.errors import UserError, nearest
-from unlearnbench.refusals import refuse_code, refuse_paths
+from unlearnbench.refusals import refuse_names
 from unlearnbench.words import ONE, PLACES, escaped, literal, several, text, typed
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class Composed:
 
 def model_name(choice: str, model: Any) -> str:
     """Name a model in results: by its choice, of timm's models at large by timm's name of it, as timm_<name>."""
-    return f"timm_{model['architecture']}" if choice == "timm" and model else choice
+    if choice != "timm" or not isinstance(model, Mapping):
+        return choice
+    return f"timm_{model.get('architecture')}"
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool = False) -> Composed:
@@ -73,15 +75,23 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    refuse_paths(overrides)
+    from unlearnbench.loader import checked
+
+    _refuse_search(overrides)
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(config_root()), version_base="1.3"):
+        with checked(), initialize_config_dir(str(config_root()), version_base="1.3"):
             config = hydra_compose("run", [*search_path(folders), *literal(overrides)], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_explain(error, overrides, folders)) from error
-    refuse_code(config)
     return _plain(config, overrides, sweep)
+
+
+def _refuse_search(overrides: Sequence[str]) -> None:
+    """Raise UserError for an override that names places of configurations: `--config-dir` says which."""
+    for override in overrides:
+        if override.strip(" +~").startswith("hydra.searchpath"):
+            raise UserError(f"{override} is refused: it can import packages.\nTry: --config-dir FOLDER")
 
 
 def search_path(folders: Sequence[Path]) -> list[str]:
@@ -161,10 +171,17 @@ def _values(item: Override, folders: Sequence[Path]) -> list[str]:
 
 def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequence[str]) -> Request:
     """Turn the configuration that Hydra hands a job of a sweep into a request."""
-    refuse_code(config)
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    return Request({str(key): value for key, value in values.items()}, choices, tuple(overrides), in_sweep=True)
+    request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides), in_sweep=True)
+    _refuse_names(request)
+    return request
+
+
+def _refuse_names(request: Request) -> None:
+    """Raise UserError where the choices and the model's name are no plain ones: runs and their folders go by them."""
+    refuse_names(request.choices)
+    refuse_names({"model": request.model})
 
 
 def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Composed:
@@ -182,6 +199,7 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
         raise UserError(f"the configuration does not resolve: {reason}{escaped(overrides)}") from error
     assert isinstance(values, dict)
     request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides))
+    _refuse_names(request)
     return Composed(request, multirun, parameters, sweep_dir)
 
 
