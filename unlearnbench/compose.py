@@ -23,6 +23,8 @@ from unlearnbench.words import ONE, PLACES, escaped, literal, several, text, typ
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+MALFORMED = (ValueError, AssertionError, AttributeError, RecursionError)
+"""What Hydra raises of a file that is no configuration: a number as a group's name, one that names itself."""
 OWN_FILES = "cpu"
 """The scale that only presets with a file of their own have."""
 
@@ -82,7 +84,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
     try:
         with checked(), initialize_config_dir(str(config_root()), version_base="1.3"):
             config = hydra_compose("run", [*search_path(folders), *literal(overrides)], return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, *MALFORMED) as error:
         raise UserError(_explain(error, overrides, folders)) from error
     return _plain(config, overrides, sweep)
 
@@ -143,8 +145,8 @@ def expand(
     last = {item.get_key_element(): item for item in parsed}.values()
     plain = [item.input_line or "" for item in last if not item.is_sweep_override()]
     swept = [item for item in last if item.is_sweep_override()]
-    groups = [_values(item, folders) for item in swept if item.key_or_group in GROUPS]
-    values = [_values(item, folders) for item in swept if item.key_or_group not in GROUPS]
+    groups = [_values(item, folders) for item in swept if _is_group(item.key_or_group, folders)]
+    values = [_values(item, folders) for item in swept if not _is_group(item.key_or_group, folders)]
     first = tuple(column[0] for column in values)
     for combination in itertools.product(*groups):
         yield (*plain, *combination, *first)
@@ -198,6 +200,8 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
         reason = str(error).splitlines()[0]
         raise UserError(f"the configuration does not resolve: {reason}{escaped(overrides)}") from error
     assert isinstance(values, dict)
+    if not isinstance(values.get("outputs"), str):
+        raise UserError("outputs has no value.\nTry: outputs=FOLDER, or without it: outputs=outputs")
     request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides))
     _refuse_names(request)
     return Composed(request, multirun, parameters, sweep_dir)
@@ -207,11 +211,13 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
     """Turn Hydra's complaint into one that names the nearest choice or key."""
     from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
-    message = str(error).splitlines()[0]
+    lines = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines(), type(error).__name__]
+    message = next(line for line in lines if line)
     if message.startswith("Ambiguous value"):
         return next((_ambiguous(word) for word in overrides if f"'{literal([word])[0]}'" in message), message)
-    if isinstance(error, ValueError):
-        return f"{message}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
+    if isinstance(error, MALFORMED):
+        said = message if isinstance(error, ValueError) else f"a configuration file is malformed ({message})"
+        return f"{said}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
     if isinstance(error, OverrideParseException):
         word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
         return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
@@ -276,6 +282,10 @@ def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:
 def _files_of(group: str, folders: Sequence[Path]) -> Iterator[Path]:
     for root in (config_root(), *folders, *plugins.config_folders()):
         yield from sorted((root / group).glob("*.yaml"))
+
+
+def _is_group(key: str, folders: Sequence[Path]) -> bool:
+    return key in GROUPS or any((folder / key).is_dir() for folder in (*folders, *plugins.config_folders()))
 
 
 def _having(key: str, folders: Sequence[Path]) -> list[str]:

@@ -109,7 +109,7 @@ class Pretrained:
     path: Path | None = field(metadata={"key": False})
     hub: str | None
     revision: str | None
-    package: str | None = field(metadata={"key": False})
+    package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = field(metadata={"key": False})
     adapter: Adapter
     load_in_4bit: bool
     gradient_checkpointing: bool
