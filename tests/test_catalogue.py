@@ -29,7 +29,7 @@ def plugin(monkeypatch, tmp_path):
     """A plugin's file, trusted as by --plugin."""
     file = tmp_path / "listed_plugin.py"
     file.write_text(PLUGIN)
-    monkeypatch.setenv(plugins.FILES, json.dumps([str(file)]))
+    monkeypatch.setattr(plugins, "AT_START", json.dumps([str(file)]))
     return file
 
 

@@ -7,13 +7,11 @@ from typing import Annotated, Literal
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
 from pydantic import Field
 
 from unlearnbench.compose import compose, expand, scaled
 from unlearnbench.config import build, config_root, takes, typed
 from unlearnbench.errors import UserError
-from unlearnbench.refusals import refuse_code
 from unlearnbench.reported import carried
 
 
@@ -115,28 +113,6 @@ def test_globs_and_intervals_are_checked_too():
     assert ends == ["method.optimizer.lr=0.25", "method.optimizer.lr=0.5"]
     with pytest.raises(UserError, match="matches no choice"):
         list(expand(["method=glob(x*)"], []))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"seed": "${oc.env:HOME}"},
-        {"seed": "${ oc.env :HOME}"},
-        {"a": "env", "seed": "${oc.${a}:HOME}"},
-        {"deep": [{"er": "${now:${oc.env:HOME}}"}]},
-        {"hydra": {"callbacks": {"x": {"_target_": "torch.load"}}}},
-        {"hydra": {"launcher": {"_target_": "hydra.utils.call"}}},
-        {"hydra": {"job_logging": {"handlers": {"x": {"()": "os.system"}}}}},
-        {"hydra": {"job_logging": {"handlers": {"x": {"stream": "ext://os.system"}}}}},
-    ],
-)
-def test_configuration_that_names_code_or_reaches_outside_is_refused(values):
-    with pytest.raises(UserError, match="is refused"):
-        refuse_code(OmegaConf.create(values))
-
-
-def test_plain_interpolation_is_fine():
-    refuse_code(OmegaConf.create({"a": 1, "b": "${a} ${now:%Y}", "c": "${hydra:job.num}"}))
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_a_plugin_that_does_not_import_is_named_with_its_line(monkeypatch, tmp_p
     file = tmp_path / f"broken_plugin_{number}.py"
     file.write_text(text)
     monkeypatch.setenv(plugins.FILES, "")
+    monkeypatch.setattr(plugins, "_named", [])
     monkeypatch.setattr(sys, "path", [*sys.path])
     plugins.trust_file(file)
     with pytest.raises(UserError, match=f"line {line} does not import: .*{says}") as error:

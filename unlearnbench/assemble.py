@@ -85,6 +85,8 @@ def assemble(request: Request) -> Assembled:
     outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}
     settings: Settings = typed(Settings, outside, "")
     reported.check(settings.reported)
+    if config.get("tuning"):
+        raise UserError("tuning has no settings: a model's are in tuned/NAME/METHOD.yaml, for the tuning of that NAME.")
     parts = {name: _part(config, name) for name in PARTS}
     dataset, model, method = parts["dataset"], parts["model"], parts["method"]
     info: DataInfo = dataset.info()
@@ -166,7 +168,9 @@ def _extra(name: str, settings: Evaluation, info: DataInfo) -> Any:
         raise UserError(f"eval.extra={name} is text, and the data set is {info.kind}.\nTry: dataset=clinical_notes")
     values: Any = OmegaConf.to_container(OmegaConf.load(file))
     root = settings.root / name if settings.root is not None else None
-    dataset = build({**values, "root": str(root) if root else None, "limit_test": settings.limit}, f"eval.extra.{name}")
+    dataset = build(
+        {**values, "root": str(root) if root else None, "limit_test": settings.limit}, f"eval.extra.{name}", "dataset"
+    )
     dataset.check()
     return dataset
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from unlearnbench import extent, plugins, scan
 from unlearnbench.config import GROUPS, config_root, takes
 from unlearnbench.errors import UserError, nearest
-from unlearnbench.refusals import refuse_code, refuse_paths
+from unlearnbench.refusals import refuse_names
 from unlearnbench.words import ONE, PLACES, escaped, literal, several, text, typed
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
+MALFORMED = (ValueError, AssertionError, AttributeError, TypeError, LookupError, RecursionError)
+"""What Hydra raises of a file that is no configuration: a number as a group's name, one that names itself."""
 OWN_FILES = "cpu"
 """The scale that only presets with a file of their own have."""
 
@@ -66,7 +69,9 @@ class Composed:
 
 def model_name(choice: str, model: Any) -> str:
     """Name a model in results: by its choice, of timm's models at large by timm's name of it, as timm_<name>."""
-    return f"timm_{model['architecture']}" if choice == "timm" and model else choice
+    if choice != "timm" or not isinstance(model, Mapping):
+        return choice
+    return f"timm_{model.get('architecture')}"
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool = False) -> Composed:
@@ -76,23 +81,26 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    refuse_paths(overrides)
+    from unlearnbench.loader import checked
+
+    _refuse_search(overrides)
     extent.refuse_words(overrides)
     scan.watch()
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(config_root()), version_base="1.3"):
+        with checked(), initialize_config_dir(str(config_root()), version_base="1.3"):
             config = hydra_compose("run", [*search_path(folders), *literal(overrides)], return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, *MALFORMED) as error:
         raise UserError(_explain(error, overrides, folders)) from error
-    except (AttributeError, TypeError, LookupError, AssertionError, RecursionError) as error:  # `hydra: null`, and such
-        raise UserError(
-            f"the configuration cannot be composed ({type(error).__name__}: {error}): a section that Hydra needs, or a "
-            "defaults list, is not as it expects.\nTry: without the last change to a file of --config-dir"
-        ) from error
-    refuse_code(config)
     extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
     return _plain(config, overrides, sweep)
+
+
+def _refuse_search(overrides: Sequence[str]) -> None:
+    """Raise UserError for an override that names places of configurations: `--config-dir` says which."""
+    for override in overrides:
+        if override.strip(" +~").startswith("hydra.searchpath"):
+            raise UserError(f"{override} is refused: it can import packages.\nTry: --config-dir FOLDER")
 
 
 def search_path(folders: Sequence[Path]) -> list[str]:
@@ -146,8 +154,8 @@ def expand(
     plain = [item.input_line or "" for item in last if not item.is_sweep_override()]
     swept = [item for item in last if item.is_sweep_override()]
     extent.refuse_jobs(swept, lambda item: _values(item, folders))
-    groups = [_values(item, folders) for item in swept if item.key_or_group in GROUPS]
-    values = [_values(item, folders) for item in swept if item.key_or_group not in GROUPS]
+    groups = [_values(item, folders) for item in swept if _is_group(item.key_or_group, folders)]
+    values = [_values(item, folders) for item in swept if not _is_group(item.key_or_group, folders)]
     first = tuple(column[0] for column in values)
     for combination in itertools.product(*groups):
         yield (*plain, *combination, *first)
@@ -174,11 +182,18 @@ def _values(item: Override, folders: Sequence[Path]) -> list[str]:
 
 def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequence[str]) -> Request:
     """Turn the configuration that Hydra hands a job of a sweep into a request."""
-    refuse_code(config)
     extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    return Request({str(key): value for key, value in values.items()}, choices, tuple(overrides), in_sweep=True)
+    request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides), in_sweep=True)
+    _refuse_names(request)
+    return request
+
+
+def _refuse_names(request: Request) -> None:
+    """Raise UserError where the choices and the model's name are no plain ones: runs and their folders go by them."""
+    refuse_names(request.choices)
+    refuse_names({"model": request.model})
 
 
 def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Composed:
@@ -196,7 +211,10 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
         reason = str(error).splitlines()[0]
         raise UserError(f"the configuration does not resolve: {reason}{escaped(overrides)}") from error
     assert isinstance(values, dict)
+    if not isinstance(values.get("outputs"), str):
+        raise UserError("outputs has no value.\nTry: outputs=FOLDER, or without it: outputs=outputs")
     request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides))
+    _refuse_names(request)
     return Composed(request, multirun, parameters, sweep_dir, dated)
 
 
@@ -204,11 +222,13 @@ def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]
     """Turn Hydra's complaint into one that names the nearest choice or key."""
     from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
-    message = (str(error) or f"the configuration cannot be composed: {type(error).__name__}").splitlines()[0]
+    lines = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines(), type(error).__name__]
+    message = next(line for line in lines if line)
     if message.startswith("Ambiguous value"):
         return next((_ambiguous(word) for word in overrides if f"'{literal([word])[0]}'" in message), message)
-    if isinstance(error, ValueError):
-        return f"{message}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
+    if isinstance(error, MALFORMED):
+        said = message if isinstance(error, ValueError) else f"a configuration file is malformed ({message})"
+        return f"{said}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
     if isinstance(error, OverrideParseException):
         word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
         return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
@@ -273,6 +293,10 @@ def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:
 def _files_of(group: str, folders: Sequence[Path]) -> Iterator[Path]:
     for root in (config_root(), *folders, *plugins.config_folders()):
         yield from sorted((root / group).glob("*.yaml"))
+
+
+def _is_group(key: str, folders: Sequence[Path]) -> bool:
+    return key in GROUPS or any((folder / key).is_dir() for folder in (*folders, *plugins.config_folders()))
 
 
 def _having(key: str, folders: Sequence[Path]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -14,6 +15,24 @@ from unlearnbench.errors import UserError, nearest
 from unlearnbench.plugins import load, trusted
 
 GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "experiment", "scale")
+INTERFACES = {
+    "model": {"kinds", "build", "parts"},
+    "dataset": {"info", "check", "load"},
+    "forget": {"label", "split"},
+    "method": {"kinds", "__call__"},
+    "train": {"Recipe"},
+}
+"""What a configuration of each group offers (problem.py); a recipe is one class."""
+MODULES = {
+    "model": ("unlearnbench.models.",),
+    "dataset": ("unlearnbench.data.",),
+    "forget": ("unlearnbench.forget", "unlearnbench.given"),
+    "method": ("unlearnbench.methods.",),
+    "train": ("unlearnbench.training",),
+}
+"""Where our own are; one that ends with a dot is a package."""
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
 def config_root() -> Path:
@@ -23,36 +42,49 @@ def config_root() -> Path:
     return inside if inside.is_dir() else here.parent / "configs"
 
 
-def build(values: Mapping[str, Any], where: str) -> Any:
+def build(values: Mapping[str, Any], where: str, group: str | None = None) -> Any:
     """Build the object that a group's YAML describes: its class is named by `_target_`, its fields typed.
 
-    Raises UserError, naming the remedy, for a class outside the package and trusted plugins, an unknown
-    key (with the nearest one), a missing key, a wrong type or a value out of range.
+    `group` is `where`, unless said. Raises UserError, naming the remedy, for a class that is no configuration of the
+    group, an unknown key (with the nearest one), a missing key, a wrong type or a value out of range.
     """
-    kind = _class(values.get("_target_"), where)
+    kind = _class(values.get("_target_"), where, (group or where,))
     return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
 
 
-def _class(target: object, where: str) -> Any:
-    """Return the dataclass that a `_target_` names; raise UserError where it may not be named or is not there."""
-    if not isinstance(target, str) or "." not in target:
+def _class(target: object, where: str, groups: Iterable[str] = tuple(INTERFACES)) -> Any:
+    """Return the class that a `_target_` names; raise UserError where it is none of these groups, or is not there."""
+    if not isinstance(target, str) or not _DOTTED.fullmatch(target):
         raise UserError(
             f"{where} has no _target_ that names its class.\nTry: a choice of `unlearnbench list`, as {where}=NAME"
         )
     module, _, name = target.rpartition(".")
-    if not trusted(module):
-        raise UserError(
-            f"{where}._target_={target} is refused: a configuration may only name classes of unlearnbench and of "
-            f"plugins you trust.\nTry: --plugin FILE.py for a class of your own"
-        )
     ours = module.partition(".")[0] == "unlearnbench"
+    if not trusted(module) or (ours and not any(_is_place(module, group) for group in groups)):
+        raise UserError(
+            f"{where}._target_={target} is refused: a configuration may only name {where or 'configuration'} classes "
+            f"of unlearnbench and of plugins you trust.\nTry: --plugin FILE.py for a class of your own"
+        )
     try:
         kind = getattr(importlib.import_module(module) if ours else load(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{where}._target_={target} cannot be found: {error}") from error
-    if not dataclasses.is_dataclass(kind):
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind) or (ours and kind.__module__ != module):
         raise UserError(f"{where}._target_={target} is no configuration: it must be a dataclass")
+    if not any(INTERFACES[group] <= _offers(kind) for group in groups):
+        needs = " or ".join(", ".join(sorted(INTERFACES[group])) for group in groups)
+        raise UserError(f"{where}._target_={target} is no configuration of {where}: that has {needs}")
     return kind
+
+
+def _is_place(module: str, group: str) -> bool:
+    """Return whether a module of ours may hold a group's classes."""
+    return any(module == place or (place[-1] == "." and module.startswith(place)) for place in MODULES[group])
+
+
+def _offers(kind: type) -> set[str]:
+    """Name what a class offers: its attributes, but not those of all classes, and the classes it is made of."""
+    return {*dir(kind), *(base.__qualname__ for base in kind.__mro__ if base.__module__ == "unlearnbench.training")}
 
 
 def takes(values: Any, path: Sequence[str]) -> bool:

@@ -72,6 +72,8 @@ def describe(value: object) -> object:
 def source_of(module: str) -> Path | None:
     """Return the file that defines a module, without importing it; None where it cannot be found."""
     top, *rest = module.split(".")
+    if not all(part.isidentifier() for part in (top, *rest)):
+        return None
     spec = importlib.util.find_spec(top)
     if spec is None or spec.origin is None:
         return None

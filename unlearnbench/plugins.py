@@ -20,6 +20,10 @@ from unlearnbench.keys import source_of
 GROUP = "unlearnbench.plugins"
 FILES = "UNLEARNBENCH_PLUGIN_FILES"
 """Environment variable with the files of --plugin, as JSON, so that a launcher's worker processes trust them too."""
+AT_START = os.environ.get(FILES, "")
+"""Its value when this process started: what is set later, by whatever means, is not trusted."""
+
+_named: list[Path] = []
 
 
 def trust_file(path: Path) -> str:
@@ -34,13 +38,14 @@ def trust_file(path: Path) -> str:
             raise UserError(
                 f"--plugin {path}: {name!r} is no module name, or that of another module.\nTry: another file name"
             )
-        os.environ[FILES] = json.dumps([str(file) for file in (*known, path.resolve())])
+        _named.append(path.resolve())
+        os.environ[FILES] = json.dumps([str(file) for file in files()])
     return name
 
 
 def files() -> tuple[Path, ...]:
-    """Return the plugin files of the command line."""
-    return tuple(Path(file) for file in json.loads(os.environ.get(FILES) or "[]"))
+    """Return the plugin files of the command line: those of the process that started this one, and its own."""
+    return (*(Path(file) for file in json.loads(AT_START or "[]")), *_named)
 
 
 def trusted(module: str) -> bool:

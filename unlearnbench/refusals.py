@@ -1,76 +1,155 @@
-"""What a configuration may not name: code that is not ours, what reaches outside it. A configuration is data."""
+"""What a configuration may not say. It is data: it names no code, reaches nothing outside, and goes by plain names.
+
+Two sources speak: files, which anybody may have written, and the command line, which its user typed. `loader` asks
+here at every step of a composition, before anything acts on what it found.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from unlearnbench.errors import UserError, nearest
 
-from unlearnbench.errors import UserError
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+"""What a choice may be called: it becomes part of file and folder names, and a cell of tables."""
+ROOT = "outputs"
+PLACES = ("hydra.sweep.dir", "hydra.sweeper.storage", "hydra.launcher.submitit_folder", "hydra.launcher.temp_folder")
+"""Settings that say where Hydra writes: like `outputs`, only the command line may set them."""
+SETTINGS = {
+    "hydra": ("mode",),
+    "hydra.sweeper": ("max_batch_size", "n_trials", "n_jobs", "direction", "study_name", "max_failure_rate"),
+    "hydra.launcher": (
+        *("n_jobs", "backend", "prefer", "require", "verbose", "timeout", "batch_size", "max_nbytes", "mmap_mode"),
+        *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "partition"),
+        *("qos", "account", "comment", "constraint", "exclude", "gres", "cpus_per_gpu", "gpus_per_task"),
+        *("mem_per_gpu", "mem_per_cpu", "signal_delay_s", "max_num_timeout", "array_parallelism"),
+    ),
+}  # fmt: skip
+"""What may be set under hydra., anywhere; beside it sweeper.params, and the numbers and words of sweeper.sampler."""
+GROUPS = ("hydra/launcher", "hydra/sweeper", "hydra/sweeper/sampler")
+"""Hydra's own groups of which a choice may be made."""
+CHOICES = f"of Hydra's own groups, a choice can be made of {', '.join(GROUPS)}."
 
-RESOLVERS = {"now", "hydra", "oc.select", "oc.create", "oc.dict.keys", "oc.dict.values", "oc.deprecated"}
-TARGETS = (
-    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
-    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-    "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+_PLAIN = (
+    "a choice has a plain name, of up to 100 letters, digits, _ - + and ., that begins with none of the last three."
 )
-TARGET_FAMILIES = ("optuna.samplers.",)
+_PARAMETERS = "hydra.sweeper.params"
+_PARAMETER = re.compile(r"\+{0,2}([A-Za-z]\w*)(?:[./][A-Za-z0-9]\w*)*", re.ASCII)
+_SAMPLER = "hydra.sweeper.sampler"
+_MAY = f"It may set hydra.mode, {_PARAMETERS} and numbers of a sweeper or launcher, such as hydra.launcher.n_jobs."
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:/@+= %-]{0,199}")
+_START = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
+_REFERENCE = re.compile(r"\$\{(?!hydra\b)[A-Za-z_]\w*(?:\.\w+|\[\w+\])*\}", re.ASCII)
 
 
-def refuse_code(config: DictConfig) -> None:
-    """Raise UserError where the configuration names code that is not ours, or reaches outside itself."""
-    for path, node in _leaves(OmegaConf.to_container(config, resolve=False), ""):
-        if isinstance(node, str) and "${" in node:
-            _refuse_resolvers(path, node)
-        under_hydra = path.startswith("hydra.") or path.startswith("hydra_logging.")
-        if not under_hydra:
-            continue
-        last = path.rpartition(".")[2]
-        known = isinstance(node, str) and (node in TARGETS or node.startswith(TARGET_FAMILIES))
-        if last == "_target_" and not known:
-            raise UserError(
-                f"{path}={node} is refused: under hydra. only Hydra's own and known launchers may be named."
-            )
-        logs = isinstance(node, str) and node.startswith(("logging.", "colorlog."))
-        if last == "()" or (last == "class" and "logging" in path and not logs):
-            raise UserError(f"{path}={node} is refused: a configuration may not name code to run.")
-        if isinstance(node, str) and "ext://" in node and not node.startswith("ext://sys.std"):
-            raise UserError(f"{path}={node} is refused: a configuration may not name code to run.")
+def refuse_references(values: Any, path: str = "") -> None:
+    """Raise UserError where a text refers to anything but another key of ours: to code, the environment, Hydra."""
+    if isinstance(values, (dict, list)):
+        for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+            refuse_references(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(values, str) and any(not _REFERENCE.match(values, at) for at in _references(values)):
+        raise UserError(
+            f"{path}={values} is refused: a configuration may only refer to another key of its own, as in "
+            "${train.epochs}.\nTry: the value itself"
+        )
 
 
-def _refuse_resolvers(path: str, text: str) -> None:
-    """Refuse resolvers that are not known to stay inside, and names that are put together from others."""
-    for start in re.finditer(r"\$\{", text):
-        end = re.search(r"[:}]|\$\{", text[start.end() :])
-        mark = end.group() if end else ""
-        name = text[start.end() : start.end() + end.start()].strip() if end else text
-        if mark == "${" or (mark == ":" and name not in RESOLVERS):
-            raise UserError(
-                f"{path}={text} is refused: the resolver {name!r} may reach outside the configuration.\n"
-                "Try: the value itself"
-            )
+def _references(text: str) -> list[int]:
+    """Return where OmegaConf sees a reference begin: at each ${ before which there is no odd backslash."""
+    return [found.end() - 2 for found in _START.finditer(text)]
 
 
-def refuse_paths(overrides: Sequence[str]) -> None:
-    """Raise UserError for an override that would let Hydra import packages."""
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
+def refuse_path(path: str) -> None:
+    """Raise UserError where a configuration file's name, or that of its group, is not a plain one."""
+    group, _, choice = path.partition("/")
+    if not all(NAME.fullmatch(part) for part in path.split("/")):
+        raise UserError(f"{group}={choice!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
+
+
+def refuse_names(names: Mapping[str, object]) -> None:
+    """Raise UserError where a choice, which names folders and results, is not one plain name (or none)."""
+    for group, name in names.items():
+        if name and not (isinstance(name, str) and NAME.fullmatch(name)):
+            raise UserError(f"{group}={name!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
+
+
+def refuse_words(words: Mapping[str, Any]) -> None:
+    """Raise UserError for an override of the command line, by its key, that may not be made under hydra."""
+    for word, value in words.items():
+        key = word.lstrip("+~")
         if key == "hydra.searchpath":
-            raise UserError(f"{override} is refused: it can import packages.\nTry: --config-dir FOLDER")
+            continue  # `loader.Files` sees to the folders
+        refuse_references(value, key)
+        if key.startswith("hydra/") and key not in GROUPS:
+            raise UserError(f"{key}={value} is refused: {CHOICES}")
+        if re.split(r"[.@\[]", key)[0] == "hydra":
+            _refuse_setting(key, value, by_hand=True)
+
+
+def refuse_hydra(found: Any, own: Any, typed: Iterable[str] = ()) -> None:
+    """Raise UserError where Hydra's settings differ from its own, but for the few that may be set.
+
+    `own` is what Hydra, the installed launchers and our run.yaml say themselves; `typed` are the command line's keys.
+    """
+    (found, parameters), (own, _) = _apart(found), _apart(own)
+    _refuse_setting(_PARAMETERS, parameters, by_hand=False)
+    given, ours, typed = dict(_leaves(found, "hydra")), dict(_leaves(own, "hydra")), set(typed)
+    for path, value in given.items():
+        if path not in ours or ours[path] != value or type(ours[path]) is not type(value):
+            _refuse_setting(path, value, by_hand=path in typed)
+    for path in ours.keys() - given.keys():
+        _refuse_setting(path, None, by_hand=False)
+
+
+def _apart(settings: Any) -> tuple[Any, Any]:
+    """Return Hydra's settings without the parameters of the sweep, whose keys hold dots, and these."""
+    sweeper = settings.get("sweeper") if isinstance(settings, dict) else None
+    if not isinstance(sweeper, dict):
+        return settings, None
+    rest = {key: value for key, value in sweeper.items() if key != "params"}
+    return {**settings, "sweeper": rest}, sweeper.get("params")
+
+
+def _refuse_setting(path: str, value: Any, *, by_hand: bool) -> None:
+    """Raise UserError where a setting under hydra. may not be made, or not to this value."""
+    section, _, last = path.rpartition(".")
+    if path in PLACES:
+        if not by_hand:
+            raise UserError(f"{path}={value} is refused: only the command line may say where files are written.")
+    elif path == _PARAMETERS or path.startswith(f"{_PARAMETERS}."):
+        _refuse_parameters(value if path == _PARAMETERS else {path.removeprefix(f"{_PARAMETERS}."): value})
+    elif last not in SETTINGS.get(section, ()) and not (section == _SAMPLER and re.fullmatch(r"[a-z]\w*", last)):
+        hint = nearest(last, SETTINGS.get(section, ()))
+        raise UserError(f"{path}={value} is refused: a configuration may not set this of Hydra's.{hint}\n{_MAY}")
+    elif not all(_is_plain(one) for one in (value if isinstance(value, list) else [value])):
+        raise UserError(f"{path}={value!a} is refused: expected a number or a plain word.")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value or _WORD.fullmatch(value) is not None
+    return not isinstance(value, (dict, list))
+
+
+def _refuse_parameters(values: Any) -> None:
+    """Raise UserError where a parameter of a sweep is none of a run's, or no plain text."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        found = _PARAMETER.fullmatch(str(key))
+        if not found or found[1] in ("hydra", ROOT):
+            raise UserError(f"{_PARAMETERS}.{key} is refused: a sweep is over groups and keys of a run, but {ROOT}.")
+        if isinstance(value, (dict, list)) or not str(value).isprintable() or _references(str(value)):
+            raise UserError(f"{_PARAMETERS}.{key}={value!a} is refused: expected values, as in 'A,B'.")
+    if not isinstance(values, dict) and values is not None:
+        raise UserError(f"{_PARAMETERS}={values!a} is refused: expected values by key.")
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield every leaf of nested dicts and lists with its dotted path."""
-    if isinstance(node, dict):
+    """Yield the leaves of nested mappings with their dotted paths; a list is one, and a key with a dot stays apart."""
+    if isinstance(node, dict) and node:
         for key, child in node.items():
-            yield from _leaves(child, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for number, child in enumerate(node):
-            yield from _leaves(child, f"{path}.{number}")
+            part = key if isinstance(key, str) and key.isidentifier() else repr(key)
+            yield from _leaves(child, f"{path}.{part}" if path else part)
     else:
         yield path, node

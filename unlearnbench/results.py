@@ -16,6 +16,7 @@ from unlearnbench.cache import Artefact, write_artefact
 from unlearnbench.compose import Request
 from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
+from unlearnbench.refusals import refuse_names
 from unlearnbench.reported import carried, carries
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Identity:
 
     @property
     def folder(self) -> str:
-        """The folder's name below outputs/runs."""
+        """The folder's name below outputs/runs; raise UserError where it would be a path."""
+        refuse_names({"method": self.method, "model": self.model, "dataset": self.dataset, "run": self.run_id})
         return f"{self.method}_{self.model}_{self.dataset}_{self.run_id}"
 
 

@@ -139,11 +139,14 @@ def hydra_main(words: Sequence[str]) -> None:
     """Give the words to Hydra as its own command line."""
     import hydra
 
+    from unlearnbench.loader import checked
+
     scan.watch()
     before = sys.argv
     sys.argv = [before[0], *words]
     try:
-        hydra.main(version_base="1.3", config_path=str(config_root()), config_name="run")(job)()
+        with checked():
+            hydra.main(version_base="1.3", config_path=str(config_root()), config_name="run")(job)()
     finally:
         sys.argv = before
 
