@@ -85,7 +85,6 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
 
     _refuse_search(overrides)
     extent.refuse_words(overrides)
-    scan.watch()
     GlobalHydra.instance().clear()
     try:
         with checked(), initialize_config_dir(str(config_root()), version_base="1.3"):

@@ -85,7 +85,7 @@ def _count(item: Override, values: Callable[[Override], list[str]]) -> int:
     return max(math.ceil((stop - start) / step), 0)
 
 
-def refuse_growth(tree: dict[str, Any]) -> None:
+def refuse_growth(tree: Any) -> None:
     """Raise UserError where values of a configuration, nothing resolved yet, refer in a circle or grow without end."""
     _Growth(tree).weigh(tree, (), ())
 

@@ -24,6 +24,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from unlearnbench import scan
 from unlearnbench.errors import UserError
 from unlearnbench.refusals import CHOICES, GROUPS, ROOT, refuse_hydra, refuse_path, refuse_references, refuse_words
 
@@ -49,6 +50,7 @@ class Refused(BaseException):
 @contextmanager
 def checked() -> Iterator[None]:
     """Let all that Hydra composes within the block be checked; raise UserError for what is refused."""
+    scan.watch()
     app: Any = hydra_app
     before, app.ConfigLoaderImpl = app.ConfigLoaderImpl, Checked
     try:

@@ -76,7 +76,7 @@ def watch() -> None:
     SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
-def _header(file: Path) -> dict[str, str]:
+def _header(file: Path) -> dict[str, str | None]:
     """Return what a file's first comments say to Hydra, such as its package."""
     from hydra.plugins.config_source import ConfigSource
 

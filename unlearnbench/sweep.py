@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from unlearnbench import disk, leftovers, scan, signals, sweep_folder
+from unlearnbench import disk, leftovers, signals, sweep_folder
 from unlearnbench.compose import Composed, compose, expand, from_job, model_name, search_path
 from unlearnbench.config import GROUPS, config_root
 from unlearnbench.errors import DONE, FAILED, Stopped, UserError, WrongKind
@@ -141,7 +141,6 @@ def hydra_main(words: Sequence[str]) -> None:
 
     from unlearnbench.loader import checked
 
-    scan.watch()
     before = sys.argv
     sys.argv = [before[0], *words]
     try:

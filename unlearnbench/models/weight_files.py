@@ -139,7 +139,7 @@ def _judge_pickles(content: bytes, count: int, what: str) -> None:
                     _refuse(what, "its list of tensors is too long")
                 if code.name == "GLOBAL" and argument not in NAMES:
                     _refuse(what, f"it holds {str(argument)[:80].replace(' ', '.')}, which is no tensor")
-                huge = code.name == "LONG1" and abs(argument) >= 2**63 and argument != MAGIC
+                huge = code.name == "LONG1" and abs(int(argument or 0)) >= 2**63 and argument != MAGIC
                 if code.name not in PLAIN or huge:
                     _refuse(what, f"it holds the instruction {code.name}, with which torch.save writes no weights")
     except (ValueError, OverflowError, struct.error) as error:
