@@ -6,6 +6,7 @@ Each attack is a folder of files for --config-dir, and words. Python files in it
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -93,8 +94,8 @@ ATTACKS = {
     "a package of an override": ({"x/y.yaml": f"c: {DISCARD}"}, ["+x@hydra.callbacks=y"]),
     "a package of an own choice": ({}, ["+method@hydra.callbacks.c=npo"]),
     "hydra/callbacks": (over("{override /hydra/callbacks: y}", hydra__callbacks__y=f"c: {DISCARD}"), E),
-    "hydra/job_logging": (over("{override /hydra/job_logging: y}", hydra__job_logging__y=LOGGING), E),
-    "hydra/job_logging of Hydra's": (over("{override /hydra/job_logging: stdout}"), E),
+    "hydra/job_logging typed": ({"hydra/job_logging/y.yaml": LOGGING}, ["hydra/job_logging=y"]),
+    "hydra/output": (over("{override /hydra/output: y}", hydra__output__y="output_subdir: ../there"), E),
     "hydra/launcher": (over("{override /hydra/launcher: y}", hydra__launcher__y=DISCARD), E),
     "hydra's launcher elsewhere": (over("{/hydra/launcher@hydra.callbacks.c: basic}"), E),
     "hydra's log elsewhere": (over("{/hydra/job_logging@hydra.callbacks: default}"), E),
@@ -157,6 +158,13 @@ YAML = "_target_: unlearnbench.methods.none.Nothing\n"
 """What a method's file says: the names are what is wrong."""
 
 
+@pytest.fixture(autouse=True)
+def _own_log(monkeypatch):
+    """Hydra's help sets the log up, onto this test's terminal: not beyond the test."""
+    for name in (None, "unlearnbench"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+
+
 @pytest.fixture
 def attack(tmp_path, monkeypatch, capsys):
     """Run words over a folder of files; return the message, after seeing that nothing was done."""
@@ -194,7 +202,7 @@ def test_no_file_runs_code_or_writes_elsewhere(attack, name):
 @pytest.mark.parametrize(
     "way", [["-m", "seed=0,1"], ["--cfg", "job"], ["--cfg", "all", "--resolve"], ["--info"], ["--help"]]
 )
-@pytest.mark.parametrize("name", ["env_set", "a callback that deletes", "a log file", "oc.env", "hydra/job_logging"])
+@pytest.mark.parametrize("name", ["env_set", "a callback that deletes", "a log file", "oc.env", "hydra/launcher"])
 def test_whatever_asks_for_it(attack, name, way):
     files, words = ATTACKS[name]
     attack(files, *words, *way)
@@ -209,13 +217,12 @@ def test_a_file_of_hydra_s_own_name_is_not_read(monkeypatch, capsys, tmp_path, n
     file.write_text("# @package hydra\ncallbacks: {c: {_target_: evil.x}}\nhelp: {template: theirs}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("unlearnbench.sweep.job", lambda config: 0.0)
-    monkeypatch.setattr("unlearnbench.cli._single", lambda composed: 0)
-    monkeypatch.setattr(sys, "argv", ["unlearnbench", "run", "--config-dir", "theirs", *TINY, *words])
+    monkeypatch.setattr(sys, "argv", ["unlearnbench", "run", "--config-dir", "theirs", *words])
     with pytest.raises(SystemExit) as stop:
         main()
     said = capsys.readouterr()
-    assert stop.value.code in (0, None, 1 if "-m" in words else 0), said  # jobs that do nothing make an empty sweep
-    assert "evil" not in said.out + said.err and "theirs\n" not in said.out
+    assert stop.value.code == (1 if "-m" in words else 0), said  # jobs that do nothing make an empty sweep
+    assert "evil" not in said.out + said.err and "template: theirs" not in said.out and said.out != "theirs\n"
 
 
 @pytest.mark.parametrize("name", NAMES)

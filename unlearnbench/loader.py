@@ -84,6 +84,8 @@ class Files(ConfigRepository):
         with _refusing():
             refuse_path(config_path)
             found = super().load_config(config_path)
+            if found is not None and _by_search(found.provider):
+                refuse_references(OmegaConf.to_container(found.config, resolve=False), config_path)
             for default in (found.defaults_list or []) if found is not None else []:
                 refuse_references([text for value in vars(default).values() for text in _texts(value)], config_path)
         return found
@@ -112,12 +114,12 @@ class Checked(ConfigLoaderImpl):
     ) -> DictConfig:
         """Compose; raise Refused for what a file or a word may not say."""
         parsed = OverridesParser.create().parse_overrides(overrides)
-        words = {item.get_key_element(): _plain_value(item) for item in parsed}
+        words = [(item.get_key_element(), _plain_value(item)) for item in parsed]
         with _refusing():
             refuse_words(words)
         config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         with _refusing():
-            self._check(config, [key.lstrip("+~") for key in words])
+            self._check(config, [key.lstrip("+~") for key, _ in words])
         return config
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:

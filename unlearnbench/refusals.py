@@ -75,9 +75,9 @@ def refuse_names(names: Mapping[str, object]) -> None:
             raise UserError(f"{group}={name!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
 
 
-def refuse_words(words: Mapping[str, Any]) -> None:
+def refuse_words(words: Iterable[tuple[str, Any]]) -> None:
     """Raise UserError for an override of the command line, by its key, that may not be made under hydra."""
-    for word, value in words.items():
+    for word, value in words:
         key = word.lstrip("+~")
         if key == "hydra.searchpath":
             continue  # `loader.Files` sees to the folders
