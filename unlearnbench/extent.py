@@ -82,7 +82,7 @@ def _count(item: Override, values: Callable[[Override], list[str]]) -> int:
     start, stop, step = float(value.start or 0), float(value.stop or 0), float(value.step)
     if not step or not math.isfinite(start + stop + step):
         raise UserError(f"{item.input_line}: this range never ends.\nTry: range(START,STOP) with a step beside 0")
-    return max(math.ceil((stop - start) / step), 0)
+    return max(math.ceil(min((stop - start) / step, 1e18)), 0)
 
 
 def refuse_growth(tree: dict[str, Any]) -> None:
