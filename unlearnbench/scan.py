@@ -76,12 +76,12 @@ def watch() -> None:
     SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
-def _header(file: Path) -> dict[str, str]:
+def _header(file: Path) -> dict[str, str | None]:
     """Return what a file's first comments say to Hydra, such as its package."""
     from hydra.plugins.config_source import ConfigSource
 
     try:
-        return dict(ConfigSource._get_header_dict(text(file)[:512]))
+        return ConfigSource._get_header_dict(text(file)[:512])
     except (ValueError, AssertionError) as error:
         raise _refused(file, 0, f"has a comment that Hydra cannot read: {error}") from error
 

@@ -130,7 +130,7 @@ def parquet(file: Path) -> Any:
 def _written_out(column: Any) -> int:
     """Return the bytes of a column of pyarrow's once each row has its text; raise ValueError for rows within rows."""
     import pyarrow
-    import pyarrow.compute as compute
+    import pyarrow.compute as compute  # type: ignore[import-untyped]
 
     kinds = pyarrow.types
     while kinds.is_list(column.type) or kinds.is_large_list(column.type):
