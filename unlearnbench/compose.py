@@ -198,10 +198,10 @@ def _refuse_names(request: Request) -> None:
 def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Composed:
     from hydra.types import RunMode
 
-    choices = {group: config.hydra.runtime.choices.get(group) for group in GROUPS}
-    multirun = sweep or config.hydra.mode == RunMode.MULTIRUN
-    parameters = tuple(f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items())
     try:
+        choices = {group: config.hydra.runtime.choices.get(group) for group in GROUPS}
+        multirun = sweep or config.hydra.mode == RunMode.MULTIRUN
+        parameters = tuple(f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items())
         sweep_dir = Path(str(config.hydra.sweep.dir)) if multirun else Path()
         dated = "${now:" in str(OmegaConf.to_container(config.hydra.sweep, resolve=False))
         ours = [str(key) for key in config if key != "hydra"]
@@ -315,6 +315,8 @@ def _having(key: str, folders: Sequence[Path]) -> list[str]:
 def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
     """Return what the group choices alone come to, or an empty request where they do not compose."""
     groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    if len(groups) == len(overrides):  # they alone are what does not compose
+        return Request({}, {}, ())
     try:
         return compose(groups, folders).request
     except UserError:

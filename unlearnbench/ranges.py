@@ -18,7 +18,8 @@ AnySeed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A seed of data or forget sets: below zero too."""
 Label = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """A class by number, or another value of a column."""
-Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
+"""A rate, a threshold: up to one at which every training diverges."""
+Weight = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]

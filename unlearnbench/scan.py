@@ -81,7 +81,7 @@ def _header(file: Path) -> dict[str, str | None]:
     from hydra.plugins.config_source import ConfigSource
 
     try:
-        return dict(ConfigSource._get_header_dict(text(file)[:512]))
+        return ConfigSource._get_header_dict(text(file)[:512])
     except (ValueError, AssertionError) as error:
         raise _refused(file, 0, f"has a comment that Hydra cannot read: {error}") from error
 

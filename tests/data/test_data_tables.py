@@ -153,7 +153,9 @@ def test_a_root_that_is_no_table_is_refused(tmp_path):
 def test_a_damaged_table_is_refused(tmp_path, suffix):
     file = tmp_path / f"table{suffix}"
     file.write_bytes(b"\x93\xff{")
-    with pytest.raises(UserError, match=rf"table{suffix} (cannot be read as .*: .|lacks the columns).*\nTry: "):
+    with pytest.raises(
+        UserError, match=rf"table{suffix}(, line 1| cannot be read as .*: .| lacks the columns).*\nTry: "
+    ):
         bias(file).load()
     file.write_bytes(b"")
     with pytest.raises(UserError, match=rf"table{suffix} (cannot be read as .*: .|is empty).*\nTry: dataset.root=FILE"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,7 @@ def _from_file(file: Path, remedy: str) -> pandas.DataFrame:
         if file.suffix == ".csv":
             _check_width(file, pandas.read_csv(file, nrows=0).columns)
             return pandas.read_csv(file, keep_default_na=False)
-        _check_width(file, {name for row in json_lines(file) for name in row})
+        _check_width(file, {name for _, row in _objects(file) for name in row})
         return pandas.read_json(file, lines=True)
     except (ValueError, TypeError, OverflowError, OSError, ImportError, MemoryError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -173,18 +173,24 @@ def json_lines(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
     if not file.exists():
         raise UserError(f"{file} does not exist.\nTry: the folder that holds it")
     rows = []
+    for number, row in _objects(file):
+        if lacking := [name for name in needed if row.get(name) is None]:
+            raise UserError(f"{file}, line {number} lacks {', '.join(lacking)}.\n{AS_PUBLISHED}")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{file} is empty: it holds no row.\n{AS_PUBLISHED}")
+    return rows
+
+
+def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the lines' numbers and objects."""
     lines = text_of(file, TABLE, AS_PUBLISHED).split("\n")  # splitlines() would also split inside a text
     for number, line in enumerate(lines, 1):
         if line.strip():
             row = parsed(line, f"{file}, line {number}")
             if not isinstance(row, dict):
                 raise UserError(f"{file}, line {number}: expected an object.\n{AS_PUBLISHED}")
-            if lacking := [name for name in needed if row.get(name) is None]:
-                raise UserError(f"{file}, line {number} lacks {', '.join(lacking)}.\n{AS_PUBLISHED}")
-            rows.append(row)
-    if not rows:
-        raise UserError(f"{file} is empty: it holds no row.\n{AS_PUBLISHED}")
-    return rows
+            yield number, row
 
 
 def parsed(text: str, where: str) -> Any:

@@ -48,7 +48,7 @@ class StereoSet(TextSettings):
         """Read both kinds of items; raise UserError where the file is not StereoSet's."""
         file = (self.root or Path()) / "dev.json"
         try:
-            data = parsed(text_of(file, TABLE, AS_PUBLISHED), str(file))["data"]
+            data = parsed(text_of(file, TABLE, AS_PUBLISHED), f"{file} is not StereoSet's")["data"]
             rows = [_row(item, between) for between in (False, True) for item in data[_name(between)]]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(f"{file} is not StereoSet's: {type(error).__name__}: {error}\n{AS_PUBLISHED}") from error

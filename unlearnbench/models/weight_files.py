@@ -131,6 +131,7 @@ def _judge_members(archive: zipfile.ZipFile, size: int, what: str) -> str:
 def _judge_pickles(content: bytes, count: int, what: str) -> None:
     """Raise UserError for an instruction or a name that writes anything but tensors and plain values."""
     stream, number = io.BytesIO(content), 0
+    argument: Any
     try:
         for _ in range(count):
             for code, argument, _place in pickletools.genops(stream):
