@@ -122,7 +122,7 @@ def _run(words: list[str]) -> int:
             "--cfg and --info show one configuration, -m asks for several.\nTry: without -m, and one value each"
         )
     if given.help or given.hydra_help or given.cfg or given.info:
-        compose([] if given.help or given.hydra_help else given.overrides, given.config_dir)
+        compose([] if given.hydra_help else given.overrides, given.config_dir)
         sweep.hydra_main(_hydra_words(given))
         return DONE
     _log_to_terminal()
