@@ -79,7 +79,7 @@ def _jobs(folder: Path, overrides: Sequence[str], folders: Sequence[Path]) -> li
     place = text(str(folder).replace("${", r"\${"))  # it is resolved already
     notes = sweep_folder.notes()
     own = [f"hydra.sweep.dir={place}", f"hydra.sweep.subdir={notes}"]
-    with _launched() as launched, _raising():
+    with _launched() as launched, _raising(), signals.handled():
 
         def interrupted() -> None:
             sweep_folder.collect(folder, notes, launched, "it never began: the sweep was interrupted", lambda words: {})
