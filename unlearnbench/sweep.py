@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from unlearnbench.compose import Composed, compose, expand, from_job, model_name, search_path
 from unlearnbench.config import GROUPS, config_root
 from unlearnbench.errors import DONE, FAILED, UserError, WrongKind
+from unlearnbench.escapes import csv_row
 from unlearnbench.launch import check, execute
 from unlearnbench.places import writable
 from unlearnbench.words import literal, meant_as_one, refuse_several, text
@@ -137,5 +138,5 @@ def _collect(folder: Path) -> list[dict[str, Any]]:
     with (folder / "jobs.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(csv_row, rows))
     return rows
