@@ -55,7 +55,7 @@ class Evaluation:
 class Settings:
     """The keys of a run that stand outside the groups."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     precision: Choice
     threads: Threads
