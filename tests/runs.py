@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unlearnbench import sums
 from unlearnbench.results import COLUMNS
 
 SPLITS = ("retain", "forget", "test")
@@ -15,13 +16,14 @@ SPLITS = ("retain", "forget", "test")
 
 def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0, **changes) -> Path:
     """Write a small run folder as results.py does: accuracies, a divergence, and retrained scores on forget."""
-    folder = outputs / "runs" / f"{method.replace('/', '')}_m_d_{run_id}"
+    folder = outputs / "runs" / f"{method}_m_d_{run_id}"
     (folder / "scores").mkdir(parents=True)
     accuracy = changes.pop("accuracy", {"retain": 0.9, "forget": 0.3, "test": 0.8})
     names = {
         "run_id": run_id, "experiment": "", "dataset": "d", "forget": "class:a", "model": "m", "method": method,
         "seed": seed,
     }  # fmt: skip
+    names |= {name: changes.pop(name) for name in tuple(names) if name in changes}
     result = {
         **names, "setting": "5e771296", "method_setting": "3e780d01", "status": "done", "reason": "",
         "weights_changed": True, "device": "cpu", "threads": 2,
@@ -29,8 +31,10 @@ def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0,
         "peak_mib": {"unlearned": 100.0}, "cost_ratio": 0.1, "overrides": [f"method={method}", f"seed={seed}"],
         **changes,
     }  # fmt: skip
+    (folder / "config.yaml").write_text(f"seed: {seed}\n")
     (folder / "result.json").write_text(json.dumps(result))
     if result["status"] != "done":
+        sums.write(folder)
         return folder
     rows = []
     for split in SPLITS:
@@ -45,4 +49,6 @@ def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0,
         writer.writerows([COLUMNS, *rows])
     logits = np.random.default_rng(seed).normal(size=(6, 3)).astype(np.float32)
     np.savez(folder / "scores" / "retrained_forget.npz", logits=logits, label=np.zeros(6, int), index=np.arange(6))
+    np.savez(folder / "splits.npz", forget=np.arange(6))
+    sums.write(folder)
     return folder

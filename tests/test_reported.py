@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from unlearnbench import sums
 from unlearnbench.assemble import assemble
 from unlearnbench.errors import UserError
 from unlearnbench.finished import find
@@ -103,4 +104,5 @@ def test_a_run_of_before_is_found_while_nothing_is_reported(preset):
     result = json.loads((folder / "result.json").read_text())
     del result["reported"]
     (folder / "result.json").write_text(json.dumps(result))
+    sums.write(folder)
     assert find(preset()) == folder

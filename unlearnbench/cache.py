@@ -84,7 +84,7 @@ class Cache:
         computed = compute(key)
         seconds = time.perf_counter() - started + computed.facts.get("earlier_seconds", 0.0)
         peak = max(peak_mib(self.device), computed.facts.get("earlier_peak_mib", 0.0))
-        facts = {"seconds": seconds, "peak_mib": peak, "stage": name, **computed.facts}
+        facts = {"seconds": seconds, "peak_mib": peak, "stage": name, **computed.facts, "key": key}
         artefact = Artefact(computed.tensors, facts)
         self._publish(key, artefact)
         shutil.rmtree(self.unfinished(key), ignore_errors=True)
@@ -106,7 +106,10 @@ class Cache:
         if not folder.exists():
             return None
         try:
-            return read_artefact(folder)
+            found = read_artefact(folder)
+            if found.facts.get("key", key) != key:
+                raise ValueError(f"it is the stage {found.facts['key']}")
+            return found
         except (OSError, ValueError, KeyError, TypeError) as error:
             if disk.why(error, self.folder):
                 raise  # it may not be read: that is no damage

@@ -1,4 +1,4 @@
-"""The command line: run, report, list. Nothing heavy is imported before it is needed."""
+"""The command line: run, report, verify, list. Nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from unlearnbench.errors import DONE, FAILED, INTERRUPTED, USAGE, Stopped, UserE
 if TYPE_CHECKING:
     from unlearnbench.compose import Composed
 
-COMMANDS = ("run", "report", "list")
+COMMANDS = ("run", "report", "verify", "list")
 USAGE_TEXT = """\
 usage: unlearnbench COMMAND ...
 
   run [GROUP=CHOICE] [KEY=VALUE] ... [-m]   train, unlearn, evaluate; -m sweeps over comma-separated values
   report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page
+  verify FOLDER                             what is damaged in a run, sweep, outputs folder or cache
   list [TOPIC]                              methods, models, datasets, forget, metrics, experiments
   --version, --help                         `unlearnbench run --help` shows all groups and keys
 
@@ -82,7 +83,7 @@ def dispatch(words: Sequence[str]) -> int:
     if command == "--version":
         print(f"unlearnbench {__version__}")
         return DONE
-    commands = {"run": _run, "report": _report, "list": _list}
+    commands = {"run": _run, "report": _report, "verify": _verify, "list": _list}
     if command not in commands:
         raise UserError(f"{command!r} is no command.{nearest(command, COMMANDS)}\nTry: unlearnbench --help")
     return commands[command](rest)
@@ -180,6 +181,24 @@ def _report(words: list[str]) -> int:
     print((target / "leaderboard.md").read_text())
     print(f"report: {target / 'report.html'}")
     return DONE
+
+
+def _verify(words: list[str]) -> int:
+    parser = _Parser(
+        "unlearnbench verify",
+        description="Read every file again, and say what is not as it was written: a line a problem, the counts last.",
+        epilog="Exit codes: 0 all is well, 1 something is wrong, 2 the folder is none of these. A damaged run or stage "
+        "is made again by the run's own command.",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a run, a sweep, an outputs folder or a cache")
+    given = parser.parse_args(words)
+    from unlearnbench.escapes import printable
+    from unlearnbench.verify import verify
+
+    found = verify(given.folder)
+    for line in found.lines():
+        print(printable(line))
+    return FAILED if found.problems else DONE
 
 
 def _list(words: list[str]) -> int:

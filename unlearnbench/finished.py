@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import leftovers, plugins
+from unlearnbench import leftovers, plugins, stored, sums
 from unlearnbench.compose import Request
 from unlearnbench.keys import CORE, MODELS, TASKS, digest, file_digest, source_of, sources
 from unlearnbench.outside import Looked, renewed
@@ -17,7 +17,18 @@ from unlearnbench.reported import carries
 from unlearnbench.results import read_result
 
 AROUND = (
-    *("experiment", "evidence", "intervals", "premise", "transcripts", "forget", "given", "sampling", "tasks"),
+    *(
+        "experiment",
+        "evidence",
+        "intervals",
+        "premise",
+        "transcripts",
+        "escapes",
+        "forget",
+        "given",
+        "sampling",
+        "tasks",
+    ),
     *("data.text", "data.images", "data.files", "data.tofu_official"),
 )
 """Modules, beside those of the stages, that decide what a run holds."""
@@ -33,8 +44,8 @@ def find(request: Request) -> Path | None:
     """
     entry = _entry(request)
     try:
-        kept = json.loads(entry.read_text())
-        folder: Path = request.outputs / "runs" / kept["folder"]
+        kept = stored.mapping(entry)
+        folder = request.outputs / "runs" / Path(kept["folder"]).name
         outside = renewed(kept["outside"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -47,16 +58,15 @@ def find(request: Request) -> Path | None:
 
 
 def is_finished(folder: Path, request: Request) -> bool:
-    """Return whether a folder holds all the request wants; diverged and failed runs are tried again."""
-    try:
-        status = json.loads((folder / "result.json").read_text())["status"]
-        if status != "done":
-            return bool(status == "skipped")
-        wants_model = request.config.get("save_model") is True
-        has_numbers = (folder / "metrics.csv").stat().st_size > 0 and any((folder / "scores").iterdir())
-        return has_numbers and ((folder / "model").exists() or not wants_model)
-    except (OSError, ValueError, KeyError, TypeError):
+    """Return whether a folder holds, undamaged, all the request wants; diverged and failed runs are tried again."""
+    if sums.damage(folder) or os.path.basename(os.path.realpath(folder)) != folder.name:  # a link to another run
         return False
+    try:
+        status = read_result(folder).get("status")
+    except (OSError, ValueError):  # another process has just replaced it
+        return False
+    wants_model = request.config.get("save_model") is True
+    return bool(status == "skipped" or (status == "done" and ((folder / "model").is_dir() or not wants_model)))
 
 
 def _entry(request: Request) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench import disk, leftovers, plugins
+from unlearnbench import disk, leftovers, plugins, sums
 from unlearnbench.compose import Composed, Request, compose, scaled
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.finished import find, is_finished, remember, stage_sources
@@ -79,6 +79,8 @@ def _execute(request: Request, on_failure: Callable[[Exception], None] | None) -
         refresh(final, request)
         remember(request, final, outside)
         return _outcome(final, reused=True)
+    if final.exists() and (damage := sums.damage(final)):
+        log.warning("%s is damaged, and made again from the cache: %s", final, sums.told(damage))
     return _run(request, assembled, identity, final, outside, on_failure)
 
 
@@ -145,6 +147,7 @@ def _run(
                 finding = {"status": "failed", "reason": f"{type(failure).__name__}: {failure}"}
                 log.error("failed: %s\n%s", failure, traceback.format_exc())
         results.write_result(part, {**facts, **finding})
+        sums.write(part)
         results.publish(part, final)
     except BaseException:
         results.discard(part)
@@ -179,9 +182,9 @@ def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Iden
     )
     results.write_metrics(part, identity, rows)
     results.write_scores(part, done)
-    keep = assembled.settings.save_model
-    if keep or (keep is None and not request.in_sweep):
-        results.write_model(part, request, done, request.outputs / "runs" / identity.folder)
+    keep, final = assembled.settings.save_model, request.outputs / "runs" / identity.folder
+    if keep or (keep is None and (not request.in_sweep or (final / "model").is_dir())):
+        results.write_model(part, request, done, final)
     outcome = results.outcome(assembled, done)
     if done.info.kind == "text":
         outcome |= _language(part, done, identity)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import cost, leftovers, provenance
+from unlearnbench import cost, leftovers, provenance, stored, sums
 from unlearnbench.cache import Artefact, write_artefact
 from unlearnbench.compose import Request
 from unlearnbench.errors import UserError
@@ -99,11 +101,17 @@ def discard(part: Path) -> None:
 
 def publish(part: Path, final: Path) -> Path:
     """Give a finished folder its name; an older one of that name (a failed try) makes way."""
-    with leftovers.part(final.parent) as old:
-        with suppress(FileNotFoundError):
-            final.rename(old)
-        part.rename(final)
-    return final
+    while True:
+        with leftovers.part(final.parent) as old:
+            with suppress(FileNotFoundError):
+                final.rename(old)
+            try:
+                part.rename(final)
+            except OSError:
+                if not final.exists():
+                    raise
+                continue  # somebody else published the same run in between
+        return final
 
 
 def write_config(folder: Path, request: Request) -> None:
@@ -130,8 +138,11 @@ def read_metrics(folder: Path) -> pandas.DataFrame:
     import pandas
 
     kinds: dict[str, type] = {**dict.fromkeys(COLUMNS, str), "seed": int, "value": float}
-    file = folder / "metrics.csv"
-    table = pandas.read_csv(file, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]})
+    text = BytesIO(stored.content(folder / "metrics.csv"))
+    try:
+        table = pandas.read_csv(text, dtype=kinds, keep_default_na=False, na_values={"value": ["nan"]})
+    except OverflowError as error:
+        raise ValueError("metrics.csv has a seed of more than 64 bits") from error
     if tuple(table.columns) != COLUMNS or table.empty:
         raise ValueError(f"metrics.csv has {len(table)} rows of {', '.join(table.columns)}")
     return table
@@ -186,6 +197,13 @@ def load_model(folder: Path) -> nn.Module:
     from unlearnbench.models import rebuilt, saved, vetted
 
     source = folder / "model"
+    if not (folder / "result.json").exists():
+        raise UserError(f"{folder} is no run folder: it has no result.json.\nTry: outputs/runs/NAME, of a run")
+    if damage := sums.damage(folder):
+        raise UserError(
+            f"{folder} is damaged: {sums.told(damage)}.\n"
+            f"Try: the run again, which makes it anew from the cache; unlearnbench verify {shlex.quote(str(folder))}"
+        )
     if not (source / "config.json").is_file():
         raise UserError(f"{folder} holds no model.\nTry: the run again with save_model=true")
     facts = vetted.read(source / "config.json")
@@ -240,11 +258,12 @@ def outcome(assembled: Assembled, run: Run) -> dict[str, Any]:
 
 def write_result(folder: Path, values: Mapping[str, Any]) -> None:
     """Write result.json."""
-    (folder / "result.json").write_text(_json(values))
+    (folder / "result.json").write_bytes(_json(values))
 
 
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(dict(values), indent=1) + "\n"
+def _json(values: Mapping[str, Any]) -> bytes:
+    """Return values as JSON; a byte of a file name that is no UTF-8 becomes a question mark."""
+    return (json.dumps(dict(values), indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
 def refresh(folder: Path, request: Request) -> None:
@@ -253,11 +272,11 @@ def refresh(folder: Path, request: Request) -> None:
     if carries(result, request):
         return
     with leftovers.part(folder.parent) as part:
-        part.write_text(_json({**result, "reported": carried(request)}))
+        part.write_bytes(_json({**result, "reported": carried(request)}))
         part.replace(folder / "result.json")
+    sums.renew(folder, "result.json")  # killed before this, the run is seen as damaged and made again
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """Read a run folder's result.json."""
-    values: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return values
+    """Read a run folder's result.json; raise OSError or ValueError where it holds no JSON object."""
+    return stored.mapping(folder / "result.json")

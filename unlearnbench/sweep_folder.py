@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from unlearnbench import leftovers, locks
 from unlearnbench.errors import UserError
+from unlearnbench.escapes import csv_row
 
 NAMES = ("experiment", "dataset", "forget", "model", "method")
 COLUMNS = ("job", "overrides", *NAMES, "seed", "status", "run_folder", "reason")
@@ -90,7 +91,7 @@ def collect(
     table = StringIO(newline="")
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(map(csv_row, rows))
     leftovers.replace(folder / "jobs.csv", table.getvalue())
     for job in noted:
         (folder / notes / f"{job}.json").unlink()

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from unlearnbench.escapes import printable
 from unlearnbench.results import read_result
 
 ROLES = ("original", "retrained", "unlearned")
@@ -27,7 +29,8 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
     """Print a run folder's table, cost and place."""
     result = read_result(folder)
     if result["status"] != "done":
-        console.print(f"{result['status']}: {result['reason']}", markup=False, soft_wrap=True)
+        reason = "\n".join(map(printable, str(result["reason"]).splitlines()))
+        console.print(f"{result['status']}: {reason}", markup=False, soft_wrap=True)
     else:
         values = _values(folder)
         console.print(_table(result, values))
@@ -35,7 +38,7 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
             console.print(f"premise: {result['premise']['text']}", markup=False, soft_wrap=True)
         console.print(_cost(result), markup=False, soft_wrap=True)
     note = " (done before, shown again)" if reused else ""
-    console.print(f"files: {folder}{note}", markup=False, soft_wrap=True)
+    console.print(f"files: {printable(str(folder))}{note}", markup=False, soft_wrap=True)
 
 
 def _values(folder: Path) -> dict[tuple[str, str, str], float]:
@@ -45,7 +48,7 @@ def _values(folder: Path) -> dict[tuple[str, str, str], float]:
 
 def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) -> Table:
     title = f"{result['method']} on {result['model']}, {result['dataset']}, forgetting {result['forget']}"
-    table = Table(title=f"{title}, seed {result['seed']}", title_justify="left")
+    table = Table(title=escape(printable(f"{title}, seed {result['seed']}")), title_justify="left")
     table.add_column("")
     for column in (*ROLES, "gap"):
         table.add_column(column, justify="right")
@@ -54,7 +57,7 @@ def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) ->
     for metric, split in (*rows, *known):
         cells = [_cell(values.get((role, split, metric))) for role in ROLES]
         gap = values.get(("unlearned", split, f"gap_{metric}"))
-        table.add_row(f"{metric} {split}", *cells, f"{gap:+.4f}" if gap is not None else "")
+        table.add_row(escape(f"{metric} {split}"), *cells, f"{gap:+.4f}" if gap is not None else "")
     return table
 
 

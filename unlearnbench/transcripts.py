@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unlearnbench.data.text import TextData, TextRow
+from unlearnbench.escapes import csv_row, in_markdown
 from unlearnbench.evidence import BySplit
 
 ROLES = ("original", "retrained", "unlearned")
@@ -21,7 +22,7 @@ def write(folder: Path, data: TextData, roles: Mapping[str, BySplit]) -> None:
     with (folder / "transcripts.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(csv_row, rows))
     (folder / "transcripts.md").write_text("\n".join(_page(rows)) + "\n", encoding="utf-8")
 
 
@@ -66,14 +67,14 @@ def _page(rows: list[dict[str, str]]) -> Iterator[str]:
         "held out: no model was trained on them. Two rows that differ in demographic words alone stand side by side.\n"
     )
     for number, row in enumerate(rows, 1):
-        group = f" ({row['group']})" if row["group"] else ""
+        group = f" ({in_markdown(row['group'])})" if row["group"] else ""
         yield f"## {number}. {row['split']}, row {row['index']}{group}\n"
-        yield "> " + row["question"].replace("\n", "\n> ") + "\n"
-        yield f"- {row['answer_is']}: {row['answer']}"
+        yield "\n".join(f"> {in_markdown(line)}" for line in row["question"].splitlines() or [""]) + "\n"
+        yield f"- {row['answer_is']}: {in_markdown(row['answer'])}"
         if row["corrected"] != row["answer"]:
-            yield f"- corrected: {row['corrected']}"
+            yield f"- corrected: {in_markdown(row['corrected'])}"
         yield "\n| model | chooses | writes |\n|---|---|---|"
         for role in ROLES:
-            cells = (row[f"{role}_{what}"].replace("|", "\\|").replace("\n", " ") for what in ("chooses", "writes"))
+            cells = (in_markdown(row[f"{role}_{what}"]) for what in ("chooses", "writes"))
             yield f"| {role} | " + " | ".join(cells) + " |"
         yield ""

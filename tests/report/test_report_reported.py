@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from runs import make_run
+from unlearnbench import sums
 from unlearnbench.report import write
 from unlearnbench.report.reported import COLUMNS
 
@@ -31,6 +32,7 @@ def save_scores(run, name, right, wrong=0, **extras):
     logits[:right, 0], logits[right:, 1] = 50.0, 50.0
     rows = np.arange(right + wrong)
     np.savez(run / "scores" / f"{name}.npz", logits=logits, label=np.zeros_like(rows), index=rows, **extras)
+    sums.write(run)
 
 
 def test_several_seeds_have_the_interval_of_student_t(tmp_path):
@@ -116,6 +118,7 @@ def test_damaged_scores_and_entries_are_left_out_by_name(tmp_path, caplog, monke
     monkeypatch.setattr(logging.getLogger("unlearnbench"), "propagate", True)
     run = make_run(tmp_path, "aaaaaaa1", reported=[ENTRY, {"role": "unlearned"}])
     (run / "scores" / "unlearned_test.npz").write_bytes(b"PK")
+    sums.write(run)
     (row,), _ = published(tmp_path)
     assert row["interval"] == ""
     messages = {record.getMessage() for record in caplog.records}
@@ -131,6 +134,7 @@ def test_a_distance_is_taken_to_the_runs_own_references(tmp_path):
         save_scores(run, f"retrained_{number}_forget", 100)
         save_scores(run, f"retrained_{number}_test_forget", 7)
     (run / "scores" / "retrained_forget.npz").unlink()
+    sums.write(run)
     (row,), _ = published(tmp_path)
     assert float(row["ci_low"]) == pytest.approx(0.4, abs=0.02)
     assert float(row["ci_high"]) == pytest.approx(0.6, abs=0.02)
@@ -159,6 +163,7 @@ def test_no_published_numbers_leave_no_table_at_all(tmp_path):
     published(tmp_path)
     text = (run / "result.json").read_text()
     (run / "result.json").write_text(text.replace('"reported"', '"before"'))
+    sums.write(run)
     target = write([tmp_path], tmp_path / "report")
     assert not (target / "reported.csv").exists()
     assert all("Reported" not in (target / name).read_text() for name in ("leaderboard.md", "report.html"))

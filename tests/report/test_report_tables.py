@@ -12,6 +12,7 @@ import pandas
 import pytest
 
 from runs import make_run
+from unlearnbench import sums
 from unlearnbench.errors import UserError
 from unlearnbench.report import write
 from unlearnbench.report.summary import interval
@@ -69,6 +70,7 @@ def test_the_page_has_each_runs_figures_up_to_a_dozen_runs(tmp_path):
         plots = make_run(tmp_path, f"aaaaaa{number:02}", f"m{number:02}") / "plots"
         plots.mkdir()
         (plots / "confusion.png").write_bytes(b"png")
+        sums.write(plots.parent)
     runs = sorted((tmp_path / "runs").iterdir())
     for shown, count in ((runs[:12], 12), (runs, 0)):
         page = (write(shown, tmp_path / "report") / "report.html").read_text()
@@ -147,9 +149,9 @@ def test_only_unfinished_runs_still_make_a_report(tmp_path):
 
 
 def test_values_are_escaped(tmp_path):
-    make_run(tmp_path, "aaaaaaa1", "<script>alert(1)</script>")
+    make_run(tmp_path, "aaaaaaa1", "<script>alert(1)", forget="class:</td>")
     page = (write([tmp_path], tmp_path / "report") / "report.html").read_text()
-    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert "<script>" not in page and "&lt;script&gt;" in page and "class:&lt;/td&gt;" in page
 
 
 def test_page_needs_nothing_else(tmp_path):
@@ -205,6 +207,7 @@ def test_a_damaged_run_is_left_out_by_name_and_stops_no_report(tmp_path, caplog,
 def test_damaged_scores_leave_the_rest_of_the_noise_floor(tmp_path, caplog):
     runs = [make_run(tmp_path, f"aaaaaaa{seed}", seed=seed) for seed in range(2)]
     (runs[1] / "scores" / "retrained_forget.npz").write_bytes(b"PK")
+    sums.write(runs[1])
     assert "differ by 0.0100" in (write([tmp_path], tmp_path / "report") / "leaderboard.md").read_text()
     assert str(runs[1]) in caplog.text
 

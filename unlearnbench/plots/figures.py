@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,22 @@ if TYPE_CHECKING:
 ROLE_COLOURS = {"original": "#0072B2", "retrained": "#009E73", "unlearned": "#D55E00"}
 """Okabe & Ito's palette, which colour-blind readers can tell apart."""
 PALETTE = ("#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442", "#000000", "#009E73")
+NAME = 60
+"""Characters of a name that a figure shows."""
+
+
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Take every text that is drawn in the block as it is: a dollar sign in a name begins no formula."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
+        yield
+
+
+def short(name: str) -> str:
+    """Return a name that fits into a figure."""
+    return name if len(name) <= NAME else name[: NAME - 1] + "…"
 
 
 def figure(width: float, height: float) -> Figure:

@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, save, tidy
+from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, plain_text, save, short, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,9 +20,12 @@ SPAN = 0.3
 """Of accuracy that an axis shows at least."""
 TITLE = 72
 """Characters in a line of a panel's title."""
+LINES = 4
+"""Lines that it may have."""
 Look = tuple[str, str, int]
 
 
+@plain_text()
 def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
     """Write retain_forget.png and accuracy_by_method.png, a panel a board; return their paths."""
     if not boards:
@@ -68,13 +71,13 @@ def _scatter(axes: Axes, board: Board, looks: Mapping[str, Look]) -> None:
             capsize=3,
             alpha=0.85,
             clip_on=False,  # a marker on the edge is drawn whole
-            label=line.name,
+            label=short(line.name),
         )
     axes.margins(0.12)
     axes.set_xlim(*_rates(_widened(axes.get_xlim())))
     axes.set_ylim(*_rates(_widened(axes.get_ylim())))
     axes.legend(frameon=False, fontsize=8)
-    tidy(axes, fill(board.title, TITLE), x="accuracy on forget", y="accuracy on retain")
+    tidy(axes, _title(board.title), x="accuracy on forget", y="accuracy on retain")
 
 
 def _bars(axes: Axes, board: Board, _looks: Mapping[str, Look]) -> None:
@@ -86,10 +89,14 @@ def _bars(axes: Axes, board: Board, _looks: Mapping[str, Look]) -> None:
         axes.bar(middles, [cell.mean for cell in cells], 0.27, color=colour, label=split)
         for middle, cell in zip(middles, cells, strict=True):
             axes.errorbar(middle, cell.mean, yerr=spread(cell), color="black", capsize=2, linestyle="")
-    axes.set_xticks(list(places), [line.name for line in board.lines], rotation=30, ha="right", fontsize=8)
+    axes.set_xticks(list(places), [short(line.name) for line in board.lines], rotation=30, ha="right", fontsize=8)
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    tidy(axes, fill(board.title, TITLE), y="accuracy")
+    tidy(axes, _title(board.title), y="accuracy")
+
+
+def _title(text: str) -> str:
+    return fill(text, TITLE, max_lines=LINES, placeholder=" …")
 
 
 def spread(cell: Cell) -> list[list[float]] | None:

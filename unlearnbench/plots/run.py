@@ -9,7 +9,7 @@ import numpy as np
 
 from unlearnbench.evidence import BySplit, Floats
 from unlearnbench.metrics.classification import confusion_matrix, normalised
-from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, save, tidy
+from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, plain_text, save, short, tidy
 
 NAMED_CLASSES = 20
 """Up to this many classes their names and the cells' numbers are legible."""
@@ -17,6 +17,7 @@ UNSEEN = {"test_forget": "unseen, of the same kind", "test": "unseen"}
 """What the membership figure holds beside the forget set."""
 
 
+@plain_text()
 def draw(
     folder: Path,
     original: BySplit,
@@ -26,6 +27,7 @@ def draw(
     curves: Mapping[str, list[dict[str, float]]],
 ) -> None:
     """Write plots/*.png into a run folder; of several retrained models the first is shown."""
+    classes = tuple(map(short, classes))
     roles = {"original": original, "retrained": retrained[0], "unlearned": unlearned}
     _confusion(folder / "plots" / "confusion.png", roles, classes)
     _accuracy_by_class(folder / "plots" / "accuracy_by_class.png", roles, classes)
@@ -33,6 +35,7 @@ def draw(
     _training_curves(folder / "plots" / "training_curves.png", curves)
 
 
+@plain_text()
 def strength(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write plots/masking_strength.png where the method tried other strengths: accuracies by share of units masked."""
     if not rows:

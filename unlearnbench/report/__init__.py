@@ -13,6 +13,7 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     runs carry published numbers. Raises UserError where a folder does not exist or holds no run, or where the target
     cannot be written.
     """
+    from unlearnbench.escapes import csv_table
     from unlearnbench.places import writable
     from unlearnbench.plots import report as plots
     from unlearnbench.report.collect import collect
@@ -26,14 +27,14 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     summary = summarise(runs)
     groups = boards(runs, summary)
     target.mkdir(parents=True, exist_ok=True)
-    runs.results.to_csv(target / "results.csv", index=False, lineterminator="\n")
-    runs.table.to_csv(target / "runs.csv", index=False, lineterminator="\n")
-    summary.to_csv(target / "summary.csv", index=False, lineterminator="\n")
+    csv_table(runs.results).to_csv(target / "results.csv", index=False, lineterminator="\n")
+    csv_table(runs.table).to_csv(target / "runs.csv", index=False, lineterminator="\n")
+    csv_table(summary).to_csv(target / "summary.csv", index=False, lineterminator="\n")
     published = [one for board in groups for one in board.reported]
     (target / "reported.csv").unlink(missing_ok=True)
     if published:
-        csv_rows(published).to_csv(target / "reported.csv", index=False, lineterminator="\n")
-    (target / "leaderboard.md").write_text(markdown(groups))
+        csv_table(csv_rows(published)).to_csv(target / "reported.csv", index=False, lineterminator="\n")
+    (target / "leaderboard.md").write_text(markdown(groups), encoding="utf-8", errors="replace")
     figures = plots.draw(target, groups)
-    (target / "report.html").write_text(page(runs, groups, figures), encoding="utf-8")
+    (target / "report.html").write_text(page(runs, groups, figures), encoding="utf-8", errors="replace")
     return target

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench import stored, sums
 from unlearnbench.errors import UserError
+from unlearnbench.escapes import printable
+from unlearnbench.report import facts as typed
 from unlearnbench.report import naming
-from unlearnbench.results import COLUMNS, read_metrics, read_result
+from unlearnbench.report.facts import Facts, Job
+from unlearnbench.results import COLUMNS, read_metrics
 
 if TYPE_CHECKING:
     import pandas
@@ -24,8 +30,10 @@ RUN_COLUMNS = (
     "reason", "weights_changed", "seconds", "validation_seconds", "cost_ratio", "cost_note", "peak_mib", "device",
     "threads", "precision", "folder",
 )  # fmt: skip
-NEEDED = ("run_id", *GROUP, "method", "seed", "status", "versions")
-NEEDED_DONE = ("weights_changed", "cost_ratio")
+NAMES = COLUMNS[:7]
+"""Columns of metrics.csv that say whose rows they are."""
+ROWS = 100_000
+"""Rows that a run's metrics.csv may have: ours have some hundred."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,84 +48,139 @@ class Runs:
 
     results: pandas.DataFrame
     table: pandas.DataFrame
-    facts: dict[str, dict[str, Any]]
+    facts: dict[str, Facts]
     folders: dict[str, Path]
 
 
 def collect(folders: Sequence[Path]) -> Runs:
     """Read every run at or below the folders once, and leave out, with a warning, what is damaged.
 
-    Raises UserError where there is no run.
+    Raises UserError where there is no run, or none that is sound.
     """
     import pandas
 
-    places: dict[Path, Path] = {}
-    for folder in folders:
-        if not folder.exists():
-            raise UserError(f"{folder} does not exist.\nTry: unlearnbench report outputs")
-        for run in _runs(folder):
-            places.setdefault(run.resolve(), run)
+    places, without = _places(folders)
     found: dict[str, Path] = {}
-    facts: dict[str, dict[str, Any]] = {}
+    facts: dict[str, Facts] = {}
     tables: dict[str, pandas.DataFrame | None] = {}
-    for run in places.values():
+    for run in places:
         try:
-            result, rows = _read(run)
-        except (OSError, ValueError, TypeError) as error:
-            log.warning("report: %s is damaged and left out: %s", run, error)
+            result, rows = read(run)
+        except (OSError, ValueError) as error:
+            _left_out(run, error)
             continue
-        key = result["run_id"]
+        key = result.run_id
         if key not in found:
             found[key], facts[key], tables[key] = run, result, rows
+        elif not _same(rows, tables[key]):
+            _left_out(run, f"{found[key]} is the same run, with other numbers")
     if not found:
         searched = ", ".join(str(folder) for folder in folders)
-        raise UserError(f"no runs at or below {searched}.\nTry: unlearnbench run, then unlearnbench report outputs")
+        sound = "sound " if places else ""
+        raise UserError(
+            f"no {sound}runs at or below {searched}.\nTry: unlearnbench run, then unlearnbench report outputs"
+        )
     facts = dict(sorted(facts.items()))
-    settings, variants = naming.settings(facts, GROUP), naming.variants(facts, GROUP)
+    words = {key: vars(result) for key, result in facts.items()}
+    settings, variants = naming.settings(words, GROUP), naming.variants(words, GROUP)
     table = [_row(result, settings[key], variants[key], found[key]) for key, result in facts.items()]
-    table += [row for folder in folders for row in _without_run(folder)]
+    table += [_row_of_job(job) for job in without]
     known = [rows for key in facts if (rows := tables[key]) is not None]
     results = pandas.concat(known, ignore_index=True) if known else pandas.DataFrame(columns=COLUMNS)
     return Runs(results, pandas.DataFrame(table, columns=list(RUN_COLUMNS)), facts, found)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], pandas.DataFrame | None]:
+def jobs(sweep: Path) -> Iterator[Job | str]:
+    """Yield the rows of a sweep's jobs.csv; of one that is damaged, what is wrong with it."""
+    try:
+        text = stored.content(sweep / "jobs.csv").decode()
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        if not {"job", "status", "run_folder"} <= set(reader.fieldnames or ()):
+            raise ValueError("it has not the columns of a jobs.csv")
+        for number, row in enumerate(reader, 1):
+            try:
+                yield typed.job(row)
+            except ValueError as error:
+                yield f"row {number}: {error}"
+    except (OSError, ValueError, csv.Error) as error:
+        yield stored.why(error)
+
+
+def runs_below(folder: Path) -> Iterator[Path]:
+    """Yield the run folders at or below a folder, whole or damaged, but no hidden ones; no link is followed."""
+    for place, below, files in os.walk(folder, onerror=lambda error: _left_out(error.filename, error)):
+        if "result.json" in files or {sums.NAME, "config.yaml"} <= set(files):
+            below.clear()
+            yield Path(place)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+
+
+def _places(folders: Sequence[Path]) -> tuple[list[Path], list[Job]]:
+    """Return the run folders at or below the folders, each once, and the jobs of sweeps that left none."""
+    places: dict[str, Path] = {}
+    without = []
+    for folder in folders:
+        if not os.path.exists(folder):
+            raise UserError(f"{folder} does not exist.\nTry: unlearnbench report outputs")
+        if not os.path.exists(folder / "jobs.csv"):
+            for run in runs_below(folder):
+                places.setdefault(os.path.realpath(run), run)
+            continue
+        for job in jobs(folder):
+            if isinstance(job, str):
+                _left_out(folder / "jobs.csv", job)
+            elif job.run_folder:
+                places.setdefault(os.path.realpath(job.run_folder), Path(job.run_folder))
+            elif job.status == "done":
+                _left_out(folder / "jobs.csv", f"job {job.job} is done and has no run")
+            elif job.seed is not None:
+                without.append(job)
+    return list(places.values()), without
+
+
+def _left_out(what: Path | str, why: Exception | str) -> None:
+    reason = why if isinstance(why, str) else stored.why(why)
+    log.warning("report: %s is damaged and left out: %s", printable(str(what)), printable(reason))
+
+
+def read(folder: Path) -> tuple[Facts, pandas.DataFrame | None]:
     """Return a run's facts, and its metric rows where it is done; raise what says how it is damaged."""
-    result = read_result(folder)
-    done = isinstance(result, dict) and result.get("status") == "done"
-    lacking = [name for name in (*NEEDED, *(NEEDED_DONE if done else ())) if name not in result]
-    if lacking:
-        raise ValueError(f"result.json lacks {', '.join(lacking)}")
-    return result, read_metrics(folder) if done else None
+    if damage := sums.damage(folder):
+        raise ValueError(sums.told(damage))
+    result = typed.read(folder)
+    if result.status != "done":
+        return result, None
+    rows = read_metrics(folder)
+    if len(rows) > ROWS:
+        raise ValueError(f"metrics.csv has {len(rows)} rows, expected at most {ROWS}")
+    if (rows[list(NAMES)] != [getattr(result, name) for name in NAMES]).any(axis=None):
+        raise ValueError("metrics.csv has rows of another run than result.json")
+    if rows.duplicated(["role", "split", "metric"]).any():
+        raise ValueError("metrics.csv has two rows of one role, split and metric")
+    rates = rows["value"][rows["metric"] == "accuracy"]
+    if not rates.dropna().between(0, 1).all():
+        raise ValueError("metrics.csv has an accuracy outside of [0, 1]")
+    return result, rows
 
 
-def _runs(folder: Path) -> Iterator[Path]:
-    """Yield the run folders below a folder; a sweep's are named in its jobs.csv."""
-    if (folder / "jobs.csv").exists():
-        with (folder / "jobs.csv").open(newline="") as file:
-            named = [Path(row["run_folder"]) for row in csv.DictReader(file) if row["run_folder"]]
-        yield from (run for run in named if (run / "result.json").exists())
-        return
-    for result in sorted(folder.rglob("result.json")):
-        if not any(part.startswith(".") for part in result.relative_to(folder).parts):
-            yield result.parent
+def _same(rows: pandas.DataFrame | None, others: pandas.DataFrame | None) -> bool:
+    return rows is None or others is None or rows.equals(others)
 
 
-def _without_run(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield a row of runs.csv for each job of a sweep that left no run, with the reason why."""
-    if not (folder / "jobs.csv").exists():
-        return
-    with (folder / "jobs.csv").open(newline="") as file:
-        for job in csv.DictReader(file):
-            if not job["run_folder"] and str(job.get("seed", "")).isdigit():
-                row = dict.fromkeys(RUN_COLUMNS, "") | {
-                    name: value for name, value in job.items() if name in RUN_COLUMNS
-                }
-                yield {**row, "variant": row["method"], "seed": int(row["seed"])}
+def _row_of_job(job: Job) -> dict[str, Any]:
+    """Return the row of runs.csv for a job of a sweep that left no run, with the reason why."""
+    known = {name: value for name, value in vars(job).items() if name in RUN_COLUMNS}
+    return {**dict.fromkeys(RUN_COLUMNS, ""), **known, "variant": job.method}
 
 
-def _row(result: dict[str, Any], setting: str, variant: str, folder: Path) -> dict[str, Any]:
+def _row(result: Facts, setting: str, variant: str, folder: Path) -> dict[str, Any]:
     """Flatten a result.json into its row of runs.csv."""
-    row = {column: result.get(column, "") for column in RUN_COLUMNS}
-    own = {name: result.get(name, {}).get("unlearned") for name in ("seconds", "validation_seconds", "peak_mib")}
-    return {**row, **own, "setting": setting, "variant": variant, "folder": str(folder)}
+    own = {name: getattr(result, name).get("unlearned") for name in ("seconds", "validation_seconds", "peak_mib")}
+    known = {column: getattr(result, column, "") for column in RUN_COLUMNS}
+    return {
+        **known,
+        **own,
+        "setting": setting,
+        "variant": variant,
+        "folder": str(folder).encode(errors="replace").decode(),
+    }

@@ -54,7 +54,7 @@ def _figures_of_runs(runs: Runs) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the figures of each finished run by its folder's name; of more than `SHOWN_RUNS`, the names alone."""
     done = [runs.folders[str(run_id)] for run_id in runs.table[runs.table["status"] == "done"]["run_id"]]
     shown = len(done) <= SHOWN_RUNS
-    return [(run.name, _inlined(sorted((run / "plots").glob("*.png"))) if shown else []) for run in done]
+    return [(run.name, _inlined(sorted((run / "plots").glob("[!.]*.png"))) if shown else []) for run in done]
 
 
 def _floor_rows(board: Board) -> list[tuple[str, str, str]]:
@@ -68,13 +68,13 @@ def _floor_rows(board: Board) -> list[tuple[str, str, str]]:
 
 def _provenance(runs: Runs) -> list[tuple[str, str]]:
     """Return what the runs were made with: each fact, and all the values it had."""
-    commands = sorted({str(result["command"]) for result in runs.facts.values() if result.get("command")})
+    commands = sorted({result.command for result in runs.facts.values() if result.command})
     rows = [("command", command) for command in commands]
     for name in ("device", "threads", "precision", "git_revision"):
-        values = {str(result[name]) for result in runs.facts.values() if result.get(name)}
+        values = {str(getattr(result, name)) for result in runs.facts.values() if getattr(result, name)}
         rows.append((name.replace("_", " "), ", ".join(sorted(values))))
-    packages = sorted({package for result in runs.facts.values() for package in result["versions"]})
+    packages = sorted({package for result in runs.facts.values() for package in result.versions})
     for package in packages:
-        values = {result["versions"].get(package, "") for result in runs.facts.values()}
+        values = {result.versions.get(package, "") for result in runs.facts.values()}
         rows.append((package, ", ".join(sorted(values))))
     return rows

@@ -47,17 +47,17 @@ def premise_text(runs: Runs, table: pandas.DataFrame) -> str:
     by_seed = {}
     for run_id in table["run_id"]:
         facts = runs.facts[str(run_id)]
-        if facts.get("premise"):
-            by_seed[facts["seed"]] = facts["premise"]
+        if facts.premise:
+            by_seed[facts.seed] = facts.premise
     if not by_seed:
         return ""
-    holds = [seed for seed, premise in by_seed.items() if premise["holds"]]
-    rows_alone = any(premise["about"] == "forget rows" for premise in by_seed.values())
+    holds = [seed for seed, premise in by_seed.items() if premise.holds]
+    rows_alone = any(premise.about == "forget rows" for premise in by_seed.values())
     name = "Premise (about the forget rows, not the rule)" if rows_alone else "Premise"
     words = [f"{name}: it holds for {len(holds)} of {len(by_seed)} seeds."]
     words += [
-        f"Seed {seed}: {premise['text']}."
+        f"Seed {seed}: {premise.text}."
         for seed, premise in sorted(by_seed.items())
-        if not premise["holds"] or premise["degenerate"]
+        if not premise.holds or premise.degenerate
     ]
     return " ".join(words)

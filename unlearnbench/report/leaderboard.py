@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unlearnbench.escapes import in_markdown
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import READING, bias_rows, premise_text
@@ -183,18 +184,18 @@ def markdown(groups: list[Board]) -> str:
     """Return the boards as GitHub Markdown."""
     parts = ["# Leaderboard\n"]
     for board in groups:
-        parts.append(f"## {_escaped(board.title)}\n")
+        parts.append(f"## {in_markdown(board.title)}\n")
         parts += _table(HEADER, [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
         if board.cost_note:
-            parts.append(f"{_escaped(board.cost_note)}\n")
+            parts.append(f"{in_markdown(board.cost_note)}\n")
         if board.premise:
-            parts.append(f"{_escaped(board.premise)}\n")
+            parts.append(f"{in_markdown(board.premise)}\n")
         if board.bias:
             parts += [*_table(BIAS_HEADER, board.bias), ""]
         if board.reported:
             parts.append("### Reported and measured\n")
-            parts += [f"{_escaped(board.scale_note)}\n"] if board.scale_note else []
+            parts += [f"{in_markdown(board.scale_note)}\n"] if board.scale_note else []
             parts += [*_table(REPORTED_HEADER, [one.cells() for one in board.reported]), ""]
     if not groups:
         parts.append("No finished run: runs.csv says why.\n")
@@ -213,9 +214,5 @@ def markdown(groups: list[Board]) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table."""
-    lines = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
+    lines = ["| " + " | ".join(in_markdown(cell) for cell in row) + " |" for row in rows]
     return ["| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|", *lines]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")

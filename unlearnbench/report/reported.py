@@ -137,9 +137,9 @@ def csv_rows(all_of: Iterable[Comparison]) -> pandas.DataFrame:
 def _entries(runs: Runs, run_id: str) -> Iterator[Reported]:
     """Yield what a run carries; what is damaged is left out with a warning."""
     try:
-        for values in runs.facts[run_id].get("reported", []):
+        for values in runs.facts[run_id].reported:
             yield typed(Reported, values, "reported")
-    except (UserError, TypeError, AttributeError) as error:
+    except UserError as error:
         log.warning("report: a reported value of %s is damaged and left out: %s", runs.folders[run_id], error)
 
 
@@ -167,7 +167,9 @@ def _over_examples(run: Path, known: Comparison) -> Comparison:
     """Add the interval over the examples of a run's stored scores, where the metric has one and they can be read."""
     entry = known.entry
     subjects = models_of(run, entry.role, entry.split)
-    found = interval_over_examples(entry.metric, subjects, references(run, entry.split)) if subjects else None
+    others = references(run, entry.split)
+    alike = len({(one.logits.shape, one.label.tobytes()) for one in (*subjects, *others)}) == 1
+    found = interval_over_examples(entry.metric, subjects, others) if subjects and alike else None
     if found is None:
         return known
     examples, clusters = len(subjects[0]), len(np.unique(subjects[0].cluster))

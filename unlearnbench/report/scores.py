@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -20,12 +20,29 @@ def read(run: Path, role: str, split: str) -> Scores | None:
     if not file.exists():
         return None
     try:
+        with ZipFile(file) as packed:  # np.savez stores: whatever grows when it is read is not ours
+            if sum(one.file_size for one in packed.infolist()) > file.stat().st_size:
+                raise ValueError("it is compressed")
         with np.load(file, allow_pickle=False) as arrays:
             extras = {name: arrays[name] for name in ("cluster",) if name in arrays}
-            return Scores(arrays["logits"], arrays["label"], arrays["index"], extras)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            return _checked(Scores(arrays["logits"], arrays["label"], arrays["index"], extras))
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, BadZipFile) as error:
         log.warning("report: %s is damaged and left out: %s", file, error)
         return None
+
+
+def _checked(scores: Scores) -> Scores:
+    """Return scores whose arrays fit together; raise ValueError for others."""
+    logits, label, rows = scores.logits, scores.label, (len(scores.logits),)
+    shapes = {array.shape for array in (label, scores.index, *scores.extras.values())}
+    kinds = (logits.dtype.kind, label.dtype.kind, scores.index.dtype.kind)
+    if logits.ndim != 2 or not logits.size or shapes != {rows} or kinds not in (("f", "i", "i"), ("f", "i", "u")):
+        raise ValueError(f"it has logits {logits.shape} and {sorted(shapes)} of the kinds {', '.join(kinds)}")
+    if not np.isfinite(logits.max(axis=1)).all():
+        raise ValueError("it has rows without a finite logit, or with one that is no number")
+    if label.min() < 0 or label.max() >= logits.shape[1]:
+        raise ValueError(f"it has labels beyond its {logits.shape[1]} columns")
+    return scores
 
 
 def references(run: Path, split: str) -> tuple[Scores, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unlearnbench.evidence import Scores
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.scores import read
 
@@ -78,6 +79,10 @@ def floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]
     return {**found, **_divergence_floors(runs, mine)}
 
 
+def _alike(one: Scores, other: Scores) -> bool:
+    return one.logits.shape == other.logits.shape and np.array_equal(one.index, other.index)
+
+
 def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, str], float]:
     """Compare the stored scores of the retrained models of different seeds."""
     from unlearnbench.evidence import Evidence
@@ -89,7 +94,7 @@ def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, st
         for split in metric.splits if metric.relative and metric.name != "tug_of_war" and not metric.needs else ():
             places = [runs.folders[run_id] for run_id in one_a_seed.values()]
             known = [score for place in places if (score := read(place, "retrained", split)) is not None]
-            same = [score for score in known if np.array_equal(score.index, known[0].index)]
+            same = [score for score in known if _alike(score, known[0])]
             pairs = itertools.permutations(same, 2)
             seen = (Evidence({split: a}, {split: a}, ({split: b},), (), whole_class=False) for a, b in pairs)
             values = [value for evidence in seen if (value := metric.compute(evidence, split)) is not None]

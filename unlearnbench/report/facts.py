@@ -1,0 +1,114 @@
+"""What a report reads of a run, typed: a result.json of another shape is a ValueError, and the run is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from unlearnbench import stored
+
+Name = Annotated[str, Field(max_length=10_000)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Amounts = Mapping[str, Annotated[Finite, Field(ge=0)]]
+SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Premise:
+    """Whether there was anything to unlearn, as a run on text says it."""
+
+    about: Name
+    holds: bool
+    degenerate: bool
+    text: Name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A run's result.json: who it is, what became of it, and what a run that is done adds."""
+
+    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+    experiment: Name
+    dataset: Name
+    forget: Name
+    model: Name
+    method: Name
+    seed: Seed
+    status: Literal["done", "skipped", "diverged", "failed"]
+    versions: Mapping[Name, Name]
+    reason: Annotated[str, Field(max_length=1_000_000)] = ""
+    setting: Name = ""
+    method_setting: Name = ""
+    overrides: tuple[str, ...] = ()
+    command: str = ""
+    git_revision: Name | None = None
+    reported: Annotated[tuple[dict[str, Any], ...], Field(max_length=10_000)] = ()
+    weights_changed: bool | None = None
+    cost_ratio: Finite | None = None
+    cost_note: Name = ""
+    device: Name = ""
+    threads: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    precision: Name = ""
+    seconds: Amounts = field(default_factory=dict)
+    validation_seconds: Amounts = field(default_factory=dict)
+    peak_mib: Amounts = field(default_factory=dict)
+    premise: Premise | None = None
+
+    def __post_init__(self) -> None:
+        if self.status == "done" and self.weights_changed is None:
+            raise ValueError("a run that is done says weights_changed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A row of jobs.csv: what became of a job of a sweep, and where its run is, if it left one."""
+
+    job: Annotated[int, Field(ge=0)]
+    experiment: Name = ""
+    dataset: Name = ""
+    forget: Name = ""
+    model: Name = ""
+    method: Name = ""
+    seed: Seed | None = None
+    status: Literal["done", "skipped", "diverged", "failed"]
+    run_folder: Annotated[str, Field(max_length=10_000, pattern=r"^[^\x00]*$")]
+    reason: Annotated[str, Field(max_length=1_000_000)] = ""
+
+
+def read(folder: Path) -> Facts:
+    """Read a run folder's result.json; raise OSError or ValueError with what is wrong with it."""
+    try:
+        found: Facts = _adapter(Facts).validate_json(stored.content(folder / "result.json"), strict=True)
+    except ValidationError as error:
+        raise ValueError(f"result.json: {_told(error)}") from error
+    return found
+
+
+def job(row: Mapping[str | None, Any]) -> Job:
+    """Read a row of jobs.csv, as text by column; raise ValueError with what is wrong with it."""
+    known = {name: value for name, value in row.items() if value != "" or name == "run_folder"}
+    try:
+        found: Job = _adapter(Job).validate_python(known)
+    except ValidationError as error:
+        raise ValueError(_told(error)) from error
+    return found
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _told(error: ValidationError) -> str:
+    """Say in one line what pydantic found."""
+    found = [
+        (".".join(map(str, one["loc"])), one["msg"]) for one in error.errors(include_url=False, include_input=False)
+    ]
+    lines = [f"{place}: {what}" if place else what for place, what in found]
+    return "; ".join(lines[:SHOWN]) + (f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
