@@ -15,7 +15,10 @@ from unlearnbench.errors import UserError, nearest
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 """What a choice may be called: it becomes part of file and folder names, and a cell of tables."""
 ROOT = "outputs"
-PLACES = ("hydra.sweep.dir", "hydra.sweeper.storage", "hydra.launcher.submitit_folder", "hydra.launcher.temp_folder")
+PLACES = (
+    *("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.sweeper.storage"),
+    *("hydra.launcher.submitit_folder", "hydra.launcher.temp_folder"),
+)
 """Settings that say where Hydra writes: like `outputs`, only the command line may set them."""
 SETTINGS = {
     "hydra": ("mode",),
