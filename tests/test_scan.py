@@ -60,7 +60,7 @@ FILES = {
     "a circle": ("a: ${b}\nb: ${a}\n", "refers to itself"),
     "a circle of one": ("a: ${a}\n", "refers to itself"),
     "a circle of a section": ("a: {b: {c: '${a}'}}\n", "refers to itself"),
-    "a relative circle": ("a: {b: '${..a}'}\n", "refers to itself"),
+    "a relative circle": ("a: {b: '${..a}'}\n", "may only refer to another key of its own"),
     "a comment for Hydra": ("# @package\nseed: 1\n", "line 1 has a comment that Hydra cannot read"),
 }  # fmt: skip
 
@@ -96,12 +96,12 @@ WORDS = {
     "braces": (f"seed={'{a:' * 500}1{'}' * 500}", "has brackets more than 20 deep"),
     "calls": (f"seed={'choice(' * 400}1{')' * 400}", "has brackets more than 20 deep"),
     "references": (f"seed={'${' * 500}a{'}' * 500}", "has brackets more than 20 deep"),
-    "a long list": (f"forget.classes=[{','.join('1' * 10_000)}]", "has 20,0"),
+    "a long list": (f"forget.classes=[{','.join('1' * 10_000)}]", "have 20,0"),
     "a long number": (f"seed={'9' * 3900}", "a number of more than 100 characters"),
     "a long number in a list": (f"forget.classes=[1,{'9' * 3900}]", "a number of more than 100 characters"),
     "a circle": ("seed=${seed}", "refers to itself"),
     "a choice that is a mapping": ("experiment={a:[1,{b:2}]}", "experiment"),
-    "a mode that is none": ("hydra.mode=${now:%Y}", "the configuration does not resolve"),
+    "a mode that is none": ("hydra.mode=${now:%Y}", "may only refer to another key of its own"),
     "a range": ("seed=range(1,1000000000)", "this sweep has 999,999,999 jobs"),
     "a range of small steps": ("seed=range(1,2,1e-300)", "this sweep has 1,000,000,000,000,000,000 jobs"),
     "a range without end": ("seed=range(1,2,0)", "Try: "),
