@@ -19,7 +19,7 @@ WORDS = [*TINY, "train.epochs=1", "save_model=true"]
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 SMALL = """
 mount -t tmpfs -o size=16k none outputs || exit 77
-for size in 16 120 330 480 540 580; do
+for size in 16 330 540; do
   mount -o remount,size=${size}k outputs
   "$@" >out_$size 2>&1; echo $? >>codes
   find outputs -name '.part-*' >>left
@@ -43,10 +43,11 @@ def test_a_disk_that_fills_up_costs_one_line_each_time(tmp_path, command):
         pytest.skip("unshare is not installed: no file system of its own")
     if tried.returncode == 77 or "unshare:" in tried.stderr:
         pytest.skip("no file system of its own without privileges here")
-    assert (tmp_path / "codes").read_text().split() == ["1"] * 6 + ["0"], (tmp_path / "last").read_text()
+    assert (tmp_path / "codes").read_text().split() == ["1"] * 3 + ["0"], (tmp_path / "last").read_text()
     for said in tmp_path.glob("out_*"):
-        lines = [line for line in said.read_text().splitlines() if not line.endswith("...") and ": seed " not in line]
-        assert lines == [
+        lines = said.read_text().splitlines()
+        usual = ("...", "forgetting class:class0", "this run say little.")
+        assert [line for line in lines if not line.endswith(usual)] == [
             "unlearnbench: no space left on device in outputs; what is finished is kept, the same command goes on from "
             "there"
         ]

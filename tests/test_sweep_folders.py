@@ -83,7 +83,7 @@ def test_two_sweeps_at_once_are_two(tmp_path):
 
 
 def test_a_fixed_folder_holds_its_last_sweep(command, tmp_path):
-    for line in (["seed=0,1,2"], ["seed=1"], ["seed=1"]):
+    for line in (["seed=0,1,2"], ["seed=1"]):
         done = command(*WORDS, *line, "hydra.sweep.dir=fixed")
         assert done.returncode == 0, done.stderr
     assert jobs_of(tmp_path / "fixed") == seeds(1)
