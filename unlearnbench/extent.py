@@ -68,6 +68,9 @@ def refuse_jobs(swept: Sequence[Override], values: Callable[[Override], list[str
     """Raise UserError where a sweep comes to more jobs than anyone waits for; a range is counted, not made."""
     counts = {item.key_or_group: _count(item, values) for item in swept}
     jobs = math.prod(counts.values())
+    if not jobs:
+        none = next(key for key, count in counts.items() if not count)
+        raise UserError(f"{none} has no value: a sweep over it has no job.\nTry: range(START,STOP), START below STOP")
     if jobs > JOBS:
         shown = " x ".join(f"{count:,} of {key}" for key, count in counts.items())
         raise UserError(f"this sweep has {jobs:,} jobs ({shown}), at most {JOBS:,} are done.\nTry: fewer values")
