@@ -171,7 +171,7 @@ def job(config: DictConfig) -> float:
 
     signals.install()  # where a launcher has processes of its own
     hydra_config = HydraConfig.get()
-    note = Path(hydra_config.runtime.output_dir) / f"{hydra_config.job.num}.json"
+    note = Path(hydra_config.sweep.dir) / hydra_config.sweep.subdir / f"{hydra_config.job.num}.json"
     choices = {group: hydra_config.runtime.choices.get(group) for group in GROUPS}
     words = list(hydra_config.overrides.task)
     names = {group: choices.get(group) or "" for group in sweep_folder.NAMES}
