@@ -143,12 +143,8 @@ class Pretrained:
         """Return the model with its pretrained weights, in the number format they are stored in."""
         hush()
         folder = folder_of(self._place())
-        model: Any
-        if self.load_in_4bit:
-            model = four_bit.read(folder)
-        else:
-            with readable(f"the model in {folder}"):
-                model = loaded(folder, dtype="auto")
+        with readable(f"the model in {folder}"):
+            model: Any = four_bit.read(folder) if self.load_in_4bit else loaded(folder, dtype="auto")
         if self.gradient_checkpointing:
             model.activation_checkpointing_enable()
         started: nn.Module = model

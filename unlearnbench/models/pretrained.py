@@ -57,6 +57,19 @@ def hush() -> None:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' table of missing weights to itself inside the block: one message of ours says it."""
+    from transformers.utils import logging as hub_logging
+
+    before = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(before)
+
+
+@contextmanager
 def readable(what: str) -> Iterator[None]:
     """Turn what a library makes of a damaged file into a UserError: transformers raises a dozen kinds of exceptions."""
     try:
@@ -93,7 +106,7 @@ def skeleton(folder: Path) -> nn.Module:
         model, found = _without_memory(folder)
     missing, other = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
     if missing or other:
-        wrong = f"{missing[0]} is missing" if missing else f"{other[0][0]} has another shape"
+        wrong = f"{missing[0]} is missing" if missing else "{} has the shape {}, not {}".format(*other[0])
         raise UserError(f"{folder} does not hold the weights of its config.json: {wrong}.\n{ELSE}")
     tables = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
     if tables > 4 * size + 2**30 or sum(parameter.numel() for parameter in model.parameters()) > 4 * size:
@@ -120,7 +133,8 @@ def _without_memory(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     if getattr(config_of(place), "quantization_config", None):
         with torch.device("meta"):
             return built(place), {"missing_keys": [], "mismatched_keys": []}
-    model, found = loaded(folder, device_map="meta", output_loading_info=True)
+    with _quiet():
+        model, found = loaded(folder, device_map="meta", output_loading_info=True, ignore_mismatched_sizes=True)
     return model, found
 
 
@@ -128,6 +142,7 @@ def loaded(folder: Path, **options: Any) -> Any:
     """Return what transformers makes of a folder that was vetted: its model, with its weights."""
     from transformers import AutoModelForCausalLM
 
+    hush()
     return AutoModelForCausalLM.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, **options
     )
