@@ -1,6 +1,6 @@
 """What a stranger's bytes can do: end in a message of ours, or be read; never in a traceback.
 
-    FUZZ_SECONDS=3600 scripts/test tests/test_fuzz.py     # the default is 2 seconds a target, and CI takes 12
+    FUZZ_SECONDS=3600 scripts/test tests/test_fuzz.py     # the default is 1 second a target, and CI takes 12
 
 Hypothesis draws the input; a target that finds nothing in its time passes. docs/security.md has the longest run.
 """
@@ -30,7 +30,7 @@ from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.report import write
 from worlds import synthetic
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "2"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "1"))
 CHOICES = [f"{group}={file.stem}" for group in GROUPS for file in sorted((config_root() / group).glob("*.yaml"))]
 KEYS = (
     "seed", "device", "precision", "threads", "outputs", "reference.count", "eval.limit", "eval.generate", "save_model",
