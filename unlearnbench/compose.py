@@ -147,7 +147,7 @@ def expand(
     extent.refuse_words([*parameters, *overrides])
     try:
         parsed = OverridesParser.create().parse_overrides([*parameters, *literal(overrides)])
-    except HydraException as error:
+    except (HydraException, RecursionError) as error:
         raise UserError(_explain(error, overrides, folders)) from error
     last = {item.get_key_element(): item for item in parsed}.values()
     plain = [item.input_line or "" for item in last if not item.is_sweep_override()]

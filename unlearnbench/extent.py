@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
 from unlearnbench.scan import DEPTH, NUMBER
-from unlearnbench.words import PLACES
+from unlearnbench.words import PLACES, is_function
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -46,8 +46,8 @@ def refuse_words(overrides: Sequence[str]) -> None:
             raise UserError(f"{shown} has {len(word):,} characters, at most {LENGTH:,} are read.\nTry: a shorter value")
         if "\0" in word:
             raise UserError(f"{shown!r} holds a character that is no text.\nTry: without it")
-        if key.lstrip("+~") in PLACES:
-            continue
+        if key.lstrip("+~") in PLACES and not is_function(value):
+            continue  # it is taken letter by letter
         if _depth(word) > DEPTH:
             raise UserError(f"{shown} has brackets more than {DEPTH} deep.\nTry: a value with fewer")
         if any(NUMBER.fullmatch(piece) for piece in re.split(r"[\s,=()\[\]{}]", value)):

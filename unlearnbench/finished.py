@@ -45,6 +45,8 @@ def find(request: Request) -> Path | None:
     entry = _entry(request)
     try:
         kept = stored.mapping(entry)
+        if kept["key"] != entry.stem:  # another request's, under this one's name
+            return None
         folder = request.outputs / "runs" / Path(kept["folder"]).name
         outside = renewed(kept["outside"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -66,7 +68,9 @@ def is_finished(folder: Path, request: Request) -> bool:
     except (OSError, ValueError):  # another process has just replaced it
         return False
     wants_model = request.config.get("save_model") is True
-    return bool(status == "skipped" or (status == "done" and ((folder / "model").is_dir() or not wants_model)))
+    return bool(
+        status == "skipped" or (status == "done" and ((folder / "model" / "config.json").is_file() or not wants_model))
+    )
 
 
 def _entry(request: Request) -> Path:
@@ -98,7 +102,7 @@ def remember(request: Request, folder: Path, outside: Looked) -> None:
 
 
 def _write(entry: Path, folder: Path, outside: Looked) -> None:
-    leftovers.replace(entry, json.dumps({"folder": folder.name, "outside": outside}))
+    leftovers.replace(entry, json.dumps({"key": entry.stem, "folder": folder.name, "outside": outside}))
 
 
 def stage_sources(request: Request) -> dict[str, str]:

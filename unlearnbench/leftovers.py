@@ -77,6 +77,9 @@ def clear_outputs(outputs: Path) -> None:
     cache = outputs / "cache"
     for folder in (outputs, outputs / "runs", cache / "runs", cache / "parts", cache / "unfinished"):
         clear(folder)
+    for sweep in _entries(outputs / "sweeps"):
+        for folder in (sweep, *_entries(sweep / ".jobs")):
+            clear(folder)
     for state in _entries(cache / "unfinished"):
         if (cache / "stages" / state.name).exists():
             remove(state)

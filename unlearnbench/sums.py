@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unlearnbench import stored
+from unlearnbench import leftovers, stored
 from unlearnbench.cache import write_durably
 from unlearnbench.digests import file_digest, known_digest
 
 NAME = "sums.json"
 LEFT_OUT = (NAME, "run.log")
-READ_WHOLE = ("scores", "model")
+READ_WHOLE = ("scores", "model", "plots")
 """Folders whose files are read by pattern: one too many counts, where elsewhere it is somebody's note."""
 ALWAYS = ("config.yaml", "result.json")
 DONE = ("metrics.csv", "splits.npz")
@@ -32,6 +32,21 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def write(folder: Path) -> None:
     """Write sums.json, the last file of a run folder."""
     _write(folder, {name: file_digest(folder / name) for name in _files(folder)})
+
+
+def record(folder: Path, name: str) -> None:
+    """Write the sums of a folder of which one file counts."""
+    _write(folder, {name: file_digest(folder / name)})
+
+
+def changed(folder: Path, name: str) -> str:
+    """Say what is wrong with a file that `record` knows; nothing where it has its sum, or there are no sums."""
+    if not (folder / NAME).exists():
+        return ""
+    try:
+        return _changed(folder / name, name, str(stored.mapping(folder / NAME).get(name)), file_digest)
+    except (OSError, ValueError) as error:
+        return stored.why(error)
 
 
 def renew(folder: Path, name: str) -> None:
@@ -65,9 +80,9 @@ def told(lines: list[str]) -> str:
 
 
 def _write(folder: Path, sums: dict[str, Any]) -> None:
-    part = folder / f".sums-{os.getpid()}.json"
-    write_durably(part, (json.dumps(sums, indent=1, sort_keys=True) + "\n").encode())
-    part.replace(folder / NAME)
+    with leftovers.part(folder.parent) as part:
+        write_durably(part, (json.dumps(sums, indent=1, sort_keys=True) + "\n").encode())
+        part.replace(folder / NAME)
 
 
 def _files(folder: Path) -> list[str]:

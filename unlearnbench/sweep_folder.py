@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from unlearnbench import leftovers, locks
+from unlearnbench import leftovers, locks, sums
 from unlearnbench.errors import UserError
 from unlearnbench.escapes import csv_row
 
@@ -60,6 +60,7 @@ def _make_way(folder: Path) -> None:
     if not (folder / "jobs.csv").exists():
         return
     (folder / "jobs.csv").unlink()
+    leftovers.remove(folder / sums.NAME)
     for file in (folder / "report").glob("*.*"):
         if file.suffix in REPORTED:
             file.unlink()
@@ -93,6 +94,7 @@ def collect(
     writer.writeheader()
     writer.writerows(map(csv_row, rows))
     leftovers.replace(folder / "jobs.csv", table.getvalue())
+    sums.record(folder, "jobs.csv")
     for job in noted:
         (folder / notes / f"{job}.json").unlink()
     for place in (folder / notes, folder / ".jobs"):

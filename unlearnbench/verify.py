@@ -134,8 +134,9 @@ def _cache(found: Verified, folder: Path) -> None:
         _leftover(found, place)
     for entry in _entries(folder / "runs"):
         try:
-            if entry.suffix == ".json" and not isinstance(stored.mapping(entry).get("folder"), str):
-                found.wrong(entry, "names no run folder")
+            kept = stored.mapping(entry) if entry.suffix == ".json" else {"folder": "", "key": entry.stem}
+            if not isinstance(kept.get("folder"), str) or kept.get("key") != entry.stem:
+                found.wrong(entry, "is not this request's: no run is found by it")
         except (OSError, ValueError) as error:
             found.wrong(entry, stored.why(error))
 

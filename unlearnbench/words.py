@@ -80,9 +80,14 @@ def meant_as_one(words: Sequence[str]) -> str:
 
 def _literal(word: str) -> str:
     key, mark, value = word.partition("=")
-    if not mark or _key(word) not in PLACES or _FUNCTION.fullmatch(value):
+    if not mark or _key(word) not in PLACES or is_function(value):
         return word
     return f"{key}={','.join(_quoted(piece, key) for piece in _pieces(value))}"
+
+
+def is_function(value: str) -> bool:
+    """Return whether a value is one of Hydra's functions over several values, which is never quoted."""
+    return _FUNCTION.fullmatch(value) is not None
 
 
 def _key(word: str) -> str:

@@ -20,7 +20,9 @@ JSON_MIB, HEADER_MIB = 64, 32
 """The longest JSON file, and header of weights, that are read: those of models with a million tokens, or tensors."""
 COUNT = 10**5
 """The most layers, heads or experts: lists as long as they say are made before anything else is looked at."""
-COUNTS = re.compile(r"layer|block|expert|head|group|stack|depth")
+COUNTS = re.compile(r"layer|block|expert|head|group|stack|depth|labels|^(?:n|num)_(?!positions|ctx|embd)")
+GROWTH = 1000
+"""How many times longer a text may become by all steps of a tokenizer: real ones come to about 3."""
 KERNELS = re.compile(r"attn_implementation|experts_implementation")
 INSTALLED = ("eager", "sdpa", "grouped_mm", "batched_mm")
 """How transformers computes attention and experts by itself; other names fetch code from the hub."""
@@ -37,6 +39,7 @@ def check(folder: Path, adapter: bool = False) -> None:
             _check_entry(folder / name, key, value)
     for key, value in _entries(read(folder / "tokenizer_config.json")):
         _check_tokenizer(folder, key, value)
+    _check_growth(folder / "tokenizer.json")
     if (folder / ADAPTER).exists() and not adapter:
         raise UserError(
             f"{folder} holds an adapter: transformers would read the weights of the model that its {ADAPTER} "
@@ -145,6 +148,31 @@ def _check_tokenizer(folder: Path, key: str, value: Any) -> None:
     file = key.endswith("_file") and len(value) < 4096 and "\0" not in value and Path(value).is_file()
     if versions or file:
         raise UserError(f"{folder / 'tokenizer_config.json'} says {key}={value}: a file outside its folder.\n{ELSE}")
+
+
+def _check_growth(file: Path) -> None:
+    """Raise UserError for a tokenizer that makes texts many times longer: each step works on what came before."""
+    found, growth = read(file), 1.0
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        for key, value in _entries({part: found.get(part)}):
+            if key in ("content", "prepend", "replacement", "ids", "tokens") and isinstance(value, (str, list)):
+                growth += len(value) if key != "content" else 0
+            if isinstance(value, dict) and isinstance(value.get("content"), str):
+                growth *= _times(value)
+            for step in value if isinstance(value, list) else ():
+                growth *= _times(step) if isinstance(step, dict) else 1
+                growth += isinstance(step, dict)
+    if growth > GROWTH:
+        raise UserError(f"{file} makes texts over {GROWTH} times longer, which no tokenizer does.\n{ELSE}")
+
+
+def _times(step: dict[str, Any]) -> float:
+    """Return how many times longer a step that replaces a pattern can make a text."""
+    pattern, content = step.get("pattern"), step.get("content")
+    if not isinstance(content, str) or not isinstance(pattern, dict):
+        return 1.0
+    text = pattern.get("String")
+    return max(1.0, len(content) / max(1, len(text) if isinstance(text, str) else 1))
 
 
 def check_adapter(folder: Path) -> None:

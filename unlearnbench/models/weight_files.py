@@ -8,10 +8,12 @@ be compressed, so that memory is needed only for those that are used.
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import struct
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -32,6 +34,7 @@ REMEDY = (
 )
 NOT_OURS = "its list of contents is not as torch.save writes it"
 STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+ENTRY_BYTES = dict(zip(STORAGES, (4, 8, 2, 2, 8, 4, 2, 1, 1, 1), strict=True))
 NAMES = {
     "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter",
     *(f"torch {kind}Storage" for kind in STORAGES),
@@ -44,6 +47,8 @@ PLAIN = {
     "LONG_BINPUT", "BINGET", "LONG_BINGET",
 }  # fmt: skip
 """The instructions of protocol 2 that make data."""
+UNPICKLING = (pickle.UnpicklingError, TypeError, KeyError, IndexError, AttributeError)
+"""What a pickle of the wrong shape raises."""
 MAGIC = torch.serialization.MAGIC_NUMBER
 """What a file of torch.save before 1.6 begins with."""
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -102,8 +107,19 @@ def _judge_zip(opened: BinaryIO, what: str) -> None:
         if entries > ENTRIES or directory > ENTRIES * 300 or comment:
             _refuse(what, NOT_OURS)
         with zipfile.ZipFile(opened) as archive:
-            _judge_pickles(archive.read(_judge_members(archive, size, what)), 1, what)
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError, OverflowError, struct.error) as error:
+            content = archive.read(_judge_members(archive, size, what))
+            _judge_pickles(content, 1, what)
+            _judge_storages(content, archive, what)
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        OverflowError,
+        struct.error,
+        *UNPICKLING,
+    ) as error:
         _refuse(what, f"it is damaged ({_first(error)})")
 
 
@@ -126,6 +142,47 @@ def _judge_members(archive: zipfile.ZipFile, size: int, what: str) -> str:
     if archive.getinfo(f"{top}/data.pkl").file_size > PICKLE:
         _refuse(what, "its list of tensors is too long")
     return f"{top}/data.pkl"
+
+
+def _judge_storages(content: bytes, archive: zipfile.ZipFile, what: str) -> None:
+    """Raise UserError where the tensors' bytes are fewer or more than the pickle says, or not what was written."""
+    top = archive.namelist()[0].partition("/")[0]
+    stored = {info.filename: info.file_size for info in archive.infolist()}
+    for key, size in _Storages.of(content).items():
+        if stored.get(f"{top}/data/{key}") != size:
+            _refuse(what, f"its tensor {key} has {stored.get(f'{top}/data/{key}')} bytes, and {size} are named")
+    damaged = archive.testzip()
+    if damaged is not None:
+        _refuse(what, f"{damaged} is not what was written (its checksum differs)")
+
+
+class _Storages(pickle.Unpickler):
+    """Reads of a judged pickle how many bytes each tensor's storage has, and makes no tensor."""
+
+    sizes: dict[str, int]
+
+    @classmethod
+    def of(cls, content: bytes) -> dict[str, int]:
+        """Return bytes by the storages' names."""
+        reader = cls(io.BytesIO(content))
+        reader.sizes = {}
+        reader.load()
+        return reader.sizes
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return the size of a storage's entry, a plain dict, or what takes a tensor's place."""
+        if name.endswith("Storage"):
+            return ENTRY_BYTES[name.removesuffix("Storage")]
+        return OrderedDict if name == "OrderedDict" else _nothing
+
+    def persistent_load(self, named: Any) -> None:
+        """Note a storage: ("storage", its kind, name, device, entries)."""
+        _, size, key, _, entries = named
+        self.sizes[str(key)] = int(size) * int(entries)
+
+
+def _nothing(*_what: object) -> None:
+    return None
 
 
 def _judge_pickles(content: bytes, count: int, what: str) -> None:

@@ -92,6 +92,8 @@ def collect(folders: Sequence[Path]) -> Runs:
 
 def jobs(sweep: Path) -> Iterator[Job | str]:
     """Yield the rows of a sweep's jobs.csv; of one that is damaged, what is wrong with it."""
+    if damage := sums.changed(sweep, "jobs.csv"):
+        yield damage
     try:
         text = stored.content(sweep / "jobs.csv").decode()
         reader = csv.DictReader(io.StringIO(text, newline=""))
