@@ -105,6 +105,7 @@ def test_a_log_that_cannot_be_written_stops_the_run_without_a_traceback(tmp_path
             raise OSError(errno.ENOSPC, "No space left on device")
         emit(self)
 
+    monkeypatch.setattr(logging.getLogger("unlearnbench"), "handlers", [])  # those of other tests' closed terminals
     monkeypatch.setattr(logging.StreamHandler, "flush", full)
     with pytest.raises(Stopped, match="no space left"):
         execute(request)
