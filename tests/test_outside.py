@@ -81,7 +81,7 @@ def test_one_changed_byte_is_seen_by_the_stages_that_read_the_file_and_no_others
     every = set(computed)
     computed.clear(), digested.clear()
     assert find(request()) == first.folder
-    assert not digested  # nothing changed: no file is read
+    assert not [file for file in digested if tmp_path / "out" not in file.parents]  # nothing changed: none is read
     edit(case.file, case.ends_at)
     assert find(request()) is None
     second = execute(request())
@@ -170,7 +170,7 @@ def test_a_touched_or_copied_file_is_read_once_and_known_again(tmp_path, digeste
     os.utime(made.file)
     for _ in range(3):
         assert find(prepare(words)) == first.folder
-    assert digested == [made.file]
+    assert [file for file in digested if tmp_path / "out" not in file.parents] == [made.file]
 
 
 def test_a_file_that_appears_in_a_datas_folder_is_seen(tmp_path):

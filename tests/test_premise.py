@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,13 +131,18 @@ def test_where_biased_rows_are_retained_it_asks_whether_the_forget_rows_are_reme
     assert both(found, "trained answers to forget rows") == [hits[0] / 40, hits[1] / 40]
 
 
+def said(seed: int, found: Any) -> Any:
+    """Return what a report reads of a run with this premise."""
+    return SimpleNamespace(seed=seed, premise=SimpleNamespace(**found))
+
+
 def test_the_report_says_what_the_premise_is_about() -> None:
     found = [premise(*map(remembered, hits), rule_stays=True) for hits in ((38, 20), (38, 36))]
-    facts = {str(seed): {"seed": seed, "premise": one} for seed, one in enumerate(found)}
+    facts: dict[str, Any] = {str(seed): said(seed, one) for seed, one in enumerate(found)}
     runs = Runs(pandas.DataFrame(), pandas.DataFrame(), facts, {})
     text = premise_text(runs, pandas.DataFrame({"run_id": ["0", "1"]}))
     assert text.startswith("Premise (about the forget rows, not the rule): it holds for 1 of 2 seeds. Seed 1: PREMISE")
-    rule = {"0": {"seed": 0, "premise": premise(model(38, 36), model(1, 2))}}
+    rule: dict[str, Any] = {"0": said(0, premise(model(38, 36), model(1, 2)))}
     runs = Runs(pandas.DataFrame(), pandas.DataFrame(), rule, {})
     assert premise_text(runs, pandas.DataFrame({"run_id": ["0"]})) == "Premise: it holds for 1 of 1 seeds."
 

@@ -11,9 +11,18 @@ import pytest
 
 from unlearnbench import leftovers, locks, sweep_folder
 from unlearnbench.errors import UserError
+from unlearnbench.sweep_folder import claimed
 from worlds import HERE, TINY
 
 WORDS = ["run", "-m", *TINY, "method=none", "train.epochs=1"]
+STORED = """
+from hydra.core.config_store import ConfigStore
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="joblib", provider="hydra_joblib_launcher",
+    node={"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"},
+)
+"""
 KILLING = '''\
 """A launcher of the known name: a process a job, of which the job that is to be killed kills its own."""
 
@@ -62,19 +71,23 @@ def seeds(*numbers: int) -> list[tuple[str, str]]:
     return [(str(number), "done") for number in numbers]
 
 
+def test_a_name_that_is_taken_gets_a_number(tmp_path):
+    with claimed(tmp_path / "now", dated=True) as one, claimed(tmp_path / "now", dated=True) as two:
+        assert (one.name, two.name) == ("now", "now_2")
+
+
 def test_two_sweeps_at_once_are_two(tmp_path):
-    """Really at once, and, by a fixed name of their folder's second, in the same second."""
+    """Really at once: their folders are named by the second, or one has a number behind it."""
     lines = (["seed=0,1"], ["seed=5,6,7"])
-    template = "hydra.sweep.dir=outputs/sweeps/${now:%Y}"
     processes = [
-        subprocess.Popen([sys.executable, "-m", "unlearnbench", *WORDS, *line, template], cwd=tmp_path, env=HERE,
+        subprocess.Popen([sys.executable, "-m", "unlearnbench", *WORDS, *line], cwd=tmp_path, env=HERE,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for line in lines
     ]  # fmt: skip
     shown = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], shown
     folders = sorted((tmp_path / "outputs" / "sweeps").iterdir())
-    assert len(folders) == 2 and folders[1].name == f"{folders[0].name}_2"
+    assert len(folders) == 2
     assert sorted(map(jobs_of, folders)) == [seeds(0, 1), seeds(5, 6, 7)]
     for (out, _), numbers in zip(shown, ((0, 1), (5, 6, 7)), strict=True):
         (mine,) = [folder for folder in folders if f"jobs: {folder.relative_to(tmp_path) / 'jobs.csv'}\n" in out]
@@ -122,11 +135,10 @@ def test_a_job_that_is_killed_or_never_begins_is_a_failed_row(tmp_path):
     plugin = tmp_path / "packages" / "hydra_plugins" / "hydra_joblib_launcher"
     plugin.mkdir(parents=True)
     (plugin / "__init__.py").write_text("")
-    (plugin / "joblib_launcher.py").write_text(KILLING)
+    (plugin / "joblib_launcher.py").write_text(KILLING + STORED)
     (tmp_path / "killing.yaml").write_text("")
-    target = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
     done = subprocess.run(
-        [sys.executable, "-m", "unlearnbench", *WORDS, "seed=0,1,2", f"hydra.launcher._target_={target}"],
+        [sys.executable, "-m", "unlearnbench", *WORDS, "seed=0,1,2", "hydra/launcher=joblib"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**HERE, "PYTHONPATH": f"{HERE['PYTHONPATH']}:{tmp_path / 'packages'}"},
     )  # fmt: skip

@@ -53,7 +53,9 @@ def made(tmp_path_factory):
         write_artefact(cache.folder / "stages" / key, Artefact({"x": torch.full((3,), float(number))}, facts))
     write_artefact(cache.unfinished("c" * 64), Artefact({"x": torch.ones(3)}, {"epoch": 1}))
     (cache.folder / "runs").mkdir()
-    (cache.folder / "runs" / f"{KEYS[0]}.json").write_text(json.dumps({"key": KEYS[0], "folder": runs[0].name, "outside": {}}))
+    (cache.folder / "runs" / f"{KEYS[0]}.json").write_text(
+        json.dumps({"key": KEYS[0], "folder": runs[0].name, "outside": {}})
+    )
     return outputs
 
 

@@ -194,8 +194,6 @@ def load_model(folder: Path) -> nn.Module:
 
     The folder may be anybody's: nothing but its own files is read, and no code of it is run.
     """
-    from unlearnbench.models import rebuilt, saved, vetted
-
     source = folder / "model"
     if not (folder / "result.json").exists():
         raise UserError(f"{folder} is no run folder: it has no result.json.\nTry: outputs/runs/NAME, of a run")
@@ -206,6 +204,13 @@ def load_model(folder: Path) -> nn.Module:
         )
     if not (source / "config.json").is_file():
         raise UserError(f"{folder} holds no model.\nTry: the run again with save_model=true")
+    return model_in(source)
+
+
+def model_in(source: Path) -> nn.Module:
+    """Return the model of a run's model/ folder, which may be anybody's: only its own files are read, none is run."""
+    from unlearnbench.models import rebuilt, saved, vetted
+
     facts = vetted.read(source / "config.json")
     return rebuilt.read(source, facts) if "data" in facts else saved.read(source)
 

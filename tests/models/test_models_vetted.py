@@ -21,6 +21,7 @@ from unlearnbench.models import pretrained, saved, vetted, weights
 from unlearnbench.models.llama import Pretrained
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.problem import DataInfo
+from unlearnbench.results import model_in
 from worlds import HERE, NO_ADAPTER, image_info, llama, same_weights
 
 INFO = DataInfo(kind="text", classes=("yes", "no"), train=10, test=10, shape=())
@@ -305,10 +306,10 @@ def test_a_run_folder_of_somebody_else_is_data_too(folder, tmp_path, what):
     spoil, says = RUN_FOLDERS[what]
     (tmp_path / "run").mkdir()
     folder.rename(tmp_path / "run" / "model")
-    unlearnbench.load(tmp_path / "run")
+    model_in(tmp_path / "run" / "model")
     spoil(tmp_path / "run" / "model")
     with pytest.raises(UserError, match=says):
-        unlearnbench.load(tmp_path / "run")
+        model_in(tmp_path / "run" / "model")
 
 
 IMAGES = {
@@ -336,14 +337,14 @@ def test_a_run_folder_of_images_is_data_too(tmp_path, what):
     save_file(weights.state_of(model), tmp_path / "model" / "model.safetensors")
     data = {"kind": "image", "classes": ["a", "b", "c", "d"], "shape": [1, 8, 8]}
     change(tmp_path / "model" / "config.json", model=values, data=data)
-    assert same_weights(unlearnbench.load(tmp_path), model)
+    assert same_weights(model_in(tmp_path / "model"), model)
     spoil, says = IMAGES[what]
     spoil(tmp_path / "model")
     if says is None:  # this network's weights do not depend on the images' size
-        unlearnbench.load(tmp_path)
+        model_in(tmp_path / "model")
         return
     with pytest.raises(UserError, match=says):
-        unlearnbench.load(tmp_path)
+        model_in(tmp_path / "model")
 
 
 @pytest.mark.parametrize(
