@@ -40,7 +40,8 @@ def test_a_damaged_entry_counts_as_none_and_is_written_again(copy, content):
     entry.write_text(content)
     assert find(request(copy)) is None
     assert execute(request(copy)).reused  # the folder itself was found
-    assert json.loads(entry.read_text()) == {"folder": run_folder(copy).name, "outside": {}}
+    expected = {"key": entry.stem, "folder": run_folder(copy).name, "outside": {}}
+    assert json.loads(entry.read_text()) == expected
 
 
 @pytest.mark.parametrize("content", ["", "[]", '"done"', "{}"])

@@ -182,8 +182,7 @@ def test_a_sound_run_is_found_whatever_is_beside_it(copy, caplog):
     run = run_of(copy)
     (run / "notes.txt").write_text("mine")
     (run / "run.log").write_text("")
-    (run / "plots").mkdir(exist_ok=True)
-    (run / "plots" / "my_own.png").write_bytes(b"png")
+    (run / "my_own.png").write_bytes(b"png")
     (run / "model" / ".DS_Store").write_bytes(b"")
     assert find(request(copy)) == run and execute(request(copy)).reused
     assert unlearnbench.load(run) is not None
