@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +12,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from unlearnbench import extent, plugins, scan
-from unlearnbench.config import GROUPS, config_root, takes
-from unlearnbench.errors import UserError, nearest
+from unlearnbench import extent, plugins
+from unlearnbench.choices import choices_of, is_group
+from unlearnbench.config import GROUPS, config_root
+from unlearnbench.errors import UserError
+from unlearnbench.explain import MALFORMED, explain
 from unlearnbench.refusals import refuse_names
-from unlearnbench.words import ONE, PLACES, escaped, literal, several, text, typed
+from unlearnbench.words import escaped, literal, text
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-MALFORMED = (ValueError, AssertionError, AttributeError, TypeError, LookupError, RecursionError)
-"""What Hydra raises of a file that is no configuration: a number as a group's name, one that names itself."""
 OWN_FILES = "cpu"
 """The scale that only presets with a file of their own have."""
 
@@ -90,8 +88,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
         with checked(), initialize_config_dir(str(config_root()), version_base="1.3"):
             config = hydra_compose("run", [*search_path(folders), *literal(overrides)], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, YAMLError, *MALFORMED) as error:
-        raise UserError(_explain(error, overrides, folders)) from error
-    extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
+        raise UserError(explain(error, overrides, folders, lambda: _by_groups(overrides, folders))) from error
     return _plain(config, overrides, sweep)
 
 
@@ -148,13 +145,13 @@ def expand(
     try:
         parsed = OverridesParser.create().parse_overrides([*parameters, *literal(overrides)])
     except (HydraException, RecursionError) as error:
-        raise UserError(_explain(error, overrides, folders)) from error
+        raise UserError(explain(error, overrides, folders, lambda: _by_groups(overrides, folders))) from error
     last = {item.get_key_element(): item for item in parsed}.values()
     plain = [item.input_line or "" for item in last if not item.is_sweep_override()]
     swept = [item for item in last if item.is_sweep_override()]
     extent.refuse_jobs(swept, lambda item: _values(item, folders))
-    groups = [_values(item, folders) for item in swept if _is_group(item.key_or_group, folders)]
-    values = [_values(item, folders) for item in swept if not _is_group(item.key_or_group, folders)]
+    groups = [_values(item, folders) for item in swept if is_group(item.key_or_group, folders)]
+    values = [_values(item, folders) for item in swept if not is_group(item.key_or_group, folders)]
     first = tuple(column[0] for column in values)
     for combination in itertools.product(*groups):
         yield (*plain, *combination, *first)
@@ -181,12 +178,17 @@ def _values(item: Override, folders: Sequence[Path]) -> list[str]:
 
 def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequence[str]) -> Request:
     """Turn the configuration that Hydra hands a job of a sweep into a request."""
+    request = Request(_resolved(config), choices, tuple(overrides), in_sweep=True)
+    _refuse_names(request)
+    return request
+
+
+def _resolved(config: Any) -> dict[str, Any]:
+    """Return a run's settings as plain values; raise UserError where they refer to each other without end."""
     extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides), in_sweep=True)
-    _refuse_names(request)
-    return request
+    return {str(key): value for key, value in values.items()}
 
 
 def _refuse_names(request: Request) -> None:
@@ -199,117 +201,21 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
     from hydra.types import RunMode
 
     try:
+        ours = [str(key) for key in config if key != "hydra"]
+        values = _resolved(OmegaConf.masked_copy(config, ours))
         choices = {group: config.hydra.runtime.choices.get(group) for group in GROUPS}
         multirun = sweep or config.hydra.mode == RunMode.MULTIRUN
         parameters = tuple(f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items())
         sweep_dir = Path(str(config.hydra.sweep.dir)) if multirun else Path()
         dated = "${now:" in str(OmegaConf.to_container(config.hydra.sweep, resolve=False))
-        ours = [str(key) for key in config if key != "hydra"]
-        values = OmegaConf.to_container(OmegaConf.masked_copy(config, ours), resolve=True)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"the configuration does not resolve: {reason}{escaped(overrides)}") from error
-    assert isinstance(values, dict)
     if not isinstance(values.get("outputs"), str):
         raise UserError("outputs has no value.\nTry: outputs=FOLDER, or without it: outputs=outputs")
-    request = Request({str(key): value for key, value in values.items()}, choices, tuple(overrides))
+    request = Request(values, choices, tuple(overrides))
     _refuse_names(request)
     return Composed(request, multirun, parameters, sweep_dir, dated)
-
-
-def _explain(error: Exception, overrides: Sequence[str], folders: Sequence[Path]) -> str:
-    """Turn Hydra's complaint into one that names the nearest choice or key."""
-    from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
-
-    lines = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines(), type(error).__name__]
-    message = next(line for line in lines if line)
-    if message.startswith("Ambiguous value"):
-        return next((_ambiguous(word) for word in overrides if f"'{literal([word])[0]}'" in message), message)
-    if isinstance(error, MALFORMED):
-        said = message if isinstance(error, ValueError) else f"a configuration file is malformed ({message})"
-        return f"{said}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
-    if isinstance(error, OverrideParseException):
-        word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
-        return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
-    if isinstance(error, MissingConfigException):
-        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        known = choices_of(group, folders)
-        if known:
-            return f"{group}={choice} is no choice of {group}.{nearest(choice, known)}\nIt has: {', '.join(known)}"
-    override = re.match(r"Could not override '([^']+)'", message)
-    if isinstance(error, ConfigCompositionException) and override:
-        section, _, last = override[1].rpartition(".")
-        chosen = _by_groups(overrides, folders)
-        config = chosen.config
-        known = _keys_of(section, config)
-        if known and last not in known:
-            if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
-                return f"{override[1]} is a setting that is not written out here.\nTry: ++{override[1]}=VALUE"
-            groups = [group for group in GROUPS if not section]
-            having = _having(override[1], folders)
-            hint = f" It is one of {', '.join(having)}." if having else nearest(last, [*known, *groups])
-            return f"{override[1]} is no setting here.{hint}\nThere are: {', '.join(known)}"
-        if section in config and not known:
-            return f"{override[1]} is no setting: {section}={chosen.name(section)} has none."
-        if not known and section:
-            return f"{override[1]} is no setting: there is no {section}.{nearest(section, GROUPS)}"
-    return message
-
-
-def _ambiguous(word: str) -> str:
-    """Say what a value with commas can mean, and what to type for each."""
-    key, _, value = word.partition("=")
-    name = key.lstrip("+")
-    ways = [f"{typed(key, value)} where the comma is part of the text"]
-    ways += ["-m for a sweep over these values"] if name not in ONE else []
-    ways += [f"'{key}=[{value}]' for a list"] if name not in PLACES else []
-    return f"{word}: a comma separates several values.\nTry: {', or '.join(ways)}"
-
-
-def _readable(word: str) -> str:
-    """Say how to type an override that Hydra cannot read: each text in it in quotes of its own."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    key, _, value = word.partition("=")
-    quoted = typed(key, value)
-    if value.startswith("[") and value.endswith("]"):
-        quoted = shlex.quote(f"{key}=[{','.join(text(item) for item in value[1:-1].split(','))}]")
-    try:
-        OverridesParser.create().parse_override(shlex.split(quoted)[0])
-    except HydraException:
-        return "KEY=VALUE, with a key of `unlearnbench run --help`"
-    if value[:1] in ("[", "{") and value[-1:] not in ("]", "}"):
-        return f"'{key}=[A,B]', quoted for the shell where it holds brackets"
-    return quoted
-
-
-def choices_of(group: str, folders: Sequence[Path] = ()) -> list[str]:
-    """Return the names of a group's choices, those of further configuration folders included."""
-    return sorted({file.stem for file in _files_of(group, folders)})
-
-
-def _files_of(group: str, folders: Sequence[Path]) -> Iterator[Path]:
-    for root in (config_root(), *folders, *plugins.config_folders()):
-        yield from sorted((root / group).glob("*.yaml"))
-
-
-def _is_group(key: str, folders: Sequence[Path]) -> bool:
-    return key in GROUPS or any((folder / key).is_dir() for folder in (*folders, *plugins.config_folders()))
-
-
-def _having(key: str, folders: Sequence[Path]) -> list[str]:
-    """Return the choices of a key's group, as GROUP=CHOICE, whose class has it."""
-    group, *path = key.split(".")
-    found = []
-    for file in _files_of(group, folders) if path else ():
-        try:
-            values = OmegaConf.to_container(scan.load(file), resolve=False)
-        except UserError:
-            continue  # a file that nobody chose, and which has a fault of its own
-        if takes(values, path):
-            found.append(f"{group}={file.stem}")
-    return found
 
 
 def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
@@ -321,11 +227,3 @@ def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
         return compose(groups, folders).request
     except UserError:
         return Request({}, {}, ())
-
-
-def _keys_of(section: str, config: dict[str, Any]) -> list[str]:
-    """Return the keys under a section."""
-    node: Any = config
-    for part in section.split(".") if section else []:
-        node = node.get(part) if isinstance(node, dict) else None
-    return [str(key) for key in node if key != "_target_"] if isinstance(node, dict) else []

@@ -28,8 +28,7 @@ CHARACTERS = 2**20
 
 Place = tuple[str, ...]
 
-_INNER = re.compile(r"\$\{([^${}]*)")
-_NAME = re.compile(r"[\w.\[\]/@-]+")
+_REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 
 
 def refuse_words(overrides: Sequence[str]) -> None:
@@ -108,7 +107,7 @@ class _Growth:
             parts = [self.weigh(child, (*place, name), behind) for name, child in _children(node)]
             total, links = 1 + sum(part[0] for part in parts), max((part[1] for part in parts), default=0)
         else:
-            targets = self._targets(node, place) if isinstance(node, str) and "${" in node else ()
+            targets = self._targets(node) if isinstance(node, str) and "${" in node else ()
             parts = [self._follow(target, place, behind) for target in targets]
             total = 1 + len(str(node)) + sum(part[0] for part in parts)
             links = max((part[1] + 1 for part in parts), default=0)
@@ -130,15 +129,12 @@ class _Growth:
             raise _too_long(chain[0])
         return self.weigh(self._at(target), target, chain)
 
-    def _targets(self, text: str, place: Place) -> Iterator[Place]:
-        """Yield the places that a text refers to: all names in its braces that are there."""
-        for inner in _INNER.findall(text):
-            resolver, colon, rest = inner.partition(":")
-            prefix = "hydra." if colon and resolver.strip() == "hydra" else ""
-            for name in _NAME.findall(rest if colon else inner):
-                target = _absolute(prefix + name, place)
-                if target and self._at(target) is not None:
-                    yield target
+    def _targets(self, text: str) -> Iterator[Place]:
+        """Yield the places that a text refers to: keys from the root alone, for `refusals` lets nothing else pass."""
+        for name in _REFERENCE.findall(text):
+            target = tuple(part for part in re.split(r"[.\[\]]+", name) if part)
+            if self._at(target) is not None:
+                yield target
 
     def _at(self, place: Place) -> Any:
         node: Any = self.tree
@@ -157,11 +153,3 @@ def _too_long(place: Place) -> UserError:
 def _children(node: dict[Any, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
     pairs = node.items() if isinstance(node, dict) else enumerate(node)
     return ((str(name), child) for name, child in pairs)
-
-
-def _absolute(name: str, place: Place) -> Place:
-    """Return the place that a name means, of which each dot in front is a level above its own place."""
-    bare = name.lstrip(".")
-    up = len(name) - len(bare)
-    parts = tuple(part for part in re.split(r"[.\[\]]+", bare) if part)
-    return (*place[: len(place) - up], *parts) if up else parts
