@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from warm import Warm
 
 from unlearnbench.forget import ByClass, Column
 from unlearnbench.models.tiny import TinyCNN
@@ -20,7 +21,7 @@ from unlearnbench.progress import Quiet
 from unlearnbench.randomness import seeded
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training import Record, fit
-from worlds import CPU, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
+from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,15 +101,21 @@ def original(tiny: SimpleNamespace) -> torch.nn.Module:
     return copy.deepcopy(tiny.original)
 
 
+@pytest.fixture(scope="session")
+def warm() -> Warm:
+    """A process that has the heavy imports done, whose forks are commands."""
+    return Warm()
+
+
 @pytest.fixture
-def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line from an empty folder, as a user does."""
+def command(warm: Warm, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line from an empty folder, as a user does; in a Python of its own where `env` is about Python."""
 
     def run(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "unlearnbench", *words],
-            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "120", **(env or {})},
-        )  # fmt: skip
+        variables = {**os.environ, "PYTHONPATH": HERE["PYTHONPATH"], "COLUMNS": "120", **(env or {})}
+        if not any(name.startswith("PYTHON") for name in env or {}):
+            return warm.run(words, tmp_path, variables)
+        python = [sys.executable, "-m", "unlearnbench", *words]
+        return subprocess.run(python, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
 
     return run

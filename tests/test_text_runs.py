@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -27,6 +28,21 @@ TINY = (
 def run(outputs, *words):
     outcome = execute(prepare([f"outputs={outputs}", *TINY, *words]))
     return outcome.folder, json.loads((outcome.folder / "result.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory):
+    """The stages of a run: its original and retrained model, and what they were scored to."""
+    outputs = tmp_path_factory.mktemp("stages")
+    run(outputs, "method=none")
+    return outputs / "cache" / "stages"
+
+
+@pytest.fixture
+def outputs(stages, tmp_path):
+    """An outputs folder that holds these stages already, so that a test pays for its own alone."""
+    shutil.copytree(stages, tmp_path / "cache" / "stages")
+    return tmp_path
 
 
 def values(folder):
@@ -65,8 +81,8 @@ def test_each_role_and_split_is_scored_once_and_a_second_method_costs_its_own(tm
     assert again == folder and not forwards
 
 
-def test_a_run_leaves_transcripts_metrics_and_a_model_that_transformers_reads(tmp_path):
-    folder, result = run(tmp_path, "method=instruct")
+def test_a_run_leaves_transcripts_metrics_and_a_model_that_transformers_reads(outputs):
+    folder, result = run(outputs, "method=instruct")
     with (folder / "transcripts.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     held_out = [row for row in rows if row["split"] == "test"]
@@ -91,20 +107,20 @@ def test_a_run_leaves_transcripts_metrics_and_a_model_that_transformers_reads(tm
     torch.testing.assert_close(ours, theirs)
 
 
-def test_prompts_change_no_weights_and_come_back_from_the_folder(tmp_path):
-    folder, result = run(tmp_path, "method=prompt", "method.name=fair")
+def test_prompts_change_no_weights_and_come_back_from_the_folder(outputs):
+    folder, result = run(outputs, "method=prompt", "method.name=fair")
     assert result["weights_changed"] is False
     assert (folder / "model" / "prompt.safetensors").exists()
     assert values(folder)["unlearned", "test", "gap_loss"] != 0
     assert unlearnbench.load(folder).prefix.numel() > 20
-    _, other = run(tmp_path, "method=prompt", "method.text=Be fair.")
+    _, other = run(outputs, "method=prompt", "method.text=Be fair.")
     assert other["status"] == "done" and other["run_id"] != result["run_id"]
-    _, icul = run(tmp_path, "method=icul", "method.contexts=2")
+    _, icul = run(outputs, "method=icul", "method.contexts=2")
     assert icul["weights_changed"] is False
 
 
 def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kept(tmp_path):
-    words = ("model.adapter.r=4", "train.optimizer.lr=1e-2")
+    words = ("model.adapter.r=4", "train.optimizer.lr=1e-2", "eval.generate=0")
     folder, result = run(tmp_path, "method=npo", *words)
     assert result["weights_changed"] is True
     assert {file.name for file in (folder / "model" / "adapter").iterdir()} == {
@@ -167,9 +183,9 @@ def test_a_sweep_on_text_shows_what_was_skipped_and_the_noise_of_the_bias_table(
         assert f"<td>{metric}</td><td>{split}</td>" in floor
 
 
-def test_where_a_part_of_the_biased_rows_goes_the_premise_is_about_those_rows(tmp_path):
+def test_where_a_part_of_the_biased_rows_goes_the_premise_is_about_those_rows(outputs):
     for words in (("forget.fraction=0.5",), ("forget=random", "forget.fraction=0.2")):
-        folder, result = run(tmp_path, "method=none", *words)
+        folder, result = run(outputs, "method=none", "eval.generate=0", *words)
         found = result["premise"]
         assert found["about"] == "forget rows" and len(found["rates"]) == 1
         rates = [found["rates"]["trained answers to forget rows"][role]["value"] for role in ("original", "retrained")]
@@ -184,7 +200,7 @@ def test_further_evaluation_sets_are_scored_for_every_role(tmp_path):
         + "She is weak.,He is weak.,gender\n" * 3
         + "He is strong.,She is strong.,age\n"
     )
-    words = ("method=none", "eval.extra=[crows_pairs]", f"eval.root={tmp_path / 'sets'}")
+    words = ("method=none", "eval.generate=0", "eval.extra=[crows_pairs]", f"eval.root={tmp_path / 'sets'}")
     folder, _ = run(tmp_path / "out", *words)
     found = values(folder)
     for role in ("original", "retrained", "unlearned"):
@@ -210,7 +226,7 @@ def test_equal_runs_on_text_give_equal_bytes(tmp_path):
 
 
 def test_long_sequences_are_counted_in_the_result(tmp_path):
-    _, result = run(tmp_path, "method=none", "dataset.context=80")
+    _, result = run(tmp_path, "method=none", "dataset.context=80", "eval.generate=0")
     assert result["sequences_cut"] > 0
 
 
@@ -226,12 +242,12 @@ def test_settings_that_change_nothing_train_and_score_nothing_again(tmp_path, fo
     assert not set(shorter["stage_keys"].values()) & set(result["stage_keys"].values())
 
 
-def test_scores_are_made_anew_where_what_is_written_may_be_longer(tmp_path, forwards, monkeypatch):
+def test_scores_are_made_anew_where_what_is_written_may_be_longer(outputs, forwards, monkeypatch):
     """The length follows the data set's longest answer, so it stands in the scores' keys and in no model's."""
-    _, first = run(tmp_path, "method=none")
+    _, first = run(outputs, "method=none")
     forwards.clear()
     monkeypatch.setattr(TextTask, "longest_answer", 3)
-    _, other = run(tmp_path, "method=finetune")
+    _, other = run(outputs, "method=finetune")
     assert other["stage_keys"]["original"] == first["stage_keys"]["original"]
     assert (
         sum(forwards.values()) == 3 + 6 + 3 + 3
@@ -239,7 +255,7 @@ def test_scores_are_made_anew_where_what_is_written_may_be_longer(tmp_path, forw
 
 
 def test_a_context_that_cuts_behind_a_prompt_alone_changes_the_prompted_scores(tmp_path, forwards):
-    words = ("method=icul", "method.contexts=2")
+    words = ("method=icul", "method.contexts=2", "eval.generate=0")
     first, result = run(tmp_path, *words, "dataset.context=500")
     forwards.clear()
     second, shorter = run(tmp_path, *words, "dataset.context=300")
@@ -249,7 +265,7 @@ def test_a_context_that_cuts_behind_a_prompt_alone_changes_the_prompted_scores(t
 
 
 def test_prompts_that_lengthen_sequences_are_refused_before_training_or_cut_and_counted(tmp_path):
-    words = ("method=icul", "method.contexts=2", "dataset.context=300")
+    words = ("method=icul", "method.contexts=2", "dataset.context=300", "eval.generate=0")
     with pytest.raises(UserError, match=r"behind the prompt are over dataset\.context=300"):
         run(tmp_path, *words, "dataset.too_long=refuse")
     assert not (tmp_path / "cache" / "stages").exists()
@@ -257,8 +273,8 @@ def test_prompts_that_lengthen_sequences_are_refused_before_training_or_cut_and_
     assert result["sequences_cut"] > 0
 
 
-def test_limits_of_evaluation_keep_counterfactual_pairs_together(tmp_path):
-    folder, _ = run(tmp_path, "method=none", "eval.limit=20")
+def test_limits_of_evaluation_keep_counterfactual_pairs_together(outputs):
+    folder, _ = run(outputs, "method=none", "eval.limit=20")
     scores = np.load(folder / "scores" / "original_test.npz")
     assert len(scores["label"]) == 20
     assert set(Counter(scores["pair"].tolist()).values()) == {2}

@@ -95,7 +95,7 @@ def paths_of(kind):
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def swept(warm, tmp_path_factory):
     """A folder below folders of all the names, and what the installed command made of a preset that is a sweep there.
 
     Working folder, home, outputs, configuration and plugin are all in it.
@@ -105,16 +105,9 @@ def swept(tmp_path_factory):
     (home / "mine" / "experiment").mkdir()
     (home / "mine" / "experiment" / "swept.yaml").write_text(PRESET)
     words = ["run", *flags, *RUN[:3], "experiment=swept", "save_model=true", f"outputs={home / 'out'}"]
-    done = typed_command(home, home, *words)
+    done = warm.run(words, home, {**HERE, "HOME": str(home)})
     assert done.returncode == 0, done.stderr
     return home, flags
-
-
-def typed_command(home, folder, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "unlearnbench", *words],
-        cwd=folder, env={**HERE, "HOME": str(home)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 def test_a_sweep_its_plugin_and_its_report_work_below_folders_of_all_names(swept):
@@ -144,10 +137,11 @@ def test_so_do_report_list_and_what_reads_files(swept, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_installed_command_finds_a_run_in_a_folder_of_any_name(swept, tmp_path, name):
+def test_the_installed_command_finds_a_run_in_a_folder_of_any_name(swept, warm, tmp_path, name):
     home, flags = swept
     shutil.copytree(home / "out", tmp_path / name)
-    done = typed_command(home, tmp_path, "run", *flags, *RUN, "experiment=swept", "save_model=true", f"outputs={name}")
+    words = ["run", *flags, *RUN, "experiment=swept", "save_model=true", f"outputs={name}"]
+    done = warm.run(words, tmp_path, {**HERE, "HOME": str(home)})
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name / "sweeps").exists()

@@ -5,19 +5,22 @@ Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv:
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import four_bit
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel  # its import takes seconds: runs without an adapter do without it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,8 @@ class AdapterOff(nn.Module):
 
 def configuration(adapter: Adapter) -> LoraConfig:
     """Return peft's configuration of the adapter."""
+    from peft import LoraConfig
+
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=adapter.r,
@@ -92,6 +97,7 @@ def configuration(adapter: Adapter) -> LoraConfig:
 
 def check(model: nn.Module, adapter: Adapter) -> None:
     """Raise UserError for targets that name no linear layer of the model: peft fails, or leaves them out."""
+    importlib.import_module("peft")  # here, so that no stage's seconds hold it
     linear = [name for name, module in model.named_modules() if _is_linear(module)]
     layers = sorted({name.rpartition(".")[2] for name in linear})
     wrong = [target for target in adapter.targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
@@ -110,6 +116,8 @@ def _is_linear(module: nn.Module) -> bool:
 
 def attach(model: nn.Module, adapter: Adapter) -> PeftModel:
     """Return the model with a fresh adapter, its other weights frozen; weights are drawn from the global generator."""
+    from peft import PeftModel, get_peft_model
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own call
         with_adapter = get_peft_model(model, configuration(adapter))
@@ -121,11 +129,15 @@ def attach(model: nn.Module, adapter: Adapter) -> PeftModel:
 
 def state_of(model: PeftModel) -> dict[str, Tensor]:
     """Return the adapter's tensors by name."""
+    from peft import get_peft_model_state_dict
+
     return {name: tensor.detach() for name, tensor in get_peft_model_state_dict(model).items()}
 
 
 def load(model: PeftModel, state: dict[str, Tensor]) -> None:
     """Give the adapter these tensors."""
+    from peft import set_peft_model_state_dict
+
     set_peft_model_state_dict(model, state)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -19,6 +18,9 @@ from unlearnbench.models.pretrained import loaded, readable, skeleton
 from unlearnbench.models.start import adapter_of
 from unlearnbench.models.weights import PREFIX
 from unlearnbench.problem import ModelSpec, Task
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 PROMPT, ORIGINAL, ADAPTER = "prompt.safetensors", "original", "adapter_model.safetensors"
 
