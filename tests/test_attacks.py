@@ -114,6 +114,12 @@ GROWING = {
     "thirty doublings": {"normalizer": {"type": "Sequence", "normalizers": [REPLACE] * 30}},
     "a long prefix": {"normalizer": {"type": "Prepend", "prepend": "x" * 10**5}},
     "many special tokens": {"post_processor": {"special_tokens": {"<s>": {"ids": [1] * 10**5, "tokens": ["a"]}}}},
+    "a template that repeats them": {
+        "post_processor": {
+            "special_tokens": {"<s>": {"ids": [1] * 100, "tokens": ["a"]}},
+            "single": [{"SpecialToken": {"id": "<s>"}}] * 100,
+        }
+    },
     "a long replacement": {"normalizer": {**REPLACE, "pattern": {"Regex": "."}, "content": "x" * 5000}},
 }
 
@@ -122,6 +128,12 @@ GROWING = {
 def test_a_tokenizer_that_makes_texts_endless_is_refused(tmp_path, name):
     (tmp_path / "tokenizer.json").write_text(json.dumps(GROWING[name]))
     with pytest.raises(UserError, match="1000 times longer"):
+        vetted.check(tmp_path)
+
+
+def test_a_tokenizer_nested_too_deeply_is_refused(tmp_path):
+    (tmp_path / "tokenizer.json").write_text('{"normalizer": ' + "[" * 700 + "]" * 700 + "}")
+    with pytest.raises(UserError, match="nested too deeply"):
         vetted.check(tmp_path)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from runs import make_run
-from unlearnbench import cli, sums
+from unlearnbench import cli, leftovers, sums
 from unlearnbench.cache import Artefact, Cache, write_artefact
 from unlearnbench.errors import UserError
 from unlearnbench.sweep_folder import COLUMNS
@@ -178,8 +178,8 @@ def test_a_large_file_is_read_again_whatever_its_stamp_says(outputs, capsys, mon
 
 
 def test_what_a_living_process_writes_is_no_fault(outputs, capsys):
-    (outputs / "runs" / f".part-{os.getpid()}-x").mkdir()
-    (outputs / "runs" / f".part-0123abcd-{os.getpid()}-7-x").mkdir()
+    leftovers.named(outputs / "runs").mkdir()
+    (outputs / "runs" / f".part-0123abcd-{os.getpid()}-7-01234567").mkdir()
     assert verify(capsys, outputs)[0] == 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from unlearnbench import disk, leftovers, locks
+from unlearnbench import disk, leftovers, locks, stored
 from unlearnbench.devices import on_cuda
 from unlearnbench.keys import digest, file_digest
 
@@ -141,26 +141,15 @@ def read_artefact(folder: Path) -> Artefact:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    sums = _object(folder / "sums.json")
+    sums = stored.mapping(folder / "sums.json")
     for name in ("tensors.safetensors", "facts.json"):
         if file_digest(folder / name) != sums[name]:
             raise ValueError(f"{name} does not have the SHA-256 it was written with")
-    facts = _object(folder / "facts.json")
+    facts = stored.mapping(folder / "facts.json")
     try:
         return Artefact(load_file(folder / "tensors.safetensors"), facts)
     except SafetensorError as error:
         raise ValueError(f"tensors.safetensors cannot be read: {error}") from error
-
-
-def _object(file: Path) -> dict[str, Any]:
-    """Read a JSON object; raise ValueError where a file holds none."""
-    try:
-        values = json.loads(file.read_text())
-    except RecursionError as error:
-        raise ValueError(f"{file.name} is nested too deeply") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file.name} holds no object")
-    return values
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from unlearnbench import leftovers
@@ -72,8 +73,14 @@ def _remember(path: Path, stamp: Stamp, sha256: str) -> None:
     note = _note(path)
     with suppress(OSError):  # a home that cannot be written makes the next run slower, and not wrong
         note.parent.mkdir(parents=True, exist_ok=True)
-        leftovers.clear(note.parent)
+        _clear_once(note.parent)
         leftovers.replace(note, json.dumps({"path": str(path), "stamp": stamp, "sha256": sha256}))
+
+
+@cache
+def _clear_once(folder: Path) -> None:
+    """Remove what dead processes left among the notes: once a process, for there may be thousands."""
+    leftovers.clear(folder)
 
 
 def _note(path: Path) -> Path:

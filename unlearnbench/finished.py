@@ -17,19 +17,8 @@ from unlearnbench.reported import carries
 from unlearnbench.results import read_result
 
 AROUND = (
-    *(
-        "experiment",
-        "evidence",
-        "intervals",
-        "premise",
-        "transcripts",
-        "escapes",
-        "forget",
-        "given",
-        "sampling",
-        "tasks",
-    ),
-    *("data.text", "data.images", "data.files", "data.tofu_official"),
+    *("experiment", "evidence", "intervals", "premise", "transcripts", "escapes", "forget", "given", "sampling"),
+    *("tasks", "data.text", "data.images", "data.files", "data.tofu_official"),
 )
 """Modules, beside those of the stages, that decide what a run holds."""
 PLACES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE")
@@ -67,10 +56,8 @@ def is_finished(folder: Path, request: Request) -> bool:
         status = read_result(folder).get("status")
     except (OSError, ValueError):  # another process has just replaced it
         return False
-    wants_model = request.config.get("save_model") is True
-    return bool(
-        status == "skipped" or (status == "done" and ((folder / "model" / "config.json").is_file() or not wants_model))
-    )
+    has_model = request.config.get("save_model") is not True or (folder / "model" / "config.json").is_file()
+    return status == "skipped" or (status == "done" and has_model)
 
 
 def _entry(request: Request) -> Path:

@@ -30,8 +30,7 @@ TASKS = {
     "image": _ours("tasks.image", "tasks.augment", "models.head", "models.imagenet"),
     "text": _ours(
         *("tasks.text", "tasks.chat", "tasks.encoding", "tasks.examples", "tasks.generation", "tasks.options"),
-        *("tasks.rendering",),
-        *("models.adapter", "models.four_bit", "models.pretrained"),
+        *("tasks.rendering", "models.loading", "models.adapter", "models.four_bit", "models.pretrained"),
     ),
 }
 """Those of a kind of data."""

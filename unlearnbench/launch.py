@@ -57,7 +57,8 @@ def execute(request: Request, on_failure: Callable[[Exception], None] | None = N
 
     `on_failure` is called with the exception of a failed or diverged run once its folder is written.
     """
-    leftovers.clear_outputs(request.outputs)
+    if not request.in_sweep:  # a sweep clears once, before its jobs
+        leftovers.clear_outputs(request.outputs)
     with disk.watched(request.outputs):
         return _execute(request, on_failure)
 

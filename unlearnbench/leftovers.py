@@ -64,9 +64,16 @@ def remove(path: Path) -> None:
 def clear(folder: Path) -> None:
     """Remove what dead processes left in a folder, and nothing that has another name."""
     for entry in _entries(folder):
-        found = NAME.fullmatch(entry.name)
-        if found and (_age(entry) > WEEK if found[1] != _host() else not _is_alive(int(found[2]), found[3])):
+        if is_dead(entry):
             remove(entry)
+
+
+def is_dead(entry: Path) -> bool:
+    """Return whether a file or folder is what a dead process left: none of another name is."""
+    found = NAME.fullmatch(entry.name)
+    if not found:
+        return False
+    return _age(entry) > WEEK if found[1] != _host() else not _is_alive(int(found[2]), found[3])
 
 
 def clear_outputs(outputs: Path) -> None:

@@ -64,6 +64,7 @@ def _refuse_sweeps_of_sweeps(sweeps: Mapping[str, bool]) -> None:
 
 def launch(composed: Composed, overrides: Sequence[str], folders: Sequence[Path]) -> tuple[Path, int]:
     """Hand the sweep to Hydra, write jobs.csv and the report; return the sweep's folder and the exit code."""
+    leftovers.clear_outputs(composed.request.outputs)
     with disk.watched(composed.sweep_dir), sweep_folder.claimed(composed.sweep_dir, composed.dated) as folder:
         rows = _jobs(folder, overrides, folders)
         failed = [row for row in rows if row["status"] in ("failed", "diverged")]

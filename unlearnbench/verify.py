@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearnbench import stored, sums
+from unlearnbench import leftovers, stored, sums
 from unlearnbench.digests import file_digest
 from unlearnbench.errors import UserError
 from unlearnbench.report import facts as typed
 from unlearnbench.report.collect import jobs, read, runs_below
 
 STAGE = ("tensors.safetensors", "facts.json")
-WRITING = re.compile(r"\.part-(?:[0-9a-f]{8}-)?(\d{1,9})-.*")
-"""The temporary name of what a process writes, with its number."""
 
 
 class Verified:
@@ -157,19 +154,8 @@ def _artefact(found: Verified, folder: Path) -> None:
 
 def _leftover(found: Verified, place: Path) -> None:
     """Note what is not whole, unless the process that writes it lives."""
-    writing = WRITING.fullmatch(place.name)
-    if writing is None or not _is_alive(int(writing[1])):
+    if leftovers.NAME.fullmatch(place.name) is None or leftovers.is_dead(place):
         found.wrong(place, "is not whole: the process that wrote it was killed; nothing needs it any more")
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is somebody else's
-        pass
-    return True
 
 
 def _entries(folder: Path) -> list[Path]:

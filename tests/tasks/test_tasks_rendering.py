@@ -105,7 +105,7 @@ BOMBS = {
 def test_texts_are_those_of_transformers(name):
     names = {**NAMES, "add_generation_prompt": False}
     theirs, _ = render_jinja_template(SAID, chat_template=HONEST[name], **names)
-    renderer = Renderer(HONEST[name], **names)
+    renderer = Renderer(HONEST[name], names)
     assert renderer.render(SAID) == theirs
     assert renderer.render([SAID[0]] * 600) == [theirs[0]] * 600
 
@@ -116,7 +116,7 @@ def test_a_template_without_bounds_is_stopped(bomb, monkeypatch):
         monkeypatch.setattr(rendering, "WALL_SECONDS", 2)
     start = time.monotonic()
     with pytest.raises(Refused, match=r"memory|Memory|seconds|characters|Recursion|Overflow|range"):
-        Renderer(BOMBS[bomb]).render(SAID)
+        Renderer(BOMBS[bomb], {}).render(SAID)
     assert time.monotonic() - start < 15
 
 
@@ -148,7 +148,7 @@ def test_a_template_that_waits_for_the_data_is_stopped_and_named():
 )
 def test_a_template_does_not_leave_its_sandbox(escape):
     with pytest.raises(Refused):
-        Renderer(escape).render(SAID)
+        Renderer(escape, {}).render(SAID)
     with pytest.raises((TemplateError, TypeError, AttributeError)):
         render_jinja_template(SAID, chat_template=escape)
 
@@ -162,7 +162,7 @@ def test_a_template_that_fails_says_why(template):
 
 
 def test_the_process_ends_with_its_renderer():
-    renderer = Renderer(DEFAULT_TEMPLATE, eos_token="")
+    renderer = Renderer(DEFAULT_TEMPLATE, {"eos_token": ""})
     renderer.render(SAID)
     process = renderer._process
     del renderer

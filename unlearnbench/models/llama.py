@@ -15,19 +15,8 @@ from torch import nn
 
 from unlearnbench.models import four_bit
 from unlearnbench.models.adapter import Adapter
-from unlearnbench.models.pretrained import (
-    Place,
-    built,
-    check,
-    config_of,
-    files,
-    folder_of,
-    hush,
-    loaded,
-    parts_of,
-    readable,
-    tokenizer_of,
-)
+from unlearnbench.models.loading import built, configuration, hush, loaded, readable, tokenizer
+from unlearnbench.models.pretrained import Place, check, files, folder_of, parts_of
 from unlearnbench.problem import DataInfo, Parts
 
 if TYPE_CHECKING:
@@ -131,20 +120,20 @@ class Pretrained:
     @property
     def context(self) -> int | None:
         """The number of tokens that the model was made for, where its configuration says so."""
-        config = config_of(self._place())
+        config = configuration(folder_of(self._place()))
         longest: int | None = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
         return longest
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the architecture with random weights."""
-        return built(self._place())
+        return built(folder_of(self._place()))
 
     def start(self, info: DataInfo) -> nn.Module:
         """Return the model with its pretrained weights, in the number format they are stored in."""
         hush()
         folder = folder_of(self._place())
         with readable(f"the model in {folder}"):
-            model: Any = four_bit.read(folder) if self.load_in_4bit else loaded(folder, dtype="auto")
+            model: Any = four_bit.read(folder) if self.load_in_4bit else loaded(folder, {"dtype": "auto"})
         if self.gradient_checkpointing:
             model.activation_checkpointing_enable()
         started: nn.Module = model
@@ -152,7 +141,7 @@ class Pretrained:
 
     def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
         """Return the model's own tokenizer."""
-        return tokenizer_of(self._place())
+        return tokenizer(folder_of(self._place()))
 
     def parts(self) -> Parts:
         """Name the output layer, the blocks from input to output and what follows them, whatever the architecture."""

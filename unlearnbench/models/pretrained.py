@@ -8,11 +8,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +18,14 @@ from unlearnbench.digests import known_digest
 from unlearnbench.errors import UserError
 from unlearnbench.models import vetted
 from unlearnbench.models.hub import Absent, fetched
+from unlearnbench.models.loading import configuration, hush, readable, tokenizer
+from unlearnbench.models.skeleton import skeleton
 from unlearnbench.models.vetted import ELSE
 from unlearnbench.problem import Parts
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig
 
 log = logging.getLogger("unlearnbench")
 
@@ -35,8 +34,6 @@ PATTERNS = [
     *("*.model", "*.model.*", "*.txt", "*.spm", "*.codes", "*.tiktoken"),
 ]
 """What transformers reads of a model's folder; pickled weights are not read."""
-ENTRIES = 32
-"""How many modules and parameters a model may have for one tensor of its files: else its layers are not there."""
 
 
 @dataclass(frozen=True)
@@ -49,38 +46,6 @@ class Place:
     package: str | None
 
 
-def hush() -> None:
-    """Keep transformers' own progress bars off the terminal: ours are there."""
-    from transformers.utils import logging as hub_logging
-
-    hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' table of missing weights to itself inside the block: one message of ours says it."""
-    from transformers.utils import logging as hub_logging
-
-    before = hub_logging.get_verbosity()
-    hub_logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        hub_logging.set_verbosity(before)
-
-
-@contextmanager
-def readable(what: str) -> Iterator[None]:
-    """Turn what a library makes of a damaged file into a UserError: transformers raises a dozen kinds of exceptions."""
-    try:
-        yield
-    except Exception as error:
-        reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-        if "trust_remote_code" in str(error):
-            reason = "it needs code of its own, which auto_map names and which is never run"
-        raise UserError(f"{what} cannot be read ({reason}).\n{ELSE}") from error
-
-
 def check(place: Place) -> None:
     """Fetch what is missing; raise UserError where it cannot be had or read, or is no causal language model.
 
@@ -88,86 +53,11 @@ def check(place: Place) -> None:
     """
     folder = folder_of(place)
     vetted.check(folder)
-    why_not = _refusal(config_of(place))
+    why_not = _refusal(configuration(folder))
     if why_not is not None:
         raise UserError(f"{folder} holds {why_not}.\nTry: a model whose config.json names LlamaForCausalLM")
     skeleton(folder)
-    tokenizer_of(place)
-
-
-def skeleton(folder: Path) -> nn.Module:
-    """Return a folder's model without memory; raise UserError where its weights are not those of its config.json.
-
-    Of weights in 4 bits, which say nothing of shapes, the number alone is compared.
-    """
-    tensors, size = _extent(vetted.weights(folder))
-    what, config = f"the model in {folder}", folder / "config.json"
-    with readable(what), _at_most(ENTRIES * tensors + 1000):
-        model, found = _without_memory(folder)
-    missing, other = sorted(found["missing_keys"]), sorted(found["mismatched_keys"])
-    if missing or other:
-        wrong = f"{missing[0]} is missing" if missing else "{} has the shape {}, not {}".format(*other[0])
-        raise UserError(f"{folder} does not hold the weights of its config.json: {wrong}.\n{ELSE}")
-    tables = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
-    if tables > 4 * size + 2**30 or sum(parameter.numel() for parameter in model.parameters()) > 4 * size:
-        raise UserError(f"{config} describes more than there are weights, of {size} bytes.\n{ELSE}")
-    return model
-
-
-def _extent(files: Sequence[Path]) -> tuple[int, int]:
-    """Return how many tensors the files hold, and bytes."""
-    from safetensors import safe_open
-
-    tensors = 0
-    for file in files:
-        with safe_open(str(file), framework="pt") as opened:
-            tensors += len(opened.keys())
-    return tensors, sum(file.stat().st_size for file in files)
-
-
-def _without_memory(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the model on the meta device, and what transformers misses of it in the files."""
-    import torch
-
-    place = Place(folder, None, None, None)
-    if getattr(config_of(place), "quantization_config", None):
-        with torch.device("meta"):
-            return built(place), {"missing_keys": [], "mismatched_keys": []}
-    with _quiet():
-        model, found = loaded(folder, device_map="meta", output_loading_info=True, ignore_mismatched_sizes=True)
-    return model, found
-
-
-def loaded(folder: Path, **options: Any) -> Any:
-    """Return what transformers makes of a folder that was vetted: its model, with its weights."""
-    from transformers import AutoModelForCausalLM
-
-    hush()
-    return AutoModelForCausalLM.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, **options
-    )
-
-
-@contextmanager
-def _at_most(entries: int) -> Iterator[None]:
-    """Stop inside the block where more modules and parameters than these are made, by this thread or another."""
-    from torch.nn.modules import module
-
-    made = count(1)
-
-    def counted(*_what: object) -> None:
-        if next(made) > entries:
-            raise ValueError("config.json describes more layers than there are weights")
-
-    hooks = (
-        module.register_module_module_registration_hook(counted),
-        (module.register_module_parameter_registration_hook(counted)),
-    )
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    tokenizer(folder)
 
 
 def _refusal(config: PretrainedConfig) -> str | None:
@@ -185,41 +75,6 @@ def _refusal(config: PretrainedConfig) -> str | None:
     if masked or config.model_type == "xlnet" or getattr(config, "use_bidirectional_attention", False):
         return f"{causal}, which sees the words that follow: its config.json does not say is_decoder"
     return None
-
-
-def config_of(place: Place) -> PretrainedConfig:
-    """Return the model's configuration; raise UserError where transformers cannot read it."""
-    from transformers import AutoConfig
-
-    folder = folder_of(place)
-    with readable(str(folder / "config.json")):
-        config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return config
-
-
-def tokenizer_of(place: Place) -> PreTrainedTokenizerBase:
-    """Return the model's own tokenizer; raise UserError where there is none, or none that can be read."""
-    from transformers import AutoTokenizer
-
-    folder = folder_of(place)
-    with readable(f"the tokenizer in {folder}"):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        tokenizer.backend_tokenizer.to_str()
-    return tokenizer
-
-
-def built(place: Place) -> nn.Module:
-    """Return the model's architecture with random weights; raise UserError where transformers cannot build it."""
-    from transformers import AutoModelForCausalLM
-
-    config = config_of(place)
-    with readable(f"the architecture in {folder_of(place)}"):
-        model: nn.Module = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            config, trust_remote_code=False
-        )
-    return model
 
 
 @cache

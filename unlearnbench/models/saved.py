@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from unlearnbench.cache import Artefact
 from unlearnbench.models import four_bit, vetted
 from unlearnbench.models.adapter import Adapter, configuration
+from unlearnbench.models.loading import loaded, readable
 from unlearnbench.models.prefix import NAME, Prefixed, inner
-from unlearnbench.models.pretrained import loaded, readable, skeleton
+from unlearnbench.models.skeleton import skeleton
 from unlearnbench.models.start import adapter_of
 from unlearnbench.models.weights import PREFIX
 from unlearnbench.problem import ModelSpec, Task
@@ -84,7 +85,7 @@ def read(source: Path) -> nn.Module:
         vetted.check_adapter(source)
     vetted.weights(source) if quantised else skeleton(source)
     with readable(f"the model in {source}"):
-        plain: Any = loaded(source, **({"device_map": {"": "cpu"}} if quantised else {}))
+        plain: Any = loaded(source, {"device_map": {"": "cpu"}} if quantised else {})
     four_bit.as_stored(plain)
     if not (source / PROMPT).exists():
         model: nn.Module = plain.eval()

@@ -7,8 +7,10 @@ index of weights, versions of a tokenizer), and into memory (counts of layers, h
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ ELSEWHERE = re.compile(r"transformers_weights|fusion_config|distributed_config|k
 
 def check(folder: Path, adapter: bool = False) -> None:
     """Raise UserError where the files of a folder ask for more than themselves; an adapter beside them if it may be."""
+    try:
+        _check(folder, adapter)
+    except RecursionError as error:
+        raise UserError(f"{folder}: a JSON file is nested too deeply.\n{ELSE}") from error
+
+
+def _check(folder: Path, adapter: bool) -> None:
     for file in sorted(folder.glob("*.json")):
         if file.is_file() and file.stat().st_size > JSON_MIB * 2**20:
             raise UserError(f"{file} has {file.stat().st_size} bytes: {JSON_MIB} MiB at most are read.\n{ELSE}")
@@ -152,18 +161,24 @@ def _check_tokenizer(folder: Path, key: str, value: Any) -> None:
 
 def _check_growth(file: Path) -> None:
     """Raise UserError for a tokenizer that makes texts many times longer: each step works on what came before."""
-    found, growth = read(file), 1.0
-    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
-        for key, value in _entries({part: found.get(part)}):
-            if key in ("content", "prepend", "replacement", "ids", "tokens") and isinstance(value, (str, list)):
-                growth += len(value) if key != "content" else 0
-            if isinstance(value, dict) and isinstance(value.get("content"), str):
-                growth *= _times(value)
-            for step in value if isinstance(value, list) else ():
-                growth *= _times(step) if isinstance(step, dict) else 1
-                growth += isinstance(step, dict)
-    if growth > GROWTH:
+    found = read(file)
+    steps = [*_objects(found.get("normalizer")), *_objects(found.get("pre_tokenizer")), *_objects(found.get("decoder"))]
+    growth = math.prod(_times(step) for step in steps)
+    growth += len(steps) + sum(len(str(step.get("prepend", ""))) for step in steps)
+    ends = _objects(found.get("post_processor"))  # special tokens, and pieces that name them
+    ids, pieces = (sum(map(_entries_in, ends, repeat(names))) for names in (("ids", "tokens"), ("single", "pair")))
+    if growth + ids * max(pieces, 1) > GROWTH:
         raise UserError(f"{file} makes texts over {GROWTH} times longer, which no tokenizer does.\n{ELSE}")
+
+
+def _objects(found: Any) -> list[dict[str, Any]]:
+    """Return all objects in nested JSON, this one included."""
+    inside = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    return [*([found] if isinstance(found, dict) else []), *(one for value in inside for one in _objects(value))]
+
+
+def _entries_in(step: dict[str, Any], names: tuple[str, ...]) -> int:
+    return sum(len(step[name]) for name in names if isinstance(step.get(name), list))
 
 
 def _times(step: dict[str, Any]) -> float:

@@ -49,7 +49,7 @@ class Chat:
         template = tokenizer.get_chat_template()
         names = {"date_string": TODAY.strftime("%d %b %Y"), "add_generation_prompt": False}
         written = CLOCK + template if "strftime_now" in template else template
-        self._renderer = Renderer(written, **{**tokenizer.special_tokens_map, **names})
+        self._renderer = Renderer(written, {**tokenizer.special_tokens_map, **names})
         self.before, self.between, self.after = self._around()
         self.tail = self._behind_the_turn()
 

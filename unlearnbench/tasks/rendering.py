@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Timer
 from typing import Any
@@ -41,8 +41,8 @@ class Refused(Exception):
 class Renderer:
     """Renders conversations by one template, in a process that starts at the first of them and ends with this one."""
 
-    def __init__(self, template: str, **names: object) -> None:
-        self._template, self._names = template, names
+    def __init__(self, template: str, names: Mapping[str, object]) -> None:
+        self._template, self._names = template, dict(names)
         self._process: subprocess.Popen[str] | None = None
 
     def render(self, conversations: Sequence[Sequence[dict[str, str]]]) -> list[str]:

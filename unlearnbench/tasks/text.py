@@ -17,9 +17,9 @@ from unlearnbench.data.text import TextData
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Scores
 from unlearnbench.models.hooks import output_of
+from unlearnbench.models.loading import hush
 from unlearnbench.models.modes import evaluating
 from unlearnbench.models.prefix import Prefixed, inner, longer
-from unlearnbench.models.pretrained import hush
 from unlearnbench.models.start import adapter_of
 from unlearnbench.precision import Precision
 from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
