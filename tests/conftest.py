@@ -16,7 +16,7 @@ from warm import Warm
 
 from unlearnbench.forget import ByClass, Column
 from unlearnbench.models.tiny import TinyCNN
-from unlearnbench.problem import Problem
+from unlearnbench.problem import DataInfo, Problem
 from unlearnbench.progress import Quiet
 from unlearnbench.randomness import seeded
 from unlearnbench.tasks.image import ImageTask
@@ -99,6 +99,16 @@ def text_problem(tiny_text: SimpleNamespace) -> Callable[..., Problem]:
 def original(tiny: SimpleNamespace) -> torch.nn.Module:
     """A copy of the trained original that a test may change."""
     return copy.deepcopy(tiny.original)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A pretrained model in a local folder, as anybody's would lie there."""
+    torch.manual_seed(0)
+    info = DataInfo(kind="text", classes=("yes", "no"), train=10, test=10, shape=())
+    llama().build(info).save_pretrained(tmp_path / "mine")
+    llama().tokenizer(["some words to learn", "from a few texts"]).save_pretrained(tmp_path / "mine")
+    return tmp_path / "mine"
 
 
 @pytest.fixture(scope="session")

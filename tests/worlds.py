@@ -11,7 +11,7 @@ from unlearnbench.data.clinical_notes import ClinicalNotes
 from unlearnbench.data.images import Augment
 from unlearnbench.data.synthetic import Synthetic
 from unlearnbench.models.adapter import Adapter
-from unlearnbench.models.llama import LlamaTiny
+from unlearnbench.models.llama import LlamaTiny, Pretrained
 from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.optimizer import Optimizer
 from unlearnbench.precision import Precision
@@ -74,6 +74,15 @@ def notes(**changes: object) -> ClinicalNotes:
 def llama(adapter: Adapter = NO_ADAPTER) -> LlamaTiny:
     """A LLaMA of a few thousand parameters."""
     return LlamaTiny(hidden=16, layers=2, heads=2, vocabulary=600, context=512, adapter=adapter)
+
+
+def pretrained_at(path: Path, **changes: object) -> Pretrained:
+    """Return the model in a folder, trained whole."""
+    values = {
+        "path": path, "hub": None, "revision": None, "package": None, "adapter": NO_ADAPTER, "load_in_4bit": False,
+        "gradient_checkpointing": False,
+    }  # fmt: skip
+    return Pretrained(**{**values, **changes})
 
 
 def text_task(spec: LlamaTiny | None = None, score_batch: int = 50, generate: int = 0, **changes: object) -> TextTask:

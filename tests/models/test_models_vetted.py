@@ -14,15 +14,13 @@ import pytest
 import torch
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
+from spoiled import AUTO_MAP, change, config, header, index, tensors, tokenizer
 
 import unlearnbench
 from unlearnbench.errors import UserError
-from unlearnbench.models import pretrained, saved, vetted, weights
-from unlearnbench.models.llama import Pretrained
-from unlearnbench.models.tiny import TinyCNN
+from unlearnbench.models import pretrained, vetted
 from unlearnbench.problem import DataInfo
-from unlearnbench.results import model_in
-from worlds import HERE, NO_ADAPTER, image_info, llama, same_weights
+from worlds import HERE, NO_ADAPTER, pretrained_at
 
 INFO = DataInfo(kind="text", classes=("yes", "no"), train=10, test=10, shape=())
 SAFE = {"trust_remote_code": False, "local_files_only": True}
@@ -30,26 +28,6 @@ NEVER = {
     "load_adapter", "get_class_from_dynamic_module", "load_state_dict_from_url", "loads_pickle", "Unpickler",
     "read_pickle", "convert_file",
 }  # fmt: skip
-AUTO_MAP = {name: f"evil.{name}" for name in ("AutoConfig", "AutoModelForCausalLM", "AutoModel")}
-
-
-def spec_of(path):
-    return Pretrained(
-        path=path, hub=None, revision=None, package=None, adapter=NO_ADAPTER, load_in_4bit=False,
-        gradient_checkpointing=False,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def folder(tmp_path):
-    torch.manual_seed(0)
-    llama().build(INFO).save_pretrained(tmp_path / "mine")
-    llama().tokenizer(["some words to learn", "from a few texts"]).save_pretrained(tmp_path / "mine")
-    return tmp_path / "mine"
-
-
-def change(file, **values):
-    file.write_text(json.dumps({**(json.loads(file.read_text()) if file.exists() else {}), **values}))
 
 
 def plant(folder, marker):
@@ -114,29 +92,8 @@ def test_a_tokenizers_code_is_not_run_either(folder, tmp_path):
     plant(folder, tmp_path / "marker")
     change(folder / "tokenizer_config.json", tokenizer_class="EvilTokenizer")
     with pytest.raises(UserError, match="needs code of its own"):
-        spec_of(folder).check()
+        pretrained_at(folder).check()
     assert not (tmp_path / "marker").exists()
-
-
-def config(**values):
-    return lambda folder: change(folder / "config.json", **values)
-
-
-def tokenizer(**values):
-    return lambda folder: change(folder / "tokenizer_config.json", **values)
-
-
-def index(**names):
-    return lambda folder: change(folder / vetted.INDEX, metadata={}, weight_map=names)
-
-
-def header(size, content=b""):
-    return lambda folder: (folder / "model.safetensors").write_bytes(size.to_bytes(8, "little") + content)
-
-
-def tensors(**entries):
-    content = json.dumps(entries).encode()
-    return header(len(content), content + bytes(64))
 
 
 def reshaped(folder):
@@ -215,10 +172,10 @@ def test_a_folder_that_asks_for_more_is_refused_at_once(folder, what):
     spoil(folder)
     start = time.monotonic()
     if says is None:
-        spec_of(folder).check()
+        pretrained_at(folder).check()
         return
     with pytest.raises(UserError, match=says) as caught:
-        spec_of(folder).check()
+        pretrained_at(folder).check()
     assert "Try: " in str(caught.value)
     assert time.monotonic() - start < 10
 
@@ -228,14 +185,14 @@ def test_a_package_is_one_plain_name(name):
     """To look for a part of a package imports the package."""
     from unlearnbench.config import build
 
-    values = {**vars(spec_of(None)), "package": name, "adapter": vars(NO_ADAPTER)}
+    values = {**vars(pretrained_at(None)), "package": name, "adapter": vars(NO_ADAPTER)}
     with pytest.raises(UserError, match="package"):
         build({"_target_": "unlearnbench.models.llama.Pretrained", **values}, "model")
 
 
 def test_links_of_the_hubs_cache_and_shards_below_are_read(folder, tmp_path):
     """A snapshot is links to ../../blobs; what the index names in a folder below is part of the keys."""
-    spec_of(folder).start(INFO).save_pretrained(folder / "parts", max_shard_size="50KB")
+    pretrained_at(folder).start(INFO).save_pretrained(folder / "parts", max_shard_size="50KB")
     (folder / "model.safetensors").unlink()
     found = json.loads((folder / "parts" / vetted.INDEX).read_text())
     found["weight_map"] = {name: f"parts/{file}" for name, file in found["weight_map"].items()}
@@ -247,9 +204,9 @@ def test_links_of_the_hubs_cache_and_shards_below_are_read(folder, tmp_path):
         link.parent.mkdir(parents=True, exist_ok=True)
         file.rename(blobs / str(number))
         link.symlink_to(os.path.relpath(blobs / str(number), link.parent))
-    spec_of(snapshot).check()
-    spec_of(snapshot).start(INFO)
-    shards = [name for name in spec_of(snapshot).files() if name.startswith("parts/")]
+    pretrained_at(snapshot).check()
+    pretrained_at(snapshot).start(INFO)
+    shards = [name for name in pretrained_at(snapshot).files() if name.startswith("parts/")]
     assert len(shards) == len(set(found["weight_map"].values())) > 1
 
 
@@ -272,8 +229,9 @@ def listen(event, what):
     if event == "open" and isinstance(what[0], (str, os.PathLike)):
         opened.add(os.fspath(what[0]))
 sys.addaudithook(listen)
-from test_models_vetted import INFO, spec_of
-spec = spec_of(folder)
+from test_models_vetted import INFO
+from worlds import pretrained_at
+spec = pretrained_at(folder)
 spec.check(); spec.start(INFO); spec.tokenizer([]); spec.parts(); spec.build(INFO); spec.context
 inside = {{str(Path(name).relative_to(folder)) for name in opened if name.startswith(str(folder) + os.sep)}}
 assert "config.json" in inside and "additional_chat_templates/tool.jinja" in inside, inside
@@ -285,88 +243,6 @@ assert not {{"README.md", "modeling.py", "pytorch_model.bin"}} & set(spec.files(
     here = {**HERE, "PYTHONPATH": paths}
     done = subprocess.run([sys.executable, "-c", program], env=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-
-
-RUN_FOLDERS = {
-    "code": (config(model_type="unheard_of", auto_map=AUTO_MAP), "code of its own"),
-    "an adapter": (lambda folder: LoraConfig(base_model_name_or_path="x").save_pretrained(folder), "holds an adapter"),
-    "width": (config(hidden_size=10**7), "does not hold the weights of its config.json: .* has the shape"),
-    "an index": (index(a="../../x.safetensors"), "below its folder"),
-    "no JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json cannot be read"),
-    "a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json cannot be read"),
-    "a prompt": (lambda folder: (folder / saved.PROMPT).write_bytes(b"x"), "prompt.safetensors cannot be read"),
-    "a prompt of nothing": (
-        lambda folder: save_file({"x": torch.zeros(1)}, folder / saved.PROMPT), "prompt.safetensors cannot be read"
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", RUN_FOLDERS)
-def test_a_run_folder_of_somebody_else_is_data_too(folder, tmp_path, what):
-    spoil, says = RUN_FOLDERS[what]
-    (tmp_path / "run").mkdir()
-    folder.rename(tmp_path / "run" / "model")
-    model_in(tmp_path / "run" / "model")
-    spoil(tmp_path / "run" / "model")
-    with pytest.raises(UserError, match=says):
-        model_in(tmp_path / "run" / "model")
-
-
-IMAGES = {
-    "code": (config(model={"_target_": "os.system"}), "_target_"),
-    "pixels": (config(data={"kind": "image", "classes": ["a"], "shape": [3, 10**9, 8]}), "which images"),
-    "more pixels": (config(data={"kind": "image", "classes": ["a"] * 4, "shape": [1, 20000, 20000]}), None),
-    "more classes": (
-        config(data={"kind": "image", "classes": ["a"] * 9, "shape": [1, 8, 8]}),
-        "describes|does not fit",
-    ),
-    "no data": (config(data=[]), "which images"),
-    "no model": (config(model=None), "which images"),
-    "a long header": (header(10 * 10**9), "header of over"),
-    "no tensors": (tensors(), "cannot be read"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot be read"),
-}
-
-
-@pytest.mark.parametrize("what", IMAGES)
-def test_a_run_folder_of_images_is_data_too(tmp_path, what):
-    spec = TinyCNN(checkpoint=None)
-    values = {"_target_": "unlearnbench.models.tiny.TinyCNN", "checkpoint": None}
-    model = spec.build(image_info(8, 1, 4))
-    (tmp_path / "model").mkdir()
-    save_file(weights.state_of(model), tmp_path / "model" / "model.safetensors")
-    data = {"kind": "image", "classes": ["a", "b", "c", "d"], "shape": [1, 8, 8]}
-    change(tmp_path / "model" / "config.json", model=values, data=data)
-    assert same_weights(model_in(tmp_path / "model"), model)
-    spoil, says = IMAGES[what]
-    spoil(tmp_path / "model")
-    if says is None:  # this network's weights do not depend on the images' size
-        model_in(tmp_path / "model")
-        return
-    with pytest.raises(UserError, match=says):
-        model_in(tmp_path / "model")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"megatron_config": {"x": 1}, "megatron_core": "evil"},
-        {"auto_mapping": {"parent_library": "evil", "base_model_class": "X"}},
-        {"peft_type": "XLORA"},
-        {"init_lora_weights": "corda", "corda_config": {"cache_file": "x.pt"}},
-        {"base_model_name_or_path": "/elsewhere"},
-        {"unheard_of": 1},
-    ],
-)
-def test_an_adapter_that_no_run_wrote_is_not_given_to_peft(tmp_path, changes):
-    LoraConfig(task_type="CAUSAL_LM", r=3, target_modules=["q_proj"]).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="without adapter_model"):
-        vetted.check_adapter(tmp_path)
-    save_file({"x": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
-    vetted.check_adapter(tmp_path)
-    change(tmp_path / "adapter_config.json", **changes)
-    with pytest.raises(UserError, match="which no run wrote"):
-        vetted.check_adapter(tmp_path)
 
 
 def test_a_package_with_a_damaged_gguf_is_one_message(tmp_path, monkeypatch):
