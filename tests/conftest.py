@@ -27,7 +27,7 @@ from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
 def pytest_configure(config: pytest.Config) -> None:
     """Give each of several workers (pytest -n 2), and what it starts, one thread: more would wait for each other."""
     if hasattr(config, "workerinput"):
-        os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ["OMP_NUM_THREADS"] = HERE["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
 
 
