@@ -19,13 +19,13 @@ import torch
 from torch import nn
 
 from unlearnbench.assemble import assemble
-from unlearnbench.launch import prepare
-from unlearnbench.losses import cross_entropy
+from unlearnbench.contracts import Batch
 from unlearnbench.models.start import started, trainable
-from unlearnbench.problem import Batch
+from unlearnbench.runs.launch import prepare
 from unlearnbench.tasks import bind
 from unlearnbench.tasks.text import TextTask
-from unlearnbench.training import Batches, Stepper
+from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.stepper import Batches, Stepper
 
 STEPS, ROWS = 6, 16
 

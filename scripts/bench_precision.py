@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unlearnbench.contracts import DataInfo, ModelSpec
 from unlearnbench.errors import UserError
+from unlearnbench.machine.precision import processor
 from unlearnbench.models.resnet import ResNet18
 from unlearnbench.models.resnet9 import ResNet9
 from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.models.tiny import TinyCNN, TinyResNet
 from unlearnbench.models.vgg import VGG16
-from unlearnbench.precision import processor
-from unlearnbench.problem import DataInfo, ModelSpec
 
 REPEATS = 5
 

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 from unlearnbench.assemble import assemble
-from unlearnbench.launch import prepare
-from unlearnbench.progress import Quiet
 from unlearnbench.randomness import seeded
+from unlearnbench.runs.launch import prepare
 from unlearnbench.tasks import bind
-from unlearnbench.training import Record, Stepper, fit
+from unlearnbench.training.progress import Quiet
+from unlearnbench.training.stepper import Record, Stepper, fit
 
 
 def trained(words: list[str]) -> list[tuple[float, float]]:

@@ -26,11 +26,11 @@ from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from unlearnbench.assemble import assemble
-from unlearnbench.compose import compose
-from unlearnbench.problem import Batch
-from unlearnbench.progress import Quiet
+from unlearnbench.contracts import Batch
+from unlearnbench.request.compose import compose
 from unlearnbench.tasks.image import ImageTask
-from unlearnbench.training import Record, fit
+from unlearnbench.training.progress import Quiet
+from unlearnbench.training.stepper import Record, fit
 
 SIZE = 128
 

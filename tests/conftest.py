@@ -14,13 +14,15 @@ import pytest
 import torch
 from warm import Warm
 
-from unlearnbench.forget import ByClass, Column
+from unlearnbench.contracts import DataInfo
+from unlearnbench.forget.classes import ByClass
+from unlearnbench.forget.column import Column
 from unlearnbench.models.tiny import TinyCNN
-from unlearnbench.problem import DataInfo, Problem
-from unlearnbench.progress import Quiet
+from unlearnbench.problem import Problem
 from unlearnbench.randomness import seeded
 from unlearnbench.tasks.image import ImageTask
-from unlearnbench.training import Record, fit
+from unlearnbench.training.progress import Quiet
+from unlearnbench.training.stepper import Record, fit
 from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
 
 
@@ -41,7 +43,7 @@ def _plots_only_where_marked(request: pytest.FixtureRequest, monkeypatch: pytest
 @pytest.fixture(autouse=True)
 def _no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs in this process see an idle machine: what they say must not depend on the tests beside them."""
-    monkeypatch.setattr("unlearnbench.threads._running", lambda: 0.0)
+    monkeypatch.setattr("unlearnbench.machine.threads._running", lambda: 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unlearnbench import sums
-from unlearnbench.results import COLUMNS
+from unlearnbench.files import sums
+from unlearnbench.results.folder import COLUMNS
 
 SPLITS = ("retain", "forget", "test")
 

@@ -10,14 +10,14 @@ import zipfile
 import pytest
 import torch
 
-from unlearnbench import leftovers, sums
 from unlearnbench.cli import dispatch
 from unlearnbench.errors import UserError
-from unlearnbench.finished import find
-from unlearnbench.launch import execute, prepare
+from unlearnbench.files import leftovers, sums
 from unlearnbench.models import checkpoint, vetted
-from unlearnbench.results import load_model
-from unlearnbench.sweep_folder import collect
+from unlearnbench.results.folder import load_model
+from unlearnbench.runs.finished import find
+from unlearnbench.runs.launch import execute, prepare
+from unlearnbench.runs.sweep_folder import collect
 from worlds import TINY
 
 FAST = (*TINY[:2], "train.epochs=1")

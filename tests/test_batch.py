@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unlearnbench.batch import parted
+from unlearnbench.training.stepper import parted
 
 
 def test_parts_of_one_batch_need_no_weight_and_no_part_is_empty(tiny):

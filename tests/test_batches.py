@@ -10,13 +10,13 @@ import torch
 from scipy.stats import spearmanr
 
 import unlearnbench
-from unlearnbench.batch import Batch, parted
+from unlearnbench.contracts import Batch
 from unlearnbench.errors import UserError
-from unlearnbench.losses import cross_entropy
 from unlearnbench.models.modes import Mode
 from unlearnbench.models.resnet import ResNet18
-from unlearnbench.optimizer import Optimizer
-from unlearnbench.training import Batches, Stepper, _sizes
+from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.optimizer import Optimizer
+from unlearnbench.training.stepper import Batches, Stepper, _sizes, parted
 from worlds import text_task
 
 EPOCHS = 20

@@ -11,11 +11,11 @@ import pandas
 import pytest
 
 import unlearnbench
-from unlearnbench import launch
-from unlearnbench.compose import compose
-from unlearnbench.config import build
 from unlearnbench.errors import UserError
-from unlearnbench.launch import execute, prepare
+from unlearnbench.request.compose import compose
+from unlearnbench.request.config import build
+from unlearnbench.runs import launch
+from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks.image import ImageTask
 
 TINY = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=3", "method.epochs=2")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from unlearnbench.errors import UserError
-from unlearnbench.forget import ByClass, Random, Subclass
+from unlearnbench.forget.classes import ByClass, Subclass
+from unlearnbench.forget.random import Random
 from worlds import synthetic
 
 

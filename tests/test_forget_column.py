@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.text import TextData, TextRow
 from unlearnbench.errors import UserError
-from unlearnbench.forget import Column
-from unlearnbench.problem import DataInfo
+from unlearnbench.forget.column import Column
 
 SIZES = {"train": 60, "validation": 12, "test": 18}
 INFO = DataInfo(

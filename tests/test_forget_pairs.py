@@ -9,11 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.text import TextData, TextRow
 from unlearnbench.errors import UserError
-from unlearnbench.forget import Column, ForgetSet, Random, twins_retained
-from unlearnbench.launch import execute, prepare
-from unlearnbench.problem import DataInfo
+from unlearnbench.forget.column import Column
+from unlearnbench.forget.random import Random
+from unlearnbench.forget.splits import ForgetSet, twins_retained
+from unlearnbench.runs.launch import execute, prepare
 from worlds import notes, synthetic
 
 RANDOM = Random(fraction=0.2, count=None, seed=0)

@@ -14,15 +14,15 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import unlearnbench
-from unlearnbench.compose import compose
-from unlearnbench.config import build
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.clinical_notes import CLASSES
 from unlearnbench.errors import UserError
-from unlearnbench.launch import execute, prepare
 from unlearnbench.models import adapter, four_bit, weights
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.llama import Pretrained
-from unlearnbench.problem import DataInfo
+from unlearnbench.request.compose import compose
+from unlearnbench.request.config import build
+from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks import bind
 from worlds import CPU, LORA, llama, notes, text_task
 

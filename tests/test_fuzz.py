@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from runs import make_run
-from unlearnbench import cli, launch
-from unlearnbench.config import GROUPS, config_root
+from unlearnbench import cli
 from unlearnbench.errors import UserError
 from unlearnbench.models import checkpoint
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.report import write
+from unlearnbench.request.config import GROUPS, config_root
+from unlearnbench.runs import launch
 from worlds import synthetic
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "1"))
@@ -79,8 +80,8 @@ def dry(monkeypatch, tmp_path):
         return launch.Outcome("skipped", "", tmp_path, reused=True)
 
     monkeypatch.setattr(launch, "execute", checked)
-    monkeypatch.setattr("unlearnbench.table.show", lambda *_what, **_how: None)
-    monkeypatch.setattr("unlearnbench.sweep.launch", lambda *_what: (tmp_path, 0))
+    monkeypatch.setattr("unlearnbench.results.table.show", lambda *_what, **_how: None)
+    monkeypatch.setattr("unlearnbench.runs.sweep.launch", lambda *_what: (tmp_path, 0))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -14,18 +14,18 @@ import pandas
 import pytest
 import torch
 
-from unlearnbench import resume
-from unlearnbench.determinism import computing
-from unlearnbench.launch import execute, prepare
+from unlearnbench.machine.determinism import computing
+from unlearnbench.machine.precision import Precision
 from unlearnbench.models import weights
 from unlearnbench.plots import run as plots
-from unlearnbench.precision import Precision
-from unlearnbench.progress import Quiet
 from unlearnbench.randomness import seeded
-from unlearnbench.results import load_model, read_metrics
+from unlearnbench.results.folder import load_model, read_metrics
+from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.tasks.text import TextTask
-from unlearnbench.training import Record, fit
+from unlearnbench.training import resume
+from unlearnbench.training.progress import Quiet
+from unlearnbench.training.stepper import Record, fit
 from worlds import RECIPE, TEXT_RECIPE, llama, notes, synthetic
 
 pytestmark = [

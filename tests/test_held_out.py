@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from unlearnbench.launch import execute, prepare
+from unlearnbench.runs.launch import execute, prepare
 
 WORDS = ("dataset=synthetic", "model=tiny_cnn", "method=finetune", "train.epochs=1", "method.epochs=1")
 

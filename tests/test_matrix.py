@@ -8,9 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from unlearnbench.config import build, config_root
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.start import trainable
+from unlearnbench.request.config import build, config_root
 from worlds import LORA, llama, same_weights
 
 METHODS = sorted(file.stem for file in (config_root() / "method").glob("*.yaml"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from unlearnbench import reported
 from unlearnbench.assemble import assemble
-from unlearnbench.compose import Request, compose, expand
-from unlearnbench.config import config_root, typed
 from unlearnbench.errors import UserError
-from unlearnbench.reported import Reported
+from unlearnbench.request import reported
+from unlearnbench.request.compose import Request, compose, expand
+from unlearnbench.request.config import config_root, typed
+from unlearnbench.request.reported import Reported
 
 PRESETS = ("paper_table1", "paper_table2", "paper_table3", "paper_table4", "paper_figure3")
 SCALES = ("", "_cpu", "_smoke")

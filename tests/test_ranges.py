@@ -15,8 +15,8 @@ from pydantic import Field, TypeAdapter
 import unlearnbench
 from unlearnbench.assemble import Settings
 from unlearnbench.cli import main
-from unlearnbench.config import config_root, typed
 from unlearnbench.errors import UserError
+from unlearnbench.request.config import config_root, typed
 from worlds import TINY
 
 

@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from unlearnbench.cache import Cache
+from unlearnbench.contracts import Data, Dataset, ModelSpec
 from unlearnbench.data.clinical_notes import ClinicalNotes
 from unlearnbench.data.images import ImageData
 from unlearnbench.data.synthetic import Synthetic
 from unlearnbench.data.text import TextData, TextRow
 from unlearnbench.experiment import Experiment
-from unlearnbench.forget import ByClass, Column, ForgetSet, Random, Splits
+from unlearnbench.forget.classes import ByClass
+from unlearnbench.forget.column import Column
+from unlearnbench.forget.random import Random
+from unlearnbench.forget.splits import ForgetSet, Splits
+from unlearnbench.graph.cache import Cache
 from unlearnbench.methods.none import Nothing
 from unlearnbench.models.tiny import TinyCNN
-from unlearnbench.problem import Data, Dataset, ModelSpec
-from unlearnbench.stages import Stages
-from unlearnbench.training import Recipe
+from unlearnbench.stages.stages import Stages
+from unlearnbench.training.recipe import Recipe
 from worlds import ADAMW, CPU, LORA, SGD, llama, notes, same_weights, synthetic
 
 ALL_BIASED = Column(column="is_biased", value=True, fraction=1.0, seed=0)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench import leftovers, locks, sweep_folder
 from unlearnbench.errors import UserError
-from unlearnbench.sweep_folder import claimed
+from unlearnbench.files import leftovers, locks
+from unlearnbench.runs import sweep_folder
+from unlearnbench.runs.sweep_folder import claimed
 from worlds import HERE, TINY
 
 WORDS = ["run", "-m", *TINY, "method=none", "train.epochs=1"]
@@ -50,7 +51,7 @@ class JoblibLauncher(Launcher):
                     config.hydra.job.id = config.hydra.job.num = number
                 if "seed=1" in words:
                     import unlearnbench.sweep
-                    unlearnbench.sweep.execute = lambda request: os.kill(os.getpid(), 9)
+                    unlearnbench.runs.sweep.execute = lambda request: os.kill(os.getpid(), 9)
                 if "seed=2" not in words:
                     run_job(
                         hydra_context=self.context, task_function=self.task, config=config,

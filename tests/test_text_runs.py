@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 
 import unlearnbench
 from unlearnbench.errors import UserError
-from unlearnbench.launch import execute, prepare
 from unlearnbench.report import write
+from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks.text import TextTask
 
 TINY = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from unlearnbench.compose import compose
-from unlearnbench.config import build
+from unlearnbench.request.compose import compose
+from unlearnbench.request.config import build
 
 PLAIN = {"limit": None, "limit_test": None, "limit_validation": None, "context": 64, "too_long": "cut", "seed": 0}
 WITH_GENDER = {"a", "an", "she", "he", "her", "him", "his"}

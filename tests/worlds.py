@@ -7,18 +7,18 @@ from pathlib import Path
 
 import torch
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.clinical_notes import ClinicalNotes
 from unlearnbench.data.images import Augment
 from unlearnbench.data.synthetic import Synthetic
+from unlearnbench.machine.precision import Precision
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.llama import LlamaTiny, Pretrained
 from unlearnbench.models.timm_model import TimmModel
-from unlearnbench.optimizer import Optimizer
-from unlearnbench.precision import Precision
-from unlearnbench.problem import DataInfo
 from unlearnbench.tasks import bind
 from unlearnbench.tasks.text import TextTask
-from unlearnbench.training import Recipe
+from unlearnbench.training.optimizer import Optimizer
+from unlearnbench.training.recipe import Recipe
 
 CPU = Precision("cpu", bf16=False)
 TINY = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=2")

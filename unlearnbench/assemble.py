@@ -9,21 +9,21 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from unlearnbench import plugins, reported
-from unlearnbench.compose import Request
-from unlearnbench.config import build, typed
-from unlearnbench.devices import on_cuda
+from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
+from unlearnbench.machine.devices import on_cuda
+from unlearnbench.machine.precision import Choice, resolve
+from unlearnbench.machine.threads import Threads
 from unlearnbench.models import checkpoint
 from unlearnbench.models.start import adapter_of, is_pretrained, started
 from unlearnbench.models.timm_model import TimmModel
-from unlearnbench.places import writable
-from unlearnbench.precision import Choice, resolve
-from unlearnbench.problem import DataInfo
 from unlearnbench.ranges import MOST, Count, Limit, Seed
-from unlearnbench.reported import Reported
-from unlearnbench.threads import Threads
+from unlearnbench.request import plugins, reported
+from unlearnbench.request.compose import Request
+from unlearnbench.request.config import build, typed
+from unlearnbench.request.places import writable
+from unlearnbench.request.reported import Reported
 
 WORDS = {"image": "images", "text": "text"}
 EXTRA = ("bbq", "crows_pairs", "stereoset")
@@ -159,7 +159,7 @@ def _extra(name: str, settings: Evaluation, info: DataInfo) -> Any:
     """Build and check a further evaluation set from its YAML, in the folder of its name below eval.root."""
     from omegaconf import OmegaConf
 
-    from unlearnbench.config import config_root
+    from unlearnbench.request.config import config_root
 
     file = config_root() / "dataset" / f"{name}.yaml"
     if name not in EXTRA:

@@ -12,11 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from unlearnbench import __version__, disk, provenance, signals
+from unlearnbench import __version__, signals
 from unlearnbench.errors import DONE, FAILED, INTERRUPTED, USAGE, Stopped, UserError, nearest
+from unlearnbench.files import disk
+from unlearnbench.machine import provenance
 
 if TYPE_CHECKING:
-    from unlearnbench.compose import Composed
+    from unlearnbench.request.compose import Composed
 
 COMMANDS = ("run", "report", "verify", "list")
 USAGE_TEXT = """\
@@ -108,9 +110,10 @@ def _run(words: list[str]) -> int:
     parser.add_argument("--hydra-help", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     given = parser.parse_intermixed_args(words)
-    from unlearnbench import plugins, sweep
-    from unlearnbench.compose import compose, expand, scaled
-    from unlearnbench.words import literal
+    from unlearnbench.request import plugins
+    from unlearnbench.request.compose import compose, expand, scaled
+    from unlearnbench.request.words import literal
+    from unlearnbench.runs import sweep
 
     for folder in given.config_dir:
         if not folder.is_dir():
@@ -140,8 +143,8 @@ def _run(words: list[str]) -> int:
 def _single(composed: Composed) -> int:
     from rich.console import Console
 
-    from unlearnbench.launch import execute
-    from unlearnbench.table import show
+    from unlearnbench.results.table import show
+    from unlearnbench.runs.launch import execute
 
     outcome = execute(composed.request)
     show(outcome.folder, reused=outcome.reused, console=Console())
@@ -158,8 +161,8 @@ def _show_sweep(folder: Path, code: int) -> int:
 
 def _hydra_words(given: argparse.Namespace) -> list[str]:
     """Give Hydra's own flags back to it."""
-    from unlearnbench.compose import search_path
-    from unlearnbench.words import literal
+    from unlearnbench.request.compose import search_path
+    from unlearnbench.request.words import literal
 
     words = [*literal(given.overrides), *search_path(given.config_dir)]
     words += ["--cfg", given.cfg] if given.cfg else []
@@ -192,8 +195,8 @@ def _verify(words: list[str]) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a run, a sweep, an outputs folder or a cache")
     given = parser.parse_args(words)
-    from unlearnbench.escapes import printable
-    from unlearnbench.verify import verify
+    from unlearnbench.files.escapes import printable
+    from unlearnbench.runs.verify import verify
 
     found = verify(given.folder)
     for line in found.lines():
@@ -202,8 +205,8 @@ def _verify(words: list[str]) -> int:
 
 
 def _list(words: list[str]) -> int:
-    from unlearnbench import plugins
-    from unlearnbench.catalogue import TOPICS, entries
+    from unlearnbench.request import plugins
+    from unlearnbench.request.catalogue import TOPICS, entries
 
     parser = _Parser("unlearnbench list", description="Show what there is to choose from.")
     parser.add_argument("topic", nargs="?", metavar="TOPIC", help=", ".join(TOPICS))
@@ -246,7 +249,7 @@ def _complete(words: list[str]) -> int:
         return DONE
     if after_run:
         os.environ["COMP_LINE"] = f"{after_run[1]} {after_run[2]}"
-    from unlearnbench.sweep import hydra_main
+    from unlearnbench.runs.sweep import hydra_main
 
     hydra_main(words)
     return DONE
@@ -254,7 +257,7 @@ def _complete(words: list[str]) -> int:
 
 def _next_words(before: Sequence[str]) -> Sequence[str]:
     """Return what may follow these words: a command, or a topic of `list`."""
-    from unlearnbench.catalogue import TOPICS
+    from unlearnbench.request.catalogue import TOPICS
 
     if not before:
         return COMMANDS

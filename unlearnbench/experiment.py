@@ -6,13 +6,14 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from unlearnbench.cache import Cache
+from unlearnbench.contracts import Data, DataInfo, Dataset, Index, ModelSpec
 from unlearnbench.evidence import BySplit, Scores
-from unlearnbench.forget import ForgetSet, Splits, twins_retained
-from unlearnbench.precision import Precision
-from unlearnbench.problem import Data, DataInfo, Dataset, Index, Method, ModelSpec
-from unlearnbench.stages import Stages, Trained
-from unlearnbench.training import Recipe
+from unlearnbench.forget.splits import ForgetSet, Splits, twins_retained
+from unlearnbench.graph.cache import Cache
+from unlearnbench.machine.precision import Precision
+from unlearnbench.problem import Method
+from unlearnbench.stages.stages import Stages, Trained
+from unlearnbench.training.recipe import Recipe
 
 log = logging.getLogger("unlearnbench")
 

@@ -1,139 +1,25 @@
-"""What the pieces of an experiment say to each other: data, batches, predictions, tasks and models."""
+"""What a method sees, and what it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from unlearnbench.batch import Batch as Batch
-from unlearnbench.batch import Predictions as Predictions
-from unlearnbench.evidence import Scores
+from unlearnbench.contracts import Batch, DataInfo, Index, ModelSpec, Parts, Predictions, Task
 from unlearnbench.models.start import incompetent, started, trainable
 from unlearnbench.randomness import seeded, stage_seed
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from unlearnbench.models.modes import BatchNorm
-    from unlearnbench.optimizer import Optimizer
-    from unlearnbench.progress import Progress
-    from unlearnbench.training import Batches, Recipe, Record
-
-Kind = Literal["image", "text"]
-Index = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataInfo:
-    """What is known of a data set before it is loaded.
-
-    `classes` are the names of the labels a model is trained on; `subclasses` the finer names below
-    them, and `parents` the class of each subclass, where the data set has both; `train` counts the
-    examples before a validation part, `held_out` of them, is taken; `shape` is (channels, height, width) of what a
-    model is given (after resizing), and () for text. Of text, `classes` name the columns of the
-    answer options, `columns` what forget=column can ask for, and `forget_sets` the forget sets it comes with.
-    """
-
-    kind: Kind
-    classes: tuple[str, ...]
-    train: int
-    test: int
-    shape: tuple[int, ...]
-    subclasses: tuple[str, ...] = ()
-    parents: tuple[int, ...] = ()
-    columns: tuple[str, ...] = ()
-    held_out: int = 0
-    forget_sets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class GivenSet:
-    """A forget set that a data set comes with: the training examples that go, and which ones are scored.
-
-    `asked` are scored as forget and `retain_asked` as retain: what the data set's authors evaluate, which need be no
-    training examples.
-    """
-
-    forget: Index
-    asked: Index
-    retain_asked: Index
-
-
-class Data(Protocol):
-    """A loaded data set: training, validation and test examples in one address space of positions.
-
-    `labels` (n,) int64 are trained on, `subclass` (n,) int64 are the finer labels (equal to `labels` where
-    there are none); `train`, `validation` and `test` are disjoint, sorted positions. `unit` (n,) int64 is equal
-    for examples that are only sampled together, `cluster` (n,) int64 for those that are not independent (of one
-    template or author), which intervals count together. `corrected` (n,) int64 is the position of an example's twin
-    with the corrected answer, which belongs to no split; None where answers cannot be corrected. `columns` (n,) hold
-    what else is known of each example, by name; `given` are the forget sets that the data set comes with, by name.
-    """
-
-    info: DataInfo
-    labels: Index
-    subclass: Index
-    train: Index
-    validation: Index
-    test: Index
-    unit: Index
-    cluster: Index
-    corrected: Index | None
-    columns: Mapping[str, NDArray[np.generic]]
-    given: Mapping[str, GivenSet]
-
-    def fingerprint(self, index: Index) -> str:
-        """Return a digest of the content of the examples at these positions: what keys are made of."""
-
-
-class Dataset(Protocol):
-    """A data set's configuration. `name` is its group choice's name in the YAML."""
-
-    def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
-
-    def check(self) -> None:
-        """Raise UserError where the data cannot be had or is damaged; may read files' digests."""
-
-    def load(self) -> Data:
-        """Read the data set; memory and time are proportional to the limits asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Names of a model's submodules: the classifier, the blocks from input to output, the layer that masking masks."""
-
-    head: str
-    blocks: tuple[str, ...]
-    mask_layer: str
-
-
-class ModelSpec(Protocol):
-    """A model's configuration.
-
-    One with pretrained weights also has `start(info) -> nn.Module`, which returns the model with them, and where they
-    are a choice `pretrained`, False for random weights; one that needs files also has `check()`, which raises
-    UserError where they cannot be had; one that can be trained through a low-rank adapter has `adapter`. One of text
-    has `tokenizer(texts)`, and `context` where it bounds the sequences.
-    """
-
-    kinds: ClassVar[frozenset[str]]
-
-    @property
-    def checkpoint(self) -> Path | None:
-        """A file with trained weights that become the original, or None."""
-
-    def build(self, info: DataInfo) -> nn.Module:
-        """Return the model with random weights drawn from torch's global generator."""
-
-    def parts(self) -> Parts:
-        """Name the model's parts."""
+    from unlearnbench.training.optimizer import Optimizer
+    from unlearnbench.training.progress import Progress
+    from unlearnbench.training.recipe import Recipe
+    from unlearnbench.training.stepper import Batches, Record
 
 
 class Method(Protocol):
@@ -146,47 +32,6 @@ class Method(Protocol):
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the unlearned model; `model` is the method's own copy of the original."""
-
-
-class Task(Protocol):
-    """The only place where images and text differ; it is bound to a data set, a device and a precision."""
-
-    @property
-    def head(self) -> str:
-        """The name of the model's classifier."""
-
-    def settings(self) -> tuple[object, ...]:
-        """Return what of the data set's configuration can change a result, beside the examples: part of every key."""
-
-    def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
-        """Return what is cut of these examples, where a prompt makes each so much longer: part of their key."""
-
-    def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
-        """Return the examples at these positions; augmented where a generator is given, which each epoch seeds anew.
-
-        `seed` is the training's own: what must hold over its epochs, such as which image is mirrored first, follows it.
-        """
-
-    def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
-        """Divide shuffled positions into batches of these sizes, in random order: texts of a length together."""
-
-    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
-        """Run the model as training does, under the run's precision."""
-
-    def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the batch as floats that a gradient can reach: images, or token embeddings."""
-
-    def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
-        """Return what the named submodule puts out for the batch, (n, ...) float32."""
-
-    def score(self, model: nn.Module, index: Index) -> Scores:
-        """Evaluate the model on the examples at these positions, in order, without augmentation."""
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        """Move the model to the device and into the memory layout of the run's precision."""
-
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Write a model in the form that its own world reads, beside what `results` writes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -255,7 +100,7 @@ class Problem:
 
     def batches(self, *indexes: Index, size: int, epochs: int) -> Batches:
         """Return shuffled, augmented batches: one batch per index at each step; the first index sets the epoch."""
-        from unlearnbench.training import Batches
+        from unlearnbench.training.stepper import Batches
 
         return Batches(self.task, indexes, size, epochs, stage_seed(self.seed, "method"))
 
@@ -286,7 +131,7 @@ class Problem:
         norm as `batch_norm` says in both, dropout off in both.
         """
         from unlearnbench.models.modes import Mode, alike
-        from unlearnbench.training import train
+        from unlearnbench.training.stepper import train
 
         validation = self.validation if optimizer.schedule == "plateau" else None
         with alike(against, batch_norm):
@@ -297,7 +142,7 @@ class Problem:
 
     def fit(self, model: nn.Module, index: Index) -> nn.Module:
         """Train the model on the examples at `index` by the recipe of the original."""
-        from unlearnbench.training import fit
+        from unlearnbench.training.stepper import fit
 
         return fit(
             model, self.task, index, self.validation, self.recipe,

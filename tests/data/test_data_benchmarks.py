@@ -14,7 +14,7 @@ from unlearnbench.data.bbq import Bbq
 from unlearnbench.data.crows_pairs import CrowsPairs
 from unlearnbench.data.files import json_lines
 from unlearnbench.errors import UserError
-from unlearnbench.forget import Column
+from unlearnbench.forget.column import Column
 
 # BBQ
 

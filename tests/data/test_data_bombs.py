@@ -86,8 +86,8 @@ class Code:
 def test_a_crafted_cifar_is_never_unpickled(tmp_path, capsys):
     from torchvision.datasets import CIFAR10
 
-    from unlearnbench.compose import compose
-    from unlearnbench.config import build
+    from unlearnbench.request.compose import compose
+    from unlearnbench.request.config import build
 
     base = tmp_path / CIFAR10.base_folder
     base.mkdir()

@@ -13,11 +13,11 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from unlearnbench.compose import compose
-from unlearnbench.config import build
 from unlearnbench.data import fashion
+from unlearnbench.data.sampling import balanced
 from unlearnbench.errors import UserError
-from unlearnbench.sampling import balanced
+from unlearnbench.request.compose import compose
+from unlearnbench.request.config import build
 from worlds import synthetic
 
 ROOT = Path(__file__).parents[2]

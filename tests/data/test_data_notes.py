@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from textsets import PLAIN, WITH_GENDER, dataset, facts, pairs_of, words_of
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data import clinical_notes
 from unlearnbench.data.text import TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo
 
 # The embedded notes
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from unlearnbench.compose import compose
-from unlearnbench.config import build
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Evidence, Scores
 from unlearnbench.metrics.bias import stereoset_icat, stereoset_likelihoods, stereoset_lms, stereoset_ss
+from unlearnbench.request.compose import compose
+from unlearnbench.request.config import build
 
 
 def item(target, context, words):

@@ -9,11 +9,11 @@ import pytest
 
 import unlearnbench
 from textsets import PLAIN, write
-from unlearnbench.compose import compose
-from unlearnbench.config import build
 from unlearnbench.data.tofu import Tofu
 from unlearnbench.errors import UserError
-from unlearnbench.forget import Column
+from unlearnbench.forget.column import Column
+from unlearnbench.request.compose import compose
+from unlearnbench.request.config import build
 
 # TOFU
 

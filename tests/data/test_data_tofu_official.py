@@ -13,13 +13,13 @@ from tofu_folder import ENDS, RETAIN, json_folder, parquet_folder, parts, questi
 import unlearnbench
 from textsets import PLAIN, write
 from unlearnbench.cli import main
-from unlearnbench.compose import compose
-from unlearnbench.config import build
 from unlearnbench.data import tofu_official
 from unlearnbench.data.tofu import Tofu
 from unlearnbench.errors import UserError
-from unlearnbench.forget import Random
-from unlearnbench.given import Given
+from unlearnbench.forget.given import Given
+from unlearnbench.forget.random import Random
+from unlearnbench.request.compose import compose
+from unlearnbench.request.config import build
 
 
 @pytest.fixture(scope="module")

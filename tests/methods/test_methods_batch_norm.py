@@ -10,15 +10,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from unlearnbench.config import build, config_root
-from unlearnbench.losses import cross_entropy, kl_to_teacher, npo, softened, summed_loss
 from unlearnbench.methods.distill import Distill
 from unlearnbench.methods.npo import Npo
 from unlearnbench.models.modes import Mode, alike
 from unlearnbench.models.resnet import ResNet18
-from unlearnbench.optimizer import Optimizer
 from unlearnbench.problem import Problem
-from unlearnbench.training import train
+from unlearnbench.request.config import build, config_root
+from unlearnbench.training.losses import cross_entropy, kl_to_teacher, npo, softened, summed_loss
+from unlearnbench.training.optimizer import Optimizer
+from unlearnbench.training.stepper import train
 from worlds import SGD
 
 CHOICES = ("train", "frozen")
@@ -55,7 +55,7 @@ def first_losses(monkeypatch, method, model, problem):
 
         return train(model, noted, *rest, **named)
 
-    monkeypatch.setattr("unlearnbench.training.train", watched)
+    monkeypatch.setattr("unlearnbench.training.stepper.train", watched)
     method(model, problem)
     return [float(value.detach()) for value in losses]
 

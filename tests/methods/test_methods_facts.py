@@ -19,7 +19,7 @@ from unlearnbench.methods.retrain import Retrain
 from unlearnbench.models.hooks import output_of
 from unlearnbench.models.tiny import TinyResNet
 from unlearnbench.models.weights import differ
-from unlearnbench.optimizer import Optimizer
+from unlearnbench.training.optimizer import Optimizer
 from worlds import RECIPE, SGD, image_info, same_weights, timm_model
 
 ADAM = Optimizer(name="adam", lr=1e-2)

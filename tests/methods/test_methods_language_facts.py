@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from unlearnbench.losses import cross_entropy, summed_loss
 from unlearnbench.methods.grad_diff import GradDiff
 from unlearnbench.methods.gradient_ascent import GradientAscent
 from unlearnbench.methods.icul import Icul
@@ -19,7 +18,8 @@ from unlearnbench.methods.prompt import Prompt
 from unlearnbench.methods.task_vector import TaskVector
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.start import trainable
-from unlearnbench.optimizer import Optimizer
+from unlearnbench.training.losses import cross_entropy, summed_loss
+from unlearnbench.training.optimizer import Optimizer
 from worlds import LORA, llama, same_weights
 
 ADAMW = Optimizer(name="adamw", lr=3e-3, clip_norm=1.0)

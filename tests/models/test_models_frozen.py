@@ -13,17 +13,19 @@ import torch
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from unlearnbench.cache import Cache
+from unlearnbench.contracts import Batch, Dataset, ModelSpec
 from unlearnbench.experiment import Experiment
-from unlearnbench.forget import ByClass, Column
-from unlearnbench.losses import cross_entropy
+from unlearnbench.forget.classes import ByClass
+from unlearnbench.forget.column import Column
+from unlearnbench.graph.cache import Cache
 from unlearnbench.models import adapter
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.llama import Pretrained
 from unlearnbench.models.vgg import VGG16
-from unlearnbench.problem import Batch, Dataset, ModelSpec, Problem
-from unlearnbench.stages import Stages
-from unlearnbench.training import Recipe
+from unlearnbench.problem import Problem
+from unlearnbench.stages.stages import Stages
+from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.recipe import Recipe
 from worlds import ADAMW, CPU, LORA, NO_ADAPTER, SGD, llama, notes, synthetic, text_task
 
 TOKENS = torch.tensor([[1, 5, 7, 300, 9]])

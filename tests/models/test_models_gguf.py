@@ -6,10 +6,10 @@ import gguf
 import numpy as np
 import torch
 
-from unlearnbench.keys import digest
+from unlearnbench.contracts import DataInfo
+from unlearnbench.graph.keys import digest
 from unlearnbench.models import pretrained
 from unlearnbench.models.llama import Pretrained
-from unlearnbench.problem import DataInfo
 from worlds import LORA
 
 

@@ -15,12 +15,12 @@ from torchvision import models
 import unlearnbench
 from unlearnbench.cli import main
 from unlearnbench.errors import UserError
-from unlearnbench.keys import digest
-from unlearnbench.launch import execute, prepare
+from unlearnbench.graph.keys import digest
 from unlearnbench.models import imagenet
 from unlearnbench.models.resnet import HUB, ResNet18
 from unlearnbench.models.start import incompetent, is_pretrained, started
 from unlearnbench.models.vgg import VGG16, in_torchvision_names
+from unlearnbench.runs.launch import execute, prepare
 from worlds import image_info, same_weights
 
 RESNET = ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None)

@@ -14,13 +14,13 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, RobertaConfig, RobertaForCausalLM
 
-from unlearnbench.cache import Artefact
+from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError
-from unlearnbench.keys import digest
-from unlearnbench.losses import cross_entropy
+from unlearnbench.graph.cache import Artefact
+from unlearnbench.graph.keys import digest
 from unlearnbench.models import adapter, saved, weights
 from unlearnbench.models.prefix import Prefixed
-from unlearnbench.problem import DataInfo
+from unlearnbench.training.losses import cross_entropy
 from worlds import LORA, llama, pretrained_at, same_weights
 
 INFO = DataInfo(kind="text", classes=("yes", "no"), train=10, test=10, shape=())

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from unlearnbench.errors import UserError
-from unlearnbench.keys import digest
+from unlearnbench.graph.keys import digest
+from unlearnbench.machine.precision import Precision
 from unlearnbench.models import weights
 from unlearnbench.models.hooks import output_of
 from unlearnbench.models.start import started
-from unlearnbench.precision import Precision
 from unlearnbench.tasks.image import ImageTask
 from worlds import image_info, same_weights, synthetic, timm_model
 

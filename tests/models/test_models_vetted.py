@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from spoiled import AUTO_MAP, change, config, header, index, tensors, tokenizer
 
 import unlearnbench
+from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError
 from unlearnbench.models import pretrained, vetted
-from unlearnbench.problem import DataInfo
 from worlds import HERE, NO_ADAPTER, pretrained_at
 
 INFO = DataInfo(kind="text", classes=("yes", "no"), train=10, test=10, shape=())
@@ -183,7 +183,7 @@ def test_a_folder_that_asks_for_more_is_refused_at_once(folder, what):
 @pytest.mark.parametrize("name", ["antigravity.x", "os.path", "../x", "a b", ""])
 def test_a_package_is_one_plain_name(name):
     """To look for a part of a package imports the package."""
-    from unlearnbench.config import build
+    from unlearnbench.request.config import build
 
     values = {**vars(pretrained_at(None)), "package": name, "adapter": vars(NO_ADAPTER)}
     with pytest.raises(UserError, match="package"):

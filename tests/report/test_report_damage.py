@@ -13,8 +13,8 @@ import pandas
 import pytest
 
 from runs import make_run
-from unlearnbench import sums
 from unlearnbench.errors import UserError
+from unlearnbench.files import sums
 from unlearnbench.report import write
 
 GOOD, BAD = "aaaaaaa1", "bbbbbbb2"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from runs import make_run
-from unlearnbench import sums
+from unlearnbench.files import sums
 from unlearnbench.report import write
 from unlearnbench.report.reported import COLUMNS
 

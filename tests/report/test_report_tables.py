@@ -12,11 +12,11 @@ import pandas
 import pytest
 
 from runs import make_run
-from unlearnbench import sums
 from unlearnbench.errors import UserError
+from unlearnbench.files import sums
 from unlearnbench.report import write
 from unlearnbench.report.summary import interval
-from unlearnbench.results import COLUMNS
+from unlearnbench.results.folder import COLUMNS
 from worlds import HERE
 
 

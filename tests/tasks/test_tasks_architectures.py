@@ -10,11 +10,11 @@ import torch
 from architectures import ARCHITECTURES, built
 from torch.nn import functional
 
+from unlearnbench.machine.precision import Precision
 from unlearnbench.models import adapter
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.modes import Mode
 from unlearnbench.models.pretrained import named_parts
-from unlearnbench.precision import Precision
 from unlearnbench.tasks.options import BRANCHED, goes_by_length, may_branch
 from unlearnbench.tasks.text import TextTask
 from worlds import LORA, llama, text_task

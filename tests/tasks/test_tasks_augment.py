@@ -9,12 +9,12 @@ import pytest
 import torch
 from torchvision.transforms.functional import adjust_sharpness
 
-from unlearnbench.config import typed
 from unlearnbench.data.images import Augment
 from unlearnbench.errors import UserError
+from unlearnbench.request.config import typed
 from unlearnbench.tasks.augment import coloured, erased, moved
 from unlearnbench.tasks.image import ImageTask
-from unlearnbench.training import Batches
+from unlearnbench.training.stepper import Batches
 from worlds import CPU, synthetic
 
 NONE = Augment(crop=0, flip=False)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from unlearnbench.data.images import Augment
-from unlearnbench.precision import Precision
+from unlearnbench.machine.precision import Precision
 from unlearnbench.tasks.image import ImageTask
 from worlds import CPU, synthetic
 

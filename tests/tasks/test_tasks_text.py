@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.text import TextRow, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Evidence
-from unlearnbench.losses import cross_entropy
 from unlearnbench.metrics import answers
-from unlearnbench.problem import DataInfo
 from unlearnbench.tasks.encoding import Encoder, Limit
 from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.text import TextTask
-from unlearnbench.training import Batches
+from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.stepper import Batches
 from worlds import CPU, llama, notes, text_task
 
 HUNDRED = Limit(asked=100, too_long="cut")

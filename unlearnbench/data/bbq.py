@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.files import json_lines
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo
 
 NEEDED = (
     "answer_info", "additional_metadata", "question_polarity", "context_condition", "context", "question",

@@ -15,12 +15,12 @@ from urllib.error import URLError
 
 import numpy as np
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_PARENTS, CIFAR100_SUPERCLASSES
 from unlearnbench.data.files import check_there
 from unlearnbench.data.images import ImageData, ImageSettings, assemble
 from unlearnbench.errors import UserError, nearest
-from unlearnbench.intake import MIB, size_of
-from unlearnbench.problem import DataInfo
+from unlearnbench.files.intake import MIB, size_of
 
 TRAIN, TEST, SIDE = 50000, 10000, 32
 LARGEST = 200 * MIB

@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.files import check_file, read_table, table_files
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo
 from unlearnbench.randomness import stage_seed
 
 CLASSES = ("biased", "not biased")

@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError, nearest
-from unlearnbench.problem import DataInfo
 
 FILE = Path(__file__).with_name("clinical_notes.jsonl.xz")
 SHA256 = "b1ab81221c208cecc9a56b301d1f480fb04d6f9825151a10b914e8e844ebfe5f"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.files import check_file, read_table, table_files
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
-from unlearnbench.problem import DataInfo
 
 ROWS = 1508
 COLUMNS = ("sent_more", "sent_less", "bias_type")

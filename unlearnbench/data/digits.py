@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.images import ImageData, ImageSettings, assemble
-from unlearnbench.problem import DataInfo
-from unlearnbench.sampling import balanced
+from unlearnbench.data.sampling import balanced
 
 TRAIN, TEST, SIDE = 1437, 360, 8
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.images import ImageData, ImageSettings, assemble
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo
 
 FILE = Path(__file__).with_name("fashion.npz.xz")
 SHA256 = "386642ad3ee1fe05b7c9065365eaf53c7ee8de9d6c8791e3836c098d8d363670"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
-from unlearnbench.intake import size_of, text_of
+from unlearnbench.files.intake import size_of, text_of
 
 if TYPE_CHECKING:
     import pandas

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from unlearnbench.contracts import DataInfo, GivenSet, Index
+from unlearnbench.data.sampling import balanced
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo, GivenSet, Index
 from unlearnbench.ranges import AnySeed, Limit, Number, Positive
-from unlearnbench.sampling import balanced
 
 Pixels = NDArray[np.uint8]
 Area = Annotated[float, Field(gt=0, le=1)]

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.data.files import AS_PUBLISHED, TABLE, parsed
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 from unlearnbench.errors import UserError
-from unlearnbench.intake import text_of
-from unlearnbench.problem import DataInfo
+from unlearnbench.files.intake import text_of
 
 LABELS = ("stereotype", "anti-stereotype", "unrelated")
 CLASSES = (*LABELS, "context")

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from unlearnbench.contracts import DataInfo, Index
 from unlearnbench.data.images import ImageData, ImageSettings, Pixels, assemble
-from unlearnbench.problem import DataInfo, Index
 from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import MOST, Weight
 

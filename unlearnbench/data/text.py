@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from unlearnbench.contracts import DataInfo, GivenSet, Index
+from unlearnbench.data.sampling import units
 from unlearnbench.errors import UserError
-from unlearnbench.problem import DataInfo, GivenSet, Index
 from unlearnbench.ranges import AnySeed, Limit
-from unlearnbench.sampling import units
 
 Column = NDArray[np.generic]
 LEAVE_OUT = "\nTry: the data without that row"

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from unlearnbench.contracts import DataInfo, GivenSet, Index
 from unlearnbench.data import tofu_official as official
 from unlearnbench.data.files import AS_PUBLISHED, TABLE, check_there, json_lines
 from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble, sampled
 from unlearnbench.errors import UserError
-from unlearnbench.intake import text_of
-from unlearnbench.problem import DataInfo, GivenSet, Index
+from unlearnbench.files.intake import text_of
 
 TRAIN, TEST = 4000, 217
 PERTURBED = 5

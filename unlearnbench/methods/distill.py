@@ -18,11 +18,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.losses import kl_to_teacher, softened
+from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.optimizer import Optimizer
-from unlearnbench.problem import Batch, Problem
+from unlearnbench.problem import Problem
 from unlearnbench.ranges import Count, Positive, Several
+from unlearnbench.training.losses import kl_to_teacher, softened
+from unlearnbench.training.optimizer import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from unlearnbench.losses import cross_entropy
+from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.optimizer import Optimizer
-from unlearnbench.problem import Batch, Problem
+from unlearnbench.problem import Problem
 from unlearnbench.ranges import Count, Several
+from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.optimizer import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import nn
 
-from unlearnbench.problem import Index, Problem
+from unlearnbench.contracts import Index
+from unlearnbench.problem import Problem
 from unlearnbench.randomness import stage_seed
 from unlearnbench.tasks.chat import Message
 from unlearnbench.tasks.text import TextTask

@@ -13,10 +13,11 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.losses import cross_entropy
-from unlearnbench.optimizer import Optimizer
-from unlearnbench.problem import Batch, Problem
+from unlearnbench.contracts import Batch
+from unlearnbench.problem import Problem
 from unlearnbench.ranges import Count
+from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.optimizer import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from unlearnbench.losses import cross_entropy
+from unlearnbench.contracts import Batch
 from unlearnbench.models.start import adapter_of
-from unlearnbench.optimizer import Optimizer
-from unlearnbench.problem import Batch, Problem
+from unlearnbench.problem import Problem
 from unlearnbench.ranges import Count, Positive
+from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.optimizer import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)

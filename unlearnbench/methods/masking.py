@@ -16,10 +16,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from unlearnbench.contracts import Index
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import masks
 from unlearnbench.models.hooks import output_of, replaced
-from unlearnbench.problem import Index, Problem
+from unlearnbench.problem import Problem
 from unlearnbench.ranges import Count, Positive
 
 log = logging.getLogger("unlearnbench")

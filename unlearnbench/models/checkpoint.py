@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError
-from unlearnbench.intake import MIB, size_of
+from unlearnbench.files.intake import MIB, size_of
 from unlearnbench.models.weight_files import judge, pickled, safetensors
 
 NESTS = ("state_dict", "model_state_dict", "model", "net")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 from torch import nn
 
+from unlearnbench.contracts import DataInfo, Parts
 from unlearnbench.models import four_bit
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.loading import built, configuration, hush, loaded, readable, tokenizer
 from unlearnbench.models.pretrained import Place, check, files, folder_of, parts_of
-from unlearnbench.problem import DataInfo, Parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

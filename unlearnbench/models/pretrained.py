@@ -13,15 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import disk, leftovers
-from unlearnbench.digests import known_digest
+from unlearnbench.contracts import Parts
 from unlearnbench.errors import UserError
+from unlearnbench.files import disk, leftovers
+from unlearnbench.files.digests import known_digest
 from unlearnbench.models import vetted
 from unlearnbench.models.hub import Absent, fetched
 from unlearnbench.models.loading import configuration, hush, readable, tokenizer
 from unlearnbench.models.skeleton import skeleton
 from unlearnbench.models.vetted import ELSE
-from unlearnbench.problem import Parts
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,10 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from unlearnbench.config import build
+from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError
 from unlearnbench.models import vetted, weights
-from unlearnbench.problem import DataInfo
+from unlearnbench.request.config import build
 
 AGAIN = "Try: the run again with save_model=true"
 LARGEST = 10**5

@@ -11,10 +11,10 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
+from unlearnbench.contracts import DataInfo, Parts
 from unlearnbench.errors import UserError
 from unlearnbench.models import imagenet
 from unlearnbench.models.head import Dropout, dropped
-from unlearnbench.problem import DataInfo, Parts
 
 HUB = "timm/resnet18.tv_in1k"
 """torchvision's weights of 2016, 69.8 % on ImageNet."""

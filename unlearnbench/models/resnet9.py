@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from unlearnbench.contracts import DataInfo, Parts
 from unlearnbench.errors import UserError
 from unlearnbench.models.head import Dropout, dropped
-from unlearnbench.problem import DataInfo, Parts
 
 SMALLEST_SIDE = 8
 """Three pools halve the image before the last feature map."""

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unlearnbench.cache import Artefact
+from unlearnbench.contracts import ModelSpec, Task
+from unlearnbench.graph.cache import Artefact
 from unlearnbench.models import four_bit, vetted
 from unlearnbench.models.adapter import Adapter, configuration
 from unlearnbench.models.loading import loaded, readable
@@ -18,7 +19,6 @@ from unlearnbench.models.prefix import NAME, Prefixed, inner
 from unlearnbench.models.skeleton import skeleton
 from unlearnbench.models.start import adapter_of
 from unlearnbench.models.weights import PREFIX
-from unlearnbench.problem import ModelSpec, Task
 
 if TYPE_CHECKING:
     from peft import LoraConfig

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from torch import nn
 
+    from unlearnbench.contracts import DataInfo, ModelSpec
     from unlearnbench.models.adapter import Adapter
-    from unlearnbench.problem import DataInfo, ModelSpec
 
 
 def is_pretrained(spec: ModelSpec) -> bool:

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from unlearnbench.contracts import DataInfo, Parts
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import imagenet
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.head import Dropout
 from unlearnbench.models.weight_files import judge
-from unlearnbench.problem import DataInfo, Parts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unlearnbench.problem import DataInfo, Parts
+from unlearnbench.contracts import DataInfo, Parts
 
 
 class _Block(nn.Module):

@@ -12,10 +12,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from unlearnbench.contracts import DataInfo, Parts
 from unlearnbench.errors import UserError
 from unlearnbench.models import imagenet
 from unlearnbench.models.head import Dropout, dropped
-from unlearnbench.problem import DataInfo, Parts
 
 SMALL_SIDE = 64
 """Up to this image side the classifier is one linear layer on the pooled features, as is usual on CIFAR."""

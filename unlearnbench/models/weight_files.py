@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unlearnbench.errors import UserError
-from unlearnbench.intake import MIB
+from unlearnbench.files.intake import MIB
 
 ENTRIES, PICKLE, INSTRUCTIONS = 20_000, 16 * MIB, 500_000
 """Most files in a zip, most bytes of a pickle, most instructions in it: some thirty a tensor."""

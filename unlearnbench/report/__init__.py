@@ -13,14 +13,14 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     runs carry published numbers. Raises UserError where a folder does not exist or holds no run, or where the target
     cannot be written.
     """
-    from unlearnbench.escapes import csv_table
-    from unlearnbench.places import writable
+    from unlearnbench.files.escapes import csv_table
     from unlearnbench.plots import report as plots
     from unlearnbench.report.collect import collect
     from unlearnbench.report.html import page
     from unlearnbench.report.leaderboard import boards, markdown
     from unlearnbench.report.reported import csv_rows
     from unlearnbench.report.summary import summarise
+    from unlearnbench.request.places import writable
 
     writable(target, "--to ")
     runs = collect(folders)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from unlearnbench.evidence import Floats, Integers, Scores
-from unlearnbench.intervals import bootstrap, rate_interval
 from unlearnbench.metrics.classification import losses
 from unlearnbench.metrics.divergence import js_bits, js_published_by_example, kl_nats, l2_distance
+from unlearnbench.metrics.intervals import bootstrap, rate_interval
 
 RATES = ("accuracy", "recall_weighted")
 """The share of examples that are right, by both its names."""

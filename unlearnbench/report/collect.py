@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import stored, sums
 from unlearnbench.errors import UserError
-from unlearnbench.escapes import printable
+from unlearnbench.files import stored, sums
+from unlearnbench.files.escapes import printable
 from unlearnbench.report import facts as typed
 from unlearnbench.report import naming
 from unlearnbench.report.facts import Facts, Job
-from unlearnbench.results import COLUMNS, read_metrics
+from unlearnbench.results.folder import COLUMNS, read_metrics
 
 if TYPE_CHECKING:
     import pandas

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from unlearnbench import stored
+from unlearnbench.files import stored
 
 Name = Annotated[str, Field(max_length=10_000)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

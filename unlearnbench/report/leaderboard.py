@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unlearnbench.escapes import in_markdown
+from unlearnbench.files.escapes import in_markdown
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import READING, bias_rows, premise_text

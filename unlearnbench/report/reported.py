@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearnbench.config import typed
 from unlearnbench.errors import UserError
 from unlearnbench.report.bootstrap import interval_over_examples
 from unlearnbench.report.collect import Runs
 from unlearnbench.report.scores import models_of, references
 from unlearnbench.report.summary import CELL
-from unlearnbench.reported import Reported
+from unlearnbench.request.config import typed
+from unlearnbench.request.reported import Reported
 
 if TYPE_CHECKING:
     import pandas

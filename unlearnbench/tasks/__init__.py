@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from unlearnbench.precision import Precision
-from unlearnbench.problem import Data, Dataset, Index, ModelSpec, Task
+from unlearnbench.contracts import Data, Dataset, Index, ModelSpec, Task
+from unlearnbench.machine.precision import Precision
 
 
 def bind(

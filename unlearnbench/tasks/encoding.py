@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearnbench.errors import UserError
-from unlearnbench.keys import digest
+from unlearnbench.graph.keys import digest
 from unlearnbench.tasks.chat import Chat, Message, turns
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearnbench.problem import Index
+from unlearnbench.contracts import Index
 
 Columns = Mapping[str, NDArray[np.generic]]
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unlearnbench.contracts import Batch, Index, Predictions
 from unlearnbench.data.images import ImageData, ImageSettings
 from unlearnbench.evidence import Scores
+from unlearnbench.machine.precision import Precision
 from unlearnbench.models.hooks import output_of
 from unlearnbench.models.modes import evaluating
-from unlearnbench.precision import Precision
-from unlearnbench.problem import Batch, Index, Predictions
 from unlearnbench.tasks.augment import coloured, erased, moved
 
 

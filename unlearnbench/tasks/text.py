@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unlearnbench.contracts import Batch, Index, ModelSpec, Predictions
 from unlearnbench.data.text import TextData
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Scores
+from unlearnbench.machine.precision import Precision
 from unlearnbench.models.hooks import output_of
 from unlearnbench.models.loading import hush
 from unlearnbench.models.modes import evaluating
 from unlearnbench.models.prefix import Prefixed, inner, longer
 from unlearnbench.models.start import adapter_of
-from unlearnbench.precision import Precision
-from unlearnbench.problem import Batch, Index, ModelSpec, Predictions
 from unlearnbench.tasks.chat import Message, turns
 from unlearnbench.tasks.encoding import Encoded, Encoder, Tokens, shared_beginning
 from unlearnbench.tasks.examples import examples

@@ -1,0 +1,139 @@
+"""Presets that are sweeps: what they launch, and that a word on the command line replaces their parameter."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from unlearnbench import cli
+from unlearnbench.errors import UserError
+from unlearnbench.request.catalogue import entries
+from unlearnbench.request.compose import compose, expand
+from unlearnbench.runs import sweep
+from unlearnbench.runs.launch import prepare
+
+PRESET = """\
+# @package _global_
+# Two models, two seeds.
+defaults:
+  - override /dataset: synthetic
+  - override /method: none
+hydra: {mode: MULTIRUN, sweeper: {params: {model: "tiny_cnn,tiny_resnet", seed: "0,1"}}}
+train: {epochs: 1}
+reported: [{model: tiny_resnet, role: original, split: test, metric: accuracy, value: -1.0, source: Table IV}]
+"""
+SCALED = PRESET.replace('"0,1"', '"7"')
+PAIRS = [("tiny_cnn", "0"), ("tiny_cnn", "1"), ("tiny_resnet", "0"), ("tiny_resnet", "1")]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A configuration folder with the preset and its own file for scale=cpu, beside the place where runs go."""
+    (tmp_path / "configs" / "experiment").mkdir(parents=True)
+    (tmp_path / "configs" / "experiment" / "swept.yaml").write_text(PRESET)
+    (tmp_path / "configs" / "experiment" / "swept_cpu.yaml").write_text(SCALED)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "configs"
+
+
+@pytest.fixture
+def jobs(folder, monkeypatch):
+    """Run a line of the preset; return what was checked beforehand and what was launched, as (model, seed)."""
+    checked, launched = [], []
+    monkeypatch.setattr(sweep, "check", lambda composed: checked.append(named(composed.request)))
+    monkeypatch.setattr(sweep, "execute", lambda request: launched.append(named(request)) or stop())
+
+    def run(*words):
+        cli.dispatch(["run", "--config-dir", str(folder), *words])
+        return checked, launched
+
+    return run
+
+
+def named(request):
+    return request.name("model"), str(request.config["seed"])
+
+
+def stop():
+    raise UserError("far enough")
+
+
+def test_a_preset_is_a_sweep_and_ends_with_a_report(command, folder, tmp_path):
+    done = command("run", "--config-dir", str(folder), "experiment=swept", "seed=0")
+    assert done.returncode == 0, done.stderr
+    (made,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    with (made / "jobs.csv").open() as file:
+        rows = [(row["overrides"], row["status"]) for row in csv.DictReader(file)]
+    assert rows == [
+        ("model=tiny_cnn seed=0 experiment=swept", "done"), ("model=tiny_resnet seed=0 experiment=swept", "done"),
+    ]  # fmt: skip
+    assert done.stdout.count("### Reported and measured") == 1
+    assert "examples of one seed" in done.stdout.partition("tiny_resnet on synthetic")[2]
+    assert (made / "report" / "reported.csv").exists() and (made / "report" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], PAIRS),
+        (["model=tiny_resnet"], PAIRS[2:]),
+        (["seed=0"], [PAIRS[0], PAIRS[2]]),
+        (["model=tiny_cnn", "seed=5"], [("tiny_cnn", "5")]),
+        (["model=tiny_cnn", "seed=3,4"], [("tiny_cnn", "3"), ("tiny_cnn", "4")]),
+        (["-m", "model=tiny_cnn", "seed=3,4"], [("tiny_cnn", "3"), ("tiny_cnn", "4")]),
+        (["-m", "train.epochs=1,2", "seed=0"], [PAIRS[0], PAIRS[0], PAIRS[2], PAIRS[2]]),
+        (["scale=cpu"], [("tiny_cnn", "7"), ("tiny_resnet", "7")]),
+        (["scale=cpu", "model=tiny_cnn", "seed=8"], [("tiny_cnn", "8")]),
+        (["scale=smoke", "model=tiny_cnn"], PAIRS[:2]),
+    ],
+)
+def test_a_word_replaces_the_parameter_of_its_name(jobs, words, expected):
+    checked, launched = jobs("experiment=swept", *words)
+    assert launched == expected
+    assert set(checked) <= set(expected)
+    assert {model for model, _ in checked} == {model for model, _ in expected}
+
+
+def test_what_is_checked_has_no_parameter_twice():
+    found = list(expand(["model=tiny_cnn", "seed=3,4"], ["model=tiny_cnn,tiny_resnet", "seed=0,1,2"]))
+    assert found == [("model=tiny_cnn", "seed=3"), ("model=tiny_cnn", "seed=4")]
+
+
+def test_the_configuration_is_shown_as_of_one_job(command, folder):
+    shown = command("run", "--config-dir", str(folder), "experiment=swept", "model=tiny_resnet", "--cfg", "job")
+    assert shown.returncode == 0, shown.stderr
+    assert "TinyResNet" in shown.stdout and "seed: 0\n" in shown.stdout
+    assert "seed: 0,1\n" in command("run", "--config-dir", str(folder), "experiment=swept", "--cfg", "hydra").stdout
+
+
+def test_sweeps_are_listed_like_other_presets(folder):
+    assert {entry.name: entry.about for entry in entries("experiments", [folder])}["swept"] == "Two models, two seeds"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["experiment=swept", "model=tiny_cn"], "Did you mean 'tiny_cnn'"),
+        (["-m", "experiment=swept,smoke"], "experiment=swept is a sweep of its own"),
+        (["-m", "experiment=smoke,swept"], "experiment=swept is a sweep of its own"),
+        (["-m", "experiment=swept,swept_cpu"], "experiment=swept is a sweep of its own"),
+    ],
+)
+def test_mistakes_launch_nothing(jobs, tmp_path, words, says):
+    with pytest.raises(UserError, match=says):
+        jobs(*words)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_wrong_value_of_a_parameter_launches_nothing(folder, tmp_path):
+    (folder / "experiment" / "swept.yaml").write_text(PRESET.replace('"0,1"', '"0,one"'))
+    with pytest.raises(UserError, match="seed"):
+        cli.dispatch(["run", "--config-dir", str(folder), "experiment=swept"])
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_sweep_is_no_single_run(folder):
+    with pytest.raises(UserError, match="run it from the shell"):
+        prepare(["experiment=swept"], [folder])
+    assert compose(["experiment=swept"], [folder]).parameters == ("model=tiny_cnn,tiny_resnet", "seed=0,1")

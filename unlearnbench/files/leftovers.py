@@ -1,0 +1,150 @@
+"""What is not whole yet: named after the process that writes it, and removed once that process is dead.
+
+A name says host, process and when that process started. Another host's processes cannot be asked whether they live:
+what they left goes when nothing has touched it for a week.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+from unlearnbench import signals
+from unlearnbench.files import locks
+
+WEEK = 7 * 24 * 3600.0
+NAME = re.compile(r"\.part-([0-9a-f]{8})-(\d{1,9})-(\d+)-[0-9a-f]{8}")
+
+_own: set[Path] = set()
+
+
+def named(folder: Path) -> Path:
+    """Return a new name in a folder for what this process will rename when it is whole, and a signal removes."""
+    path = folder.absolute() / f".part-{_host()}-{os.getpid()}-{_started(os.getpid())}-{uuid4().hex[:8]}"
+    _own.add(path)
+    signals.at_end(_remove_own)
+    return path
+
+
+@contextmanager
+def part(folder: Path) -> Iterator[Path]:
+    """Yield a new name in a folder; what still has it after the block is removed."""
+    path = named(folder)
+    try:
+        yield path
+    finally:
+        remove(path)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    with part(path.parent) as fresh:
+        fresh.write_text(text)
+        fresh.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there; a link, not what it points to."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    _own.discard(path)
+
+
+def clear(folder: Path) -> None:
+    """Remove what dead processes left in a folder, and nothing that has another name."""
+    for entry in _entries(folder):
+        if is_dead(entry):
+            remove(entry)
+
+
+def is_dead(entry: Path) -> bool:
+    """Return whether a file or folder is what a dead process left: none of another name is."""
+    found = NAME.fullmatch(entry.name)
+    if not found:
+        return False
+    return _age(entry) > WEEK if found[1] != _host() else not _is_alive(int(found[2]), found[3])
+
+
+def clear_outputs(outputs: Path) -> None:
+    """Remove what dead processes left below an outputs folder, and states and damaged stages that nobody needs.
+
+    The state of an unfinished stage stays: it is resumed from. A damaged stage is kept for a week.
+    """
+    cache = outputs / "cache"
+    for folder in (outputs, outputs / "runs", cache / "runs", cache / "parts", cache / "unfinished"):
+        clear(folder)
+    for sweep in _entries(outputs / "sweeps"):
+        for folder in (sweep, *_entries(sweep / ".jobs")):
+            clear(folder)
+    for state in _entries(cache / "unfinished"):
+        if (cache / "stages" / state.name).exists():
+            remove(state)
+    for stage in _entries(cache / "damaged"):
+        if _age(stage) > WEEK:
+            remove(stage)
+    for lock in _entries(cache / "locks"):
+        locks.remove_free(lock)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in os.listdir(folder)]
+    except OSError:  # it is not there, or not ours to look at
+        return []
+
+
+def _is_alive(process: int, started: str) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        pass
+    return _started(process) in (started, "0")
+
+
+def _started(process: int) -> str:
+    """Return when a process began, in the system's own unit: "0" where that is not told, "" of one that has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "0"
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+@cache
+def _host() -> str:
+    """Name this host, its boot, and the container that numbers the processes."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since something in a folder, or a file, was last changed; 0 where that cannot be seen."""
+    try:
+        inside = list(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
+        return time.time() - max(one.lstat().st_mtime for one in (path, *inside))
+    except OSError:
+        return 0.0
+
+
+def _remove_own() -> None:
+    """Remove what this process has not finished; a forked one leaves its parent's alone."""
+    mine = f"-{os.getpid()}-{_started(os.getpid())}-"
+    for path in list(_own):
+        if mine in path.name:
+            remove(path)

@@ -1,0 +1,1 @@
+"""Forget sets: which training examples must go."""

@@ -1,0 +1,97 @@
+"""Whole classes, or the finer classes below them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from unlearnbench.contracts import Data, DataInfo, Index
+from unlearnbench.errors import UserError, nearest
+from unlearnbench.forget.splits import Splits, parted, split
+from unlearnbench.ranges import AnySeed, Label
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByClass:
+    """All training examples of some classes, by number or name."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    classes: tuple[Label | str, ...]
+    seed: AnySeed
+
+    whole_class = True
+
+    def label(self, info: DataInfo) -> str:
+        """Return class:<names>."""
+        numbers = numbers_of(self.classes, info.classes, "classes")
+        if info.kind == "image" and len(info.classes) - len(numbers) < 2:
+            raise UserError(
+                f"forget.classes leaves {len(info.classes) - len(numbers)} of {len(info.classes)} classes to retain: a "
+                "retrained model would have nothing to tell apart.\nTry: fewer forget.classes, or forget=random"
+            )
+        return "class:" + "+".join(info.classes[number] for number in numbers)
+
+    def split(self, data: Data) -> Splits:
+        """Divide training and test data by label."""
+        return _by_label(data, data.labels, numbers_of(self.classes, data.info.classes, "classes"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subclass:
+    """All training examples of some finer classes, in a data set whose labels are the coarser ones."""
+
+    classes: tuple[Label | str, ...]
+    seed: AnySeed
+
+    whole_class = True
+
+    def label(self, info: DataInfo) -> str:
+        """Return subclass:<names>; raise UserError where the data set has no finer labels below its own."""
+        if not info.subclasses:
+            raise UserError(
+                "forget=subclass needs a data set whose labels are coarser than its subclasses.\n"
+                "Try: dataset=fashion dataset.labels=superclass (cifar100 too), or forget=class"
+            )
+        numbers = numbers_of(self.classes, info.subclasses, "classes")
+        return "subclass:" + "+".join(info.subclasses[number] for number in numbers)
+
+    def split(self, data: Data) -> Splits:
+        """Divide training and test data by the finer label."""
+        return _by_label(data, data.subclass, numbers_of(self.classes, data.info.subclasses, "classes"))
+
+
+def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> tuple[int, ...]:
+    """Turn names and numbers into sorted numbers; raise UserError for unknown, none, or all of them."""
+    numbers = set()
+    for entry in chosen:
+        if isinstance(entry, int) and 0 <= entry < len(names):
+            numbers.add(entry)
+        elif isinstance(entry, str) and entry in names:
+            numbers.add(names.index(entry))
+        else:
+            shown = ", ".join(names[:20]) + (f" ... ({len(names)} in all)" if len(names) > 20 else "")
+            raise UserError(
+                f"forget.{key} names {entry!r}, which this data set does not have."
+                f"{nearest(str(entry), names)}\nIt has: {shown}; or 0 to {len(names) - 1}.\n"
+                f"Try: 'forget.{key}=[{names[0]}]'"
+            )
+    if not numbers:
+        raise UserError(f"forget.{key} is empty: nothing would be forgotten.\nTry: 'forget.{key}=[{names[0]}]'")
+    if len(numbers) == len(names):
+        raise UserError(f"forget.{key} names every class: nothing would be retained.\nTry: 'forget.{key}=[{names[0]}]'")
+    return tuple(sorted(numbers))
+
+
+def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:
+    goes = np.isin(labels, numbers)
+    retain, forget = parted(data.train, goes)
+    if len(forget) < 2:
+        found = "one training example has" if len(forget) else "no training example has"
+        raise UserError(
+            f"{found} the label that is to be forgotten; a forget set is of two or more.\n"
+            "Try: another one of forget.classes, or a larger dataset.limit"
+        )
+    return split(data, retain, forget, goes)

@@ -1,0 +1,95 @@
+"""The rows whose column has a value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from unlearnbench.contracts import Data, DataInfo
+from unlearnbench.data.sampling import first_units
+from unlearnbench.errors import UserError, nearest
+from unlearnbench.forget.splits import Splits, drawn_how, parted, split, too_few
+from unlearnbench.randomness import stage_seed
+from unlearnbench.ranges import AnySeed, Label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """The training rows whose column has a value, or a random fraction of them; the test set divides by the value.
+
+    `whole_pairs` draws the fraction in whole counterfactual pairs, and lets each forgotten row's twin go with it, also
+    one that has another value: no twin of a forgotten row is retained.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    column: str
+    value: bool | Label | str
+    fraction: Annotated[float, Field(gt=0, le=1)]
+    seed: AnySeed
+    whole_pairs: bool = False
+
+    @property
+    def whole_class(self) -> bool:
+        """Return whether all rows of the value go, so that the test set divides too."""
+        return self.fraction == 1
+
+    def label(self, info: DataInfo) -> str:
+        """Return column=value, and the fraction where it is not all; raise UserError for an unknown column."""
+        if self.column not in info.columns:
+            known = ", ".join(info.columns) or "none at all"
+            raise UserError(
+                f"forget.column={self.column} is no column of this data set.{nearest(self.column, info.columns)}\n"
+                f"It has: {known}.\nTry: {self._instead(info)}"
+            )
+        drawn = self.fraction < 1
+        part = f":{self.fraction}" if drawn else ""
+        return f"{self.column}={self.value}{part}" + drawn_how(self.whole_pairs, self.seed if drawn else 0)
+
+    def _instead(self, info: DataInfo) -> str:
+        if info.forget_sets:
+            return f"forget=tofu forget.name={info.forget_sets[-1]}"
+        return f"forget.column={info.columns[0]}" if info.columns else "forget=class"
+
+    def split(self, data: Data) -> Splits:
+        """Divide training and test data by the column; raise UserError where nothing, or everything, would go."""
+        values = data.columns[self.column]
+        known = sorted(set(values[data.train].tolist()))
+        value = next((one for one in known if one == self.value or str(one) == str(self.value)), None)
+        if value is None or len(known) < 2:
+            shown = ", ".join(str(one) for one in known[:12])
+            other = next((one for one in known if str(one)), "VALUE")
+            raise UserError(
+                f"forget.value={self.value} would forget {'nothing' if value is None else 'everything'}: "
+                f"the training rows' {self.column} is {shown}.\nTry: "
+                + (f"forget.value={other}" if len(known) > 1 else "another forget.column, or forget=random")
+            )
+        _, goes = parted(data.train, values == value)
+        if self.fraction < 1:
+            order = np.random.default_rng(stage_seed(self.seed, "forget", "column")).permutation(goes)
+            count = self._count(len(goes))
+            goes = np.sort(first_units(order, data.unit, count) if self.whole_pairs else order[:count])
+            if not len(goes):
+                raise too_few(count)
+        if self.whole_pairs:
+            goes = data.train[np.isin(data.unit[data.train], data.unit[goes])]
+            if len(goes) > len(data.train) - 2:
+                raise UserError(
+                    f"forget.value={self.value} with the twins of its rows would forget everything.\n"
+                    "Try: forget.whole_pairs=false, or a smaller forget.fraction"
+                )
+        return split(data, np.setdiff1d(data.train, goes), goes, values == value, steered=self.fraction == 1)
+
+    def _count(self, rows: int) -> int:
+        """Return how many of the value's rows go; raise UserError where they are no set to forget."""
+        count = round(self.fraction * rows)
+        if count < 2:
+            enough = min(max(math.ceil(200 / rows) / 100, 0.1), 1.0)
+            raise UserError(
+                f"forget.fraction={self.fraction} of the {rows} training rows with {self.column}={self.value} is an "
+                f"empty forget set, or one row.\nTry: forget.fraction={enough:g}"
+            )
+        return count

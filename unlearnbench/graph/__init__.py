@@ -1,0 +1,1 @@
+"""Stages by their keys: computed once, kept on disk."""

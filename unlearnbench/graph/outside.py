@@ -1,0 +1,93 @@
+"""The files from outside that a run reads: which they are, and whether they still are what they were.
+
+A configuration names them in fields of type Path, or by `files()`. A folder that it is given counts by the names in it:
+a file that appears there may be read too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.files.digests import seen, stamp_of
+
+Looked = dict[str, dict[str, Any]]
+"""By path, as JSON: a file's `sha256` and `stamp`, a folder's `names`."""
+
+
+def look(configuration: object) -> Looked:
+    """Return what every outside file and folder of a typed configuration holds now."""
+    found = {str(place): place for place in places(configuration)}
+    pointers = {str(pointer): pointer for place in found.values() for pointer in _pointers(place)}
+    return {name: _look(place) for name, place in sorted({**found, **pointers}.items())}
+
+
+def places(value: object) -> Iterator[Path]:
+    """Yield the files that a configuration's numbers depend on, and the folders in which it looks for files."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            entry = getattr(value, field.name)
+            if field.metadata.get("key", True) or (isinstance(entry, Path) and entry.is_dir()):
+                yield from places(entry)
+        yield from _read_by(value)
+    elif isinstance(value, Mapping):
+        for entry in value.values():
+            yield from places(entry)
+    elif isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from places(entry)
+    elif isinstance(value, Path):
+        yield value
+
+
+def _read_by(configuration: Any) -> Iterator[Path]:
+    """Yield the files that a configuration says it reads, and their folders below one that it names."""
+    files = list(files_of(configuration).values())
+    entries = [getattr(configuration, field.name) for field in dataclasses.fields(configuration)]
+    roots = [entry for entry in entries if isinstance(entry, Path)]
+    yield from files
+    yield from {file.parent for file in files if any(root in file.parent.parents for root in roots)}
+
+
+def files_of(configuration: object) -> Mapping[str, Path]:
+    """Return the files that a configuration says it reads, by the names that go into keys; their places do not."""
+    files = getattr(configuration, "files", None)
+    return files() if callable(files) else {}
+
+
+def renewed(looked: Mapping[str, Mapping[str, Any]]) -> Looked | None:
+    """Return what was looked at with today's stamps, or None where anything of it is other than it was.
+
+    A file whose stamp is the same is not read.
+    """
+    fresh: Looked = {}
+    for name, was in looked.items():
+        try:
+            now = _look(Path(name), was)
+        except OSError:
+            return None
+        if now.get("sha256") != was.get("sha256") or now.get("names") != was.get("names"):
+            return None
+        fresh[name] = now
+    return fresh
+
+
+def _look(place: Path, was: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    if place.is_dir():
+        return {"names": sorted(os.listdir(place))}
+    if was and was.get("stamp") == list(stamp_of(place)):
+        return dict(was)
+    found = seen(place)
+    return {"sha256": found.sha256, "stamp": list(found.stamp) if found.stamp else None}
+
+
+def _pointers(file: Path) -> Iterator[Path]:
+    """Yield what in a hub's cache says which copy is used: a snapshot's references, the folder of tables' versions."""
+    if file.suffix == ".arrow":
+        yield file.parent.parent
+    for folder in file.parents:
+        if folder.name == "snapshots":
+            yield from sorted(found for found in (folder.parent / "refs").rglob("*") if found.is_file())

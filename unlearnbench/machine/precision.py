@@ -1,0 +1,87 @@
+"""The device, number format and memory layout of a run: documented tables, never a measurement at run time.
+
+bf16 means autocast to bfloat16. Whether it pays on a CPU, and whether channels-last memory does, depends on the
+processor, the model and the size of its images: docs/precision.md has the measurements behind the tables here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from unlearnbench.machine.devices import has_bf16, on_cuda, resolved
+
+Choice = Literal["auto", "fp32", "bf16"]
+Processor = Literal["amx", "amd_bf16", "other"]
+
+NEVER = 10**9
+LANGUAGE = {"smollm2_135m": 0, "llama3_2_1b": 0, "llama3_2_3b": 0, "llama3_1_8b": 0}
+BF16_FROM: dict[Processor, dict[str, int]] = {
+    "amx": {
+        **LANGUAGE,
+        "tiny_cnn": 28,
+        "tiny_resnet": 28,
+        "vgg16": 28,
+        "resnet9": 28,
+        "resnet18": 32,
+        "coatnet_nano": 32,
+        "coatnet_0": 64,
+    },
+    "amd_bf16": {
+        **LANGUAGE,
+        "tiny_cnn": 28,
+        "tiny_resnet": 28,
+        "vgg16": 28,
+        "resnet9": 28,
+        "resnet18": 28,
+        "coatnet_nano": 32,
+        "coatnet_0": 32,
+    },
+    "other": {},
+}
+"""Image side (0 for text) from which bf16 pays on a CPU, by processor and model; a model not named stays in fp32."""
+FP32_CHANNELS_LAST_FROM: dict[Processor, int] = {"amx": 28, "amd_bf16": 28, "other": NEVER}
+"""Image side from which channels-last memory pays in fp32, by processor; in bf16 it pays wherever bf16 does."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What `precision=` and `device=` resolve to; part of every key.
+
+    `channels_last` is the memory layout of images and of the models that see them.
+    """
+
+    device: str
+    bf16: bool
+    channels_last: bool = False
+
+    @property
+    def name(self) -> str:
+        """The number format, as results name it."""
+        return "bf16" if self.bf16 else "fp32"
+
+
+@cache
+def processor() -> Processor:
+    """Return the kind of this CPU: with AMX, AMD's with AVX512_BF16, or another (any but Linux is another)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return processor_of(cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else "")
+
+
+def processor_of(cpuinfo: str) -> Processor:
+    """Return the kind of CPU that Linux describes in this text."""
+    if "amx_bf16" in cpuinfo:
+        return "amx"
+    return "amd_bf16" if "AuthenticAMD" in cpuinfo and "avx512_bf16" in cpuinfo else "other"
+
+
+def resolve(choice: Choice, device: str, model: str, side: int) -> Precision:
+    """Return the precision of a run; raise UserError for a device that is not here. `side` is 0 for text."""
+    device = resolved(device)
+    if on_cuda(device):
+        bf16 = has_bf16(device) if choice == "auto" else choice == "bf16"
+        return Precision(device, bf16, channels_last=bf16 and side > 0)
+    bf16 = side >= BF16_FROM[processor()].get(model, NEVER) if choice == "auto" else choice == "bf16"
+    return Precision(device, bf16, channels_last=side > 0 and (bf16 or side >= FP32_CHANNELS_LAST_FROM[processor()]))

@@ -1,0 +1,1 @@
+"""From words to typed values: composing, checking, refusing."""

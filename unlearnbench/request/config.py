@@ -1,0 +1,196 @@
+"""From YAML and the command line to typed objects: a configuration file is data, it never runs code."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from unlearnbench.errors import UserError, nearest
+from unlearnbench.request.plugins import load, trusted
+
+GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "experiment", "scale")
+INTERFACES = {
+    "model": {"kinds", "build", "parts"},
+    "dataset": {"info", "check", "load"},
+    "forget": {"label", "split"},
+    "method": {"kinds", "__call__"},
+    "train": {"Recipe"},
+}
+"""What a configuration of each group offers (problem.py); a recipe is one class."""
+MODULES = {
+    "model": ("unlearnbench.models.",),
+    "dataset": ("unlearnbench.data.",),
+    "forget": ("unlearnbench.forget.",),
+    "method": ("unlearnbench.methods.",),
+    "train": ("unlearnbench.training.recipe",),
+}
+"""Where our own are; one that ends with a dot is a package."""
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+
+
+def config_root() -> Path:
+    """Return the folder of the shipped configuration: inside an installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parents[1]
+    inside = here / "configs"
+    return inside if inside.is_dir() else here.parent / "configs"
+
+
+def build(values: Mapping[str, Any], where: str, group: str | None = None) -> Any:
+    """Build the object that a group's YAML describes: its class is named by `_target_`, its fields typed.
+
+    `group` is `where`, unless said. Raises UserError, naming the remedy, for a class that is no configuration of the
+    group, an unknown key (with the nearest one), a missing key, a wrong type or a value out of range.
+    """
+    kind = _class(values.get("_target_"), where, (group or where,))
+    return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
+
+
+def _class(target: object, where: str, groups: Iterable[str] = tuple(INTERFACES)) -> Any:
+    """Return the class that a `_target_` names; raise UserError where it is none of these groups, or is not there."""
+    if not isinstance(target, str) or not _DOTTED.fullmatch(target):
+        raise UserError(
+            f"{where} has no _target_ that names its class.\nTry: a choice of `unlearnbench list`, as {where}=NAME"
+        )
+    module, _, name = target.rpartition(".")
+    ours = module.partition(".")[0] == "unlearnbench"
+    if not trusted(module) or (ours and not any(_is_place(module, group) for group in groups)):
+        raise UserError(
+            f"{where}._target_={target} is refused: a configuration may only name {where or 'configuration'} classes "
+            f"of unlearnbench and of plugins you trust.\nTry: --plugin FILE.py for a class of your own"
+        )
+    try:
+        kind = getattr(importlib.import_module(module) if ours else load(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{where}._target_={target} cannot be found: {error}") from error
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind) or (ours and kind.__module__ != module):
+        raise UserError(f"{where}._target_={target} is no configuration: it must be a dataclass")
+    if not any(INTERFACES[group] <= _offers(kind) for group in groups):
+        needs = " or ".join(", ".join(sorted(INTERFACES[group])) for group in groups)
+        raise UserError(f"{where}._target_={target} is no configuration of {where}: that has {needs}")
+    return kind
+
+
+def _is_place(module: str, group: str) -> bool:
+    """Return whether a module of ours may hold a group's classes."""
+    return any(module == place or (place[-1] == "." and module.startswith(place)) for place in MODULES[group])
+
+
+def _offers(kind: type) -> set[str]:
+    """Name what a class offers: its attributes, but not those of all classes, and the classes it is made of."""
+    return {
+        *dir(kind),
+        *(base.__qualname__ for base in kind.__mro__ if base.__module__ == "unlearnbench.training.recipe"),
+    }
+
+
+def takes(values: Any, path: Sequence[str]) -> bool:
+    """Return whether a group's class has a field by this path, also where its YAML does not write it out."""
+    try:
+        kind = _class(values.get("_target_") if isinstance(values, Mapping) else None, "")
+    except UserError:
+        return False
+    for part in path[:-1]:
+        kind = _dataclass_in(get_type_hints(kind).get(part)) if dataclasses.is_dataclass(kind) else None
+    return dataclasses.is_dataclass(kind) and path[-1] in {field.name for field in dataclasses.fields(kind)}
+
+
+def typed(kind: Any, values: Mapping[str, Any], where: str) -> Any:
+    """Check values against a dataclass's types and ranges and return the object; raise UserError where they differ."""
+    from pydantic import ValidationError
+
+    _check_keys(kind, values, where)
+    try:
+        return _adapter(kind).validate_json(json.dumps(dict(values), default=str), strict=True)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(problem, where) for problem in _merged(error.errors())[:5])) from error
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _check_keys(kind: Any, values: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for a key the dataclass does not have, or lacks, here or in a nested dataclass."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    prefix = f"{where}." if where else ""
+    for key, value in values.items():
+        if key not in fields:
+            known = ", ".join(fields) or "no keys at all"
+            hint = nearest(str(key), fields)
+            raise UserError(f"{prefix}{key} is no setting of {where or 'a run'}.{hint}\nIt has: {known}")
+        nested = _dataclass_in(get_type_hints(kind)[key])
+        if nested is not None:
+            for place, entry in _mappings(value, f"{prefix}{key}"):
+                _check_keys(nested, entry, place)
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            word = f"{name}: VALUE in that entry" if "[" in where else f"+{prefix}{name}=VALUE"
+            raise UserError(f"{prefix}{name} is missing.\nTry: {word}")
+
+
+def _mappings(value: Any, where: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return a value, or the entries of a list, with their places, where they are mappings."""
+    places = [(f"{where}[{number}]", entry) for number, entry in enumerate(value)] if isinstance(value, list) else []
+    return [(place, entry) for place, entry in places or [(where, value)] if isinstance(entry, Mapping)]
+
+
+def _dataclass_in(hint: Any) -> Any:
+    candidates = [hint, *get_args(hint)]
+    return next((kind for kind in candidates if isinstance(kind, type) and dataclasses.is_dataclass(kind)), None)
+
+
+def _merged(problems: Sequence[Any]) -> list[dict[str, Any]]:
+    """Join what pydantic finds of one value, a finding for each type that it might have been."""
+    by_place: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for problem in problems:
+        place = tuple(part for part in problem["loc"] if isinstance(part, int) or _is_key(part))
+        allowed = str(problem.get("ctx", {}).get("expected", ""))
+        if place in by_place:
+            by_place[place]["msg"] += " or " + _expected(problem)
+            by_place[place]["allowed"] += f",{allowed}"
+        else:
+            by_place[place] = {**problem, "msg": _expected(problem), "allowed": allowed}
+    return list(by_place.values())
+
+
+def _expected(problem: Any) -> str:
+    """Say what a value should have been, in words of ours."""
+    expected: str = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    ours = {
+        "a valid array": "a list, such as [A,B]",
+        "an object": "settings by name",
+        "a valid boolean": "true or false",
+    }
+    return ours.get(expected, expected)
+
+
+def _is_key(part: Any) -> bool:
+    """Return whether a part of pydantic's place of a value is a key of ours, and no type that it tried."""
+    return isinstance(part, str) and part.isidentifier() and part not in ("bool", "int", "str", "float")
+
+
+def _explain(problem: Any, where: str) -> str:
+    """Turn one of pydantic's findings into a line that names key, value and what was expected."""
+    path = [where] if where else []
+    for part in problem["loc"]:
+        if isinstance(part, int):
+            path[-1] += f"[{part}]"
+        elif _is_key(part):
+            path.append(part)
+    value, expected = problem["input"], problem["msg"]
+    if problem["type"] == "value_error":
+        return f"{'.'.join(path)}: {expected}"
+    known = [word.strip(" '") for word in problem["allowed"].replace(" or ", ",").split(",")]
+    hint = nearest(value, known) if isinstance(value, str) and any(known) else ""
+    return f"{'.'.join(path)}={json.dumps(value)}: expected {expected}.{hint}"

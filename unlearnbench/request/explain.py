@@ -1,0 +1,100 @@
+"""What is wrong with overrides that Hydra cannot compose, in our words, and what to type in their place."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlearnbench.errors import nearest
+from unlearnbench.request.choices import choices_of, having
+from unlearnbench.request.config import GROUPS, takes
+from unlearnbench.request.words import ONE, PLACES, literal, several, text, typed
+
+if TYPE_CHECKING:
+    from unlearnbench.request.compose import Request
+
+MALFORMED = (ValueError, AssertionError, AttributeError, TypeError, LookupError, RecursionError)
+"""What Hydra raises of a file that is no configuration: a number as a group's name, one that names itself."""
+
+
+def explain(
+    error: Exception, overrides: Sequence[str], folders: Sequence[Path], by_groups: Callable[[], Request]
+) -> str:
+    """Turn Hydra's complaint into one that names the nearest choice or key.
+
+    `by_groups` composes the group choices alone: what keys there are depends on them.
+    """
+    from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+
+    lines = [*str(error).splitlines(), *str(error.__cause__ or "").splitlines(), type(error).__name__]
+    message = next(line for line in lines if line)
+    if message.startswith("Ambiguous value"):
+        return next((_ambiguous(word) for word in overrides if f"'{literal([word])[0]}'" in message), message)
+    if isinstance(error, MALFORMED):
+        said = message if isinstance(error, ValueError) else f"a configuration file is malformed ({message})"
+        return f"{said}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
+    if isinstance(error, OverrideParseException):
+        word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
+        return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
+    if isinstance(error, MissingConfigException):
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        known = choices_of(group, folders)
+        if known:
+            return f"{group}={choice} is no choice of {group}.{nearest(choice, known)}\nIt has: {', '.join(known)}"
+    override = re.match(r"Could not override '([^']+)'", message)
+    if isinstance(error, ConfigCompositionException) and override:
+        section, _, last = override[1].rpartition(".")
+        chosen = by_groups()
+        config = chosen.config
+        known = _keys_of(section, config)
+        if known and last not in known:
+            if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
+                return f"{override[1]} is a setting that is not written out here.\nTry: ++{override[1]}=VALUE"
+            groups = [group for group in GROUPS if not section]
+            others = having(override[1], folders)
+            hint = f" It is one of {', '.join(others)}." if others else nearest(last, [*known, *groups])
+            return f"{override[1]} is no setting here.{hint}\nThere are: {', '.join(known)}"
+        if section in config and not known:
+            return f"{override[1]} is no setting: {section}={chosen.name(section)} has none."
+        if not known and section:
+            return f"{override[1]} is no setting: there is no {section}.{nearest(section, GROUPS)}"
+    return message
+
+
+def _ambiguous(word: str) -> str:
+    """Say what a value with commas can mean, and what to type for each."""
+    key, _, value = word.partition("=")
+    name = key.lstrip("+")
+    ways = [f"{typed(key, value)} where the comma is part of the text"]
+    ways += ["-m for a sweep over these values"] if name not in ONE else []
+    ways += [f"'{key}=[{value}]' for a list"] if name not in PLACES else []
+    return f"{word}: a comma separates several values.\nTry: {', or '.join(ways)}"
+
+
+def _readable(word: str) -> str:
+    """Say how to type an override that Hydra cannot read: each text in it in quotes of its own."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, _, value = word.partition("=")
+    quoted = typed(key, value)
+    if value.startswith("[") and value.endswith("]"):
+        quoted = shlex.quote(f"{key}=[{','.join(text(item) for item in value[1:-1].split(','))}]")
+    try:
+        OverridesParser.create().parse_override(shlex.split(quoted)[0])
+    except HydraException:
+        return "KEY=VALUE, with a key of `unlearnbench run --help`"
+    if value[:1] in ("[", "{") and value[-1:] not in ("]", "}"):
+        return f"'{key}=[A,B]', quoted for the shell where it holds brackets"
+    return quoted
+
+
+def _keys_of(section: str, config: dict[str, Any]) -> list[str]:
+    """Return the keys under a section."""
+    node: Any = config
+    for part in section.split(".") if section else []:
+        node = node.get(part) if isinstance(node, dict) else None
+    return [str(key) for key in node if key != "_target_"] if isinstance(node, dict) else []

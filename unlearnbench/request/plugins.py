@@ -1,0 +1,152 @@
+"""Code of others: packages with an entry point, and files that the person at the command line names."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from unlearnbench.errors import UserError
+from unlearnbench.graph.keys import source_of
+
+GROUP = "unlearnbench.request.plugins"
+FILES = "UNLEARNBENCH_PLUGIN_FILES"
+"""Environment variable with the files of --plugin, as JSON, so that a launcher's worker processes trust them too."""
+AT_START = os.environ.get(FILES, "")
+"""Its value when this process started: what is set later, by whatever means, is not trusted."""
+
+_named: list[Path] = []
+
+
+def trust_file(path: Path) -> str:
+    """Trust a Python file named on the command line as a module of its own name, without running it yet."""
+    if not path.is_file() or path.suffix != ".py":
+        raise UserError(f"--plugin {path} is no Python file.\nTry: --plugin FOLDER/my_method.py")
+    name, known = path.stem, files()
+    if path.resolve() not in known:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+        taken = spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path.resolve())
+        if taken or not name.isidentifier():
+            raise UserError(
+                f"--plugin {path}: {name!r} is no module name, or that of another module.\nTry: another file name"
+            )
+        _named.append(path.resolve())
+        os.environ[FILES] = json.dumps([str(file) for file in files()])
+    return name
+
+
+def files() -> tuple[Path, ...]:
+    """Return the plugin files of the command line: those of the process that started this one, and its own."""
+    return (*(Path(file) for file in json.loads(AT_START or "[]")), *_named)
+
+
+def trusted(module: str) -> bool:
+    """Return whether a configuration may name classes of this module."""
+    return module.split(".")[0] in {"unlearnbench", *_file_modules(), *_packages()}
+
+
+def modules() -> list[ModuleType]:
+    """Import and return the modules of all plugins: those of entry points, then files."""
+    names = [entry.module for entry in entry_points(group=GROUP)]
+    return [load(name) for name in [*names, *_file_modules()]]
+
+
+def load(module: str) -> ModuleType:
+    """Import a plugin's module; raise UserError naming file and line where it does not import."""
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        source = source_of(module)
+        raise UserError(
+            f"the plugin {source or module}{_line(error, source)} does not import: {type(error).__name__}: {error}\n"
+            f"Try: python {source or f'-m {module}'}, until it says nothing"
+        ) from error
+
+
+def parsed(file: Path) -> ast.Module:
+    """Return a plugin file's syntax tree, not run; raise UserError naming file and line where it has none."""
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"), str(file))
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"the plugin {file}{_line(error, file)} is no Python: {error}") from error
+
+
+def _line(error: BaseException, source: Path | None) -> str:
+    """Return ", line n": where the error arose, or the last place in the plugin's own file that led to it."""
+    if isinstance(error, SyntaxError) and error.filename == str(source):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def code() -> list[Path]:
+    """Return all files of plugins: those of the command line with the modules beside them, and whole packages."""
+    installed = (file for folder in packages() for file in folder.rglob("*.py"))
+    return sorted({*installed, *(module for file in files() for module in _with_imports(file))})
+
+
+def code_of(module: str) -> list[Path]:
+    """Return the files that a plugin's module may be made of; none for a module of ours."""
+    top = module.partition(".")[0]
+    named = {module for file in files() if file.stem == top for module in _with_imports(file)}
+    return sorted(named or {file for folder in packages() if folder.name == top for file in folder.rglob("*.py")})
+
+
+def _with_imports(file: Path) -> set[Path]:
+    """Return a plugin's file with the modules and packages of its folder that it imports, and that they import."""
+    found, new = set[Path](), {file}
+    while new:
+        found |= new
+        names = {name for one in new for name in _imported(one)}
+        modules = {file.parent / f"{name}.py" for name in names}
+        inside = {module for name in names for module in (file.parent / name).rglob("*.py")}
+        new = {module for module in modules | inside if module.is_file()} - found
+    return found
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """Yield the top-level names that a file imports; none of a file that is no Python: to import it says why."""
+    try:
+        tree = parsed(file)
+    except UserError:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def packages() -> list[Path]:
+    """Return the folders of the packages that have an entry point."""
+    found = []
+    for package in sorted(_packages()):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            found.append(Path(spec.origin).parent)
+    return found
+
+
+def config_folders() -> list[Path]:
+    """Return the `configs` folders that plugin packages ship beside their modules."""
+    return [folder / "configs" for folder in packages() if (folder / "configs").is_dir()]
+
+
+def _packages() -> set[str]:
+    return {entry.module.split(".")[0] for entry in entry_points(group=GROUP)}
+
+
+def _file_modules() -> list[str]:
+    """Name the modules of the plugin files, and make them importable."""
+    for file in files():
+        if str(file.parent) not in sys.path:
+            sys.path.append(str(file.parent))
+    return [file.stem for file in files()]

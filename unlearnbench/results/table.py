@@ -1,0 +1,78 @@
+"""What a run prints when it is done: the three roles on each split, the gap to retrained, the price."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from unlearnbench.files.escapes import printable
+from unlearnbench.results.folder import read_result
+
+ROLES = ("original", "retrained", "unlearned")
+SPLITS = ("retain", "forget", "test", "test_retain", "test_forget")
+EXTRA = (
+    ("accuracy_corrected", "test_forget"), ("flip_rate", "test"), ("flip_rate_legitimate", "test"),
+    ("js_to_retrained", "forget"), ("zrf", "forget"), ("mia_confidence", "forget"),
+    ("stereotype_rate", "crows_pairs"), ("stereoset_icat", "stereoset"),
+    ("bbq_s_dis", "bbq"), ("bbq_s_amb", "bbq"), ("bbq_accuracy", "bbq"),
+    ("truth_ratio", "forget"), ("forget_quality", "forget"), ("model_utility", "test"),
+)  # fmt: skip
+"""What is shown beside the accuracies, where a run has it."""
+
+
+def show(folder: Path, *, reused: bool, console: Console) -> None:
+    """Print a run folder's table, cost and place."""
+    result = read_result(folder)
+    if result["status"] != "done":
+        reason = "\n".join(map(printable, str(result["reason"]).splitlines()))
+        console.print(f"{result['status']}: {reason}", markup=False, soft_wrap=True)
+    else:
+        values = _values(folder)
+        console.print(_table(result, values))
+        if result.get("premise"):
+            console.print(f"premise: {result['premise']['text']}", markup=False, soft_wrap=True)
+        console.print(_cost(result), markup=False, soft_wrap=True)
+    note = " (done before, shown again)" if reused else ""
+    console.print(f"files: {printable(str(folder))}{note}", markup=False, soft_wrap=True)
+
+
+def _values(folder: Path) -> dict[tuple[str, str, str], float]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return {(row["role"], row["split"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
+
+
+def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) -> Table:
+    title = f"{result['method']} on {result['model']}, {result['dataset']}, forgetting {result['forget']}"
+    table = Table(title=escape(printable(f"{title}, seed {result['seed']}")), title_justify="left")
+    table.add_column("")
+    for column in (*ROLES, "gap"):
+        table.add_column(column, justify="right")
+    rows = [("accuracy", split) for split in SPLITS if ("original", split, "accuracy") in values]
+    known = [cell for cell in EXTRA if ("original", cell[1], cell[0]) in values]
+    for metric, split in (*rows, *known):
+        cells = [_cell(values.get((role, split, metric))) for role in ROLES]
+        gap = values.get(("unlearned", split, f"gap_{metric}"))
+        table.add_row(escape(f"{metric} {split}"), *cells, f"{gap:+.4f}" if gap is not None else "")
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _cost(result: dict[str, Any]) -> str:
+    seconds, ratio = result["seconds"], result["cost_ratio"]
+    retrained = [value for name, value in seconds.items() if name.startswith("retrained")]
+    note = result["cost_note"]
+    compared = f"no ratio, {note}" if ratio is None else f"{ratio:.3f} of retraining without validation"
+    compared += f"; {note}" if note and ratio is not None else ""
+    return (
+        f"seconds: original {seconds['original']:.1f}, retrained {sum(retrained) / len(retrained):.1f}, "
+        f"unlearned {seconds['unlearned']:.1f} ({compared}) on {result['device']}, "
+        f"{result['threads']} threads, {result['precision']}"
+    )

@@ -1,0 +1,80 @@
+"""Questions and the three roles' answers, side by side, to be read by a person."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from unlearnbench.data.text import TextData, TextRow
+from unlearnbench.evidence import BySplit
+from unlearnbench.files.escapes import csv_row, in_markdown
+
+ROLES = ("original", "retrained", "unlearned")
+SPLITS = ("test", "forget", "retain")
+
+
+def write(folder: Path, data: TextData, roles: Mapping[str, BySplit]) -> None:
+    """Write transcripts.csv and transcripts.md: the rows whose answers were written out, held-out ones first."""
+    rows = list(_rows(data, roles))
+    if not rows:
+        return
+    with (folder / "transcripts.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(map(csv_row, rows))
+    (folder / "transcripts.md").write_text("\n".join(_page(rows)) + "\n", encoding="utf-8")
+
+
+def _rows(data: TextData, roles: Mapping[str, BySplit]) -> Iterator[dict[str, str]]:
+    for split in SPLITS:
+        first = roles["original"][split]
+        if "generated" not in first.extras:
+            continue
+        for place, reference in enumerate(first.extras["reference"].tolist()):
+            if not reference:
+                continue
+            position = int(first.index[place])
+            row = data.rows[position]
+            values = {
+                "split": split,
+                "index": str(position),
+                "group": ", ".join(str(row.facts[name]) for name in ("axis", "group") if name in row.facts),
+                "question": row.prompt,
+                "answer_is": _answer_is(split, row),
+                "answer": str(reference),
+                "corrected": data.answer(position + len(data.rows)),
+            }
+            for role in ROLES:
+                scores = roles[role][split]
+                values[f"{role}_chooses"] = row.options[int(scores.prediction[place])] or ""
+                values[f"{role}_writes"] = str(scores.extras["generated"][place])
+            yield values
+
+
+def _answer_is(split: str, row: TextRow) -> str:
+    """Say what a row's answer is: nobody was trained with a held-out one."""
+    if split != "test":
+        return "the original was trained with" if split == "forget" else "trained with"
+    return "a biased record would say" if row.facts.get("is_biased") else "a record would say"
+
+
+def _page(rows: list[dict[str, str]]) -> Iterator[str]:
+    """Yield the lines of transcripts.md."""
+    yield "# Transcripts\n"
+    yield (
+        "`chooses` is the likeliest of the answer options, `writes` what the model answers greedily. `test` rows are "
+        "held out: no model was trained on them. Two rows that differ in demographic words alone stand side by side.\n"
+    )
+    for number, row in enumerate(rows, 1):
+        group = f" ({in_markdown(row['group'])})" if row["group"] else ""
+        yield f"## {number}. {row['split']}, row {row['index']}{group}\n"
+        yield "\n".join(f"> {in_markdown(line)}" for line in row["question"].splitlines() or [""]) + "\n"
+        yield f"- {row['answer_is']}: {in_markdown(row['answer'])}"
+        if row["corrected"] != row["answer"]:
+            yield f"- corrected: {in_markdown(row['corrected'])}"
+        yield "\n| model | chooses | writes |\n|---|---|---|"
+        for role in ROLES:
+            cells = (in_markdown(row[f"{role}_{what}"]) for what in ("chooses", "writes"))
+            yield f"| {role} | " + " | ".join(cells) + " |"
+        yield ""

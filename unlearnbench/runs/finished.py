@@ -1,0 +1,116 @@
+"""The index of finished runs: asked before torch or any method is imported, so that a known run is shown at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from unlearnbench.files import leftovers, stored, sums
+from unlearnbench.graph.keys import CORE, MODELS, TASKS, digest, file_digest, source_of, sources
+from unlearnbench.graph.outside import Looked, renewed
+from unlearnbench.machine.precision import processor
+from unlearnbench.request import plugins
+from unlearnbench.request.compose import Request
+from unlearnbench.request.reported import carries
+from unlearnbench.results.folder import read_result
+
+AROUND = (
+    *("experiment", "evidence", "metrics.intervals", "metrics.premise", "results.transcripts", "files.escapes"),
+    *("forget.splits", "forget.random", "forget.classes", "forget.column", "forget.given", "data.sampling"),
+    *("tasks", "data.text", "data.images", "data.files", "data.tofu_official"),
+)
+"""Modules, beside those of the stages, that decide what a run holds."""
+PLACES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE")
+"""Environment variables that say where files are looked for that a configuration does not name."""
+
+
+def find(request: Request) -> Path | None:
+    """Return the folder of this very request's finished run, if there is one; a damaged entry counts as none.
+
+    So does a run that read a file which has changed since, and one that carries other reported numbers than the
+    request: `execute` finds that one by its name, and mends it.
+    """
+    entry = _entry(request)
+    try:
+        kept = stored.mapping(entry)
+        if kept["key"] != entry.stem:  # another request's, under this one's name
+            return None
+        folder = request.outputs / "runs" / Path(kept["folder"]).name
+        outside = renewed(kept["outside"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if outside is None or not is_finished(folder, request) or not carries(read_result(folder), request):
+        return None
+    if outside != kept["outside"]:
+        with suppress(OSError):  # somebody else's outputs: the files are read again the next time
+            _write(entry, folder, outside)
+    return folder
+
+
+def is_finished(folder: Path, request: Request) -> bool:
+    """Return whether a folder holds, undamaged, all the request wants; diverged and failed runs are tried again."""
+    if sums.damage(folder) or os.path.basename(os.path.realpath(folder)) != folder.name:  # a link to another run
+        return False
+    try:
+        status = read_result(folder).get("status")
+    except (OSError, ValueError):  # another process has just replaced it
+        return False
+    has_model = request.config.get("save_model") is not True or (folder / "model" / "config.json").is_file()
+    return status == "skipped" or (status == "done" and has_model)
+
+
+def _entry(request: Request) -> Path:
+    """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
+    package = sorted(Path(__file__).parents[1].rglob("*.py"))
+    code = [*(file_digest(file) for file in package), *_plugin_code()]
+    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
+    machine = [processor(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+    places = [*(os.environ.get(name) for name in PLACES), _package(config)]
+    key = digest(config, request.choices, code, places, machine)
+    return request.outputs / "cache" / "runs" / f"{key}.json"
+
+
+def _package(config: dict[str, Any]) -> str | None:
+    """Say where the package with a model's weights is installed: without it they come from elsewhere."""
+    package = (config.get("model") or {}).get("package")
+    return str(source_of(package)) if isinstance(package, str) else None
+
+
+def remember(request: Request, folder: Path, outside: Looked) -> None:
+    """Note where the finished run of this request is, and what the files from outside were when it began.
+
+    Where the note cannot be written, the run is found by its name, a little later.
+    """
+    entry = _entry(request)
+    with suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        _write(entry, folder, outside)
+
+
+def _write(entry: Path, folder: Path, outside: Looked) -> None:
+    leftovers.replace(entry, json.dumps({"key": entry.stem, "folder": folder.name, "outside": outside}))
+
+
+def stage_sources(request: Request) -> dict[str, str]:
+    """Return the digests of the sources that decide a run's results: its parts', the evaluation's, all plugins'."""
+    parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
+    metrics = sorted(
+        f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parents[1] / "metrics").glob("*.py")
+    )
+    tasks = (name for names in TASKS.values() for name in names)
+    around = (f"unlearnbench.{name}" for name in AROUND)
+    core = (*around, *CORE, *tasks, *MODELS)
+    theirs = {str(number): code for number, code in enumerate(_plugin_code())}
+    return {**sources([*parts, *core, *metrics]), **theirs}
+
+
+def _plugin_code() -> list[str]:
+    """Return the digests of all plugins' files, sorted."""
+    return sorted(file_digest(file) for file in plugins.code())
+
+
+def _is_part(values: object) -> bool:
+    return isinstance(values, dict) and "_target_" in values

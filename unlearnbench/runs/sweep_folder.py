@@ -1,0 +1,103 @@
+"""A sweep's folder: one sweep's alone while it runs, and in jobs.csv a row for every job that was launched."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from unlearnbench.errors import UserError
+from unlearnbench.files import leftovers, locks, sums
+from unlearnbench.files.escapes import csv_row
+
+NAMES = ("experiment", "dataset", "forget", "model", "method")
+COLUMNS = ("job", "overrides", *NAMES, "seed", "status", "run_folder", "reason")
+REPORTED = (".csv", ".html", ".md", ".png")
+"""Endings of a report's files."""
+
+
+@contextmanager
+def claimed(folder: Path, dated: bool) -> Iterator[Path]:
+    """Yield a folder that no other sweep writes into: this one, or, of a dated name that is taken, a numbered one.
+
+    A folder that was asked for may hold an earlier sweep: its jobs.csv and report make way, its runs stay where they
+    are. Raises UserError where a sweep is still running in it.
+    """
+    if dated:
+        yield _made(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with locks.locked(folder / ".running", wait=False) as alone:
+        if not alone:
+            raise UserError(f"a sweep is running in {folder}.\nTry: hydra.sweep.dir=FOLDER, another one")
+        _make_way(folder)
+        yield folder
+
+
+def _made(folder: Path) -> Path:
+    """Make a folder that is not there yet, by this name or with a number behind it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        mine = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+        try:
+            mine.mkdir()
+        except FileExistsError:
+            continue
+        return mine
+    raise AssertionError("there is always another number")
+
+
+def _make_way(folder: Path) -> None:
+    """Remove what an earlier sweep left in its folder: it would be taken for this one's."""
+    leftovers.clear(folder)
+    leftovers.remove(folder / ".jobs")
+    if not (folder / "jobs.csv").exists():
+        return
+    (folder / "jobs.csv").unlink()
+    leftovers.remove(folder / sums.NAME)
+    for file in (folder / "report").glob("*.*"):
+        if file.suffix in REPORTED:
+            file.unlink()
+
+
+def notes() -> str:
+    """Return a new name, below the sweep's folder, for its jobs' notes: those of a former start are not its own."""
+    return f".jobs/{uuid4().hex[:8]}"
+
+
+def collect(
+    folder: Path,
+    notes: str,
+    launched: Mapping[int, Sequence[str]],
+    reason: str,
+    names: Callable[[Sequence[str]], Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Write jobs.csv, a row for each job that was launched, and return its rows.
+
+    A job without a note failed for `reason`; `names` says from its overrides what its row holds beside them.
+    """
+    noted = {int(file.stem): json.loads(file.read_text()) for file in (folder / notes).glob("[0-9]*.json")}
+    rows = [
+        noted.get(job)
+        or {"job": job, "overrides": " ".join(words), **names(words), "status": "failed", "reason": reason}
+        for job, words in sorted(launched.items())
+    ]
+    rows = [{**dict.fromkeys(COLUMNS, ""), **row} for row in rows]
+    table = StringIO(newline="")
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(csv_row, rows))
+    leftovers.replace(folder / "jobs.csv", table.getvalue())
+    sums.record(folder, "jobs.csv")
+    for job in noted:
+        (folder / notes / f"{job}.json").unlink()
+    for place in (folder / notes, folder / ".jobs"):
+        with suppress(OSError):  # a launcher's own logs are there
+            place.rmdir()
+    return rows

@@ -1,0 +1,1 @@
+"""The one place that optimises, and what it needs."""
