@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from runs import make_run
+from run_folders import make_run
 from unlearnbench import cli
 from unlearnbench.errors import UserError
 from unlearnbench.models import checkpoint

@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from runs import make_run
+from run_folders import make_run
 from unlearnbench.machine import cost, provenance
 from unlearnbench.machine.precision import Precision
 from unlearnbench.report import write

@@ -12,7 +12,7 @@ import numpy as np
 import pandas
 import pytest
 
-from runs import make_run
+from run_folders import make_run
 from unlearnbench.errors import UserError
 from unlearnbench.files import sums
 from unlearnbench.report import write

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from runs import make_run
+from run_folders import make_run
 from unlearnbench.files import sums
 from unlearnbench.report import write
 from unlearnbench.report.reported import COLUMNS

@@ -11,7 +11,7 @@ import sys
 import pandas
 import pytest
 
-from runs import make_run
+from run_folders import make_run
 from unlearnbench.errors import UserError
 from unlearnbench.files import sums
 from unlearnbench.report import write

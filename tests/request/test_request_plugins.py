@@ -4,37 +4,13 @@ from __future__ import annotations
 
 import csv
 import sys
-from pathlib import Path
 
 import pytest
 
+from plugin_files import write_plugin
 from unlearnbench.errors import UserError
 from unlearnbench.request import plugins
 from worlds import TINY
-
-PLUGIN = '''
-"""A method of somebody else."""
-from __future__ import annotations
-from dataclasses import dataclass
-from typing import ClassVar
-
-@dataclass(frozen=True, kw_only=True)
-class Shrink:
-    """Scale the head's weights."""
-    kinds: ClassVar[frozenset[str]] = frozenset({KINDS})
-    factor: float
-
-    def __call__(self, model, problem):
-        model.get_submodule(problem.parts.head).weight.data.mul_(self.factor)
-        return model
-'''
-
-
-def write_plugin(folder: Path, kinds: str = '"image"') -> list[str]:
-    (folder / "mine" / "method").mkdir(parents=True)
-    (folder / "shrinking.py").write_text(PLUGIN.replace("KINDS", kinds))
-    (folder / "mine" / "method" / "shrink.yaml").write_text("_target_: shrinking.Shrink\nfactor: 0.5\n")
-    return ["--config-dir", str(folder / "mine"), "--plugin", str(folder / "shrinking.py")]
 
 
 def test_a_plugin_file_runs_and_is_refused_without_trust(command, tmp_path):

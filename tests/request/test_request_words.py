@@ -15,9 +15,9 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from test_plugins import write_plugin
 
 import unlearnbench
+from plugin_files import write_plugin
 from unlearnbench import cli
 from unlearnbench.assemble import Settings
 from unlearnbench.errors import UserError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from runs import make_run
+from run_folders import make_run
 from unlearnbench import cli
 from unlearnbench.errors import UserError
 from unlearnbench.files import leftovers, sums
