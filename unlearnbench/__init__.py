@@ -19,7 +19,7 @@ def run(overrides: Sequence[str] = ()) -> pandas.DataFrame:
     A finished run is read, not repeated. Raises errors.UserError for a mistake in the overrides, and the
     run's own exception where it fails.
     """
-    from unlearnbench.results.folder import read_metrics
+    from unlearnbench.results.rows import read_metrics
     from unlearnbench.runs.launch import prepare, single
 
     return read_metrics(single(prepare(list(overrides))))
@@ -32,6 +32,6 @@ def load(folder: str | Path) -> nn.Module:
     """
     from pathlib import Path
 
-    from unlearnbench.results.folder import load_model
+    from unlearnbench.results.model import load_model
 
     return load_model(Path(folder))

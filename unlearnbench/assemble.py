@@ -21,7 +21,7 @@ from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.ranges import MOST, Count, Limit, Seed
 from unlearnbench.request import plugins, reported
 from unlearnbench.request.compose import Request
-from unlearnbench.request.config import build, typed
+from unlearnbench.request.config import build, build_class, config_root, typed
 from unlearnbench.request.places import writable
 from unlearnbench.request.reported import Reported
 
@@ -38,7 +38,7 @@ class Reference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Scoring:
     """How many examples a split are scored (null: all), and how many at once; what else is evaluated of text.
 
     `held_out` is what is scored as test: the test set, or the validation part, to choose settings by.
@@ -57,6 +57,8 @@ class Settings:
     """The keys of a run that stand outside the groups."""
 
     seed: Seed
+    unlearn_seed: Seed | None
+    eval_seed: Seed | None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     precision: Choice
     threads: Threads
@@ -64,7 +66,7 @@ class Settings:
     outputs: str
     save_model: bool | None
     reference: Reference
-    eval: Evaluation
+    eval: Scoring
     reported: tuple[Reported, ...]
 
 
@@ -83,11 +85,13 @@ def assemble(request: Request) -> Assembled:
     plugins.modules()  # one that does not import ends here
     config = request.config
     outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}
+    evaluations, outside["eval"] = _evaluations(config["eval"])
     settings: Settings = typed(Settings, outside, "")
     reported.check(settings.reported)
     if config.get("tuning"):
         raise UserError("tuning has no settings: a model's are in tuned/NAME/METHOD.yaml, for the tuning of that NAME.")
-    parts = {name: _part(config, name) for name in PARTS}
+    parts = {name: _part(config, name) for name in PARTS if name != "forget"}
+    parts["forget"] = _forget(config)
     dataset, model, method = parts["dataset"], parts["model"], parts["method"]
     info: DataInfo = dataset.info()
     if not info.train:
@@ -112,12 +116,15 @@ def assemble(request: Request) -> Assembled:
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
     experiment = Experiment(
         seed=settings.seed,
+        unlearn_seed=settings.seed if settings.unlearn_seed is None else settings.unlearn_seed,
+        eval_seed=settings.seed if settings.eval_seed is None else settings.eval_seed,
         dataset=dataset,
         model=model,
         forget=parts["forget"],
         method=method,
         recipe=parts["train"],
         references=settings.reference.count,
+        evaluations=evaluations,
         eval_held_out=settings.eval.held_out,
         eval_limit=settings.eval.limit,
         eval_batch=settings.eval.batch_size,
@@ -155,11 +162,9 @@ def _check_model(model: Any, info: DataInfo) -> None:
         started(model, info)  # weights that do not fit end here too
 
 
-def _extra(name: str, settings: Evaluation, info: DataInfo) -> Any:
+def _extra(name: str, settings: Scoring, info: DataInfo) -> Any:
     """Build and check a further evaluation set from its YAML, in the folder of its name below eval.root."""
     from omegaconf import OmegaConf
-
-    from unlearnbench.request.config import config_root
 
     file = config_root() / "dataset" / f"{name}.yaml"
     if name not in EXTRA:
@@ -180,3 +185,38 @@ def _part(config: dict[str, Any], name: str) -> Any:
     if not isinstance(values, dict):
         raise UserError(f"{name} has no choice.\nTry: `unlearnbench list`, then {name}=NAME")
     return build(values, name)
+
+
+def _evaluations(values: Any) -> tuple[dict[str, Any], Any]:
+    """Build the evaluations that were chosen; return them by name, and the settings that all of them share."""
+    if not isinstance(values, dict):
+        return {}, values
+    chosen = {name: one for name, one in values.items() if isinstance(one, dict)}
+    if not chosen:
+        raise UserError("eval has no choice: nothing would be measured.\nTry: eval=[standard]")
+    shared = {name: one for name, one in values.items() if name not in chosen}
+    return {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}, shared
+
+
+def _forget(config: dict[str, Any]) -> Any:
+    """Build the forget set; each request of a stream from its own group's YAML and the values it adds."""
+    from omegaconf import OmegaConf
+
+    values = config.get("forget")
+    if not isinstance(values, dict) or not isinstance(values.get("requests"), list):
+        return _part(config, "forget")
+    kind: Any = build_class(values.get("_target_"), "forget", ("forget",))
+    built = []
+    for number, one in enumerate(values["requests"]):
+        where = f"forget.requests[{number}]"
+        name = one.get("forget") if isinstance(one, dict) else None
+        known = sorted(file.stem for file in (config_root() / "forget").glob("*.yaml") if file.stem != "stream")
+        if name not in known:
+            raise UserError(
+                f"{where} has forget={name}, expected one of {', '.join(known)}.{nearest(str(name), known)}\n"
+                "Try: 'forget.requests=[{forget: class, classes: [0]}, {forget: class, classes: [1]}]'"
+            )
+        own: Any = OmegaConf.to_container(OmegaConf.load(config_root() / "forget" / f"{name}.yaml"))
+        added = {key: value for key, value in one.items() if key != "forget"}
+        built.append(build({**own, **added}, where, "forget"))
+    return kind(requests=tuple(built))

@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -96,6 +96,16 @@ def clear_outputs(outputs: Path) -> None:
             remove(stage)
     for lock in _entries(cache / "locks"):
         locks.remove_free(lock)
+
+
+def me() -> dict[str, str | int]:
+    """Return what names this process: its host, with boot and container, its number, and when it started."""
+    return {"host": _host(), "name": socket.gethostname(), "process": os.getpid(), "started": _started(os.getpid())}
+
+
+def has_ended(who: Mapping[str, object]) -> bool:
+    """Return whether the process that `me` named has ended; False for one of another host."""
+    return who.get("host") == _host() and not _is_alive(int(str(who["process"])), str(who["started"]))
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -94,3 +94,9 @@ def split(data: Data, retain: Index, forget: Index, chosen: NDArray[np.bool_], s
     """Divide the held-out examples too, by what is `chosen`; validation only where all of that is forgotten."""
     validation_retain = parted(data.validation, chosen)[0] if steered else None
     return Splits(retain, forget, data.validation, data.test, *_divided(data.test, chosen), validation_retain)
+
+
+def requests(forget: ForgetSet, data: Data) -> tuple[Splits, ...]:
+    """Return the splits of each request to forget: one, or of a stream several."""
+    several = getattr(forget, "requests_of", None)
+    return several(data) if several is not None else (forget.split(data),)

@@ -6,7 +6,7 @@ processor, the model and the size of its images: docs/precision.md has the measu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -48,12 +48,12 @@ FP32_CHANNELS_LAST_FROM: dict[Processor, int] = {"amx": 28, "amd_bf16": 28, "oth
 
 @dataclass(frozen=True)
 class Precision:
-    """What `precision=` and `device=` resolve to; part of every key.
+    """What `precision=` and `device=` resolve to; part of every key but for the device's name.
 
     `channels_last` is the memory layout of images and of the models that see them.
     """
 
-    device: str
+    device: str = field(metadata={"key": False})
     bf16: bool
     channels_last: bool = False
 

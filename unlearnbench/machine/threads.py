@@ -100,11 +100,19 @@ def _running() -> float:
 
 @contextmanager
 def using(threads: Threads) -> Iterator[None]:
-    """Have torch compute with so many threads inside the block; warn where the machine is busy."""
+    """Have torch compute with so many threads inside the block."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(automatic() if threads == "auto" else threads)
+    torch.set_num_threads(_number(threads))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def warn_if_busy(threads: Threads) -> None:
+    """Warn where other work wants the cores that a run is about to compute with."""
     seen = load()
     if seen.busy:
         hint = " Try: threads=1, since threads that wait for each other can slow a run several times over"
@@ -112,9 +120,9 @@ def using(threads: Threads) -> Iterator[None]:
             "the machine is busy (load %.1f on %d cores): the seconds of this run say little.%s",
             seen.average,
             seen.cores,
-            hint if torch.get_num_threads() > 1 else "",
+            hint if _number(threads) > 1 else "",
         )
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+
+
+def _number(threads: Threads) -> int:
+    return automatic() if threads == "auto" else threads

@@ -24,6 +24,7 @@ class Icul:
     """Put `contexts` solved examples before every question: half forget ones, corrected, and half retain ones."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    prefixes: ClassVar[bool] = True
     contexts: Literal[2, 4, 6]
 
     def check(self, problem: Problem) -> str | None:

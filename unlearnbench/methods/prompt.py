@@ -23,6 +23,7 @@ class Prompt:
     """Put the prompt called `name` before every question as a system message; `text`, where given, is used instead."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    prefixes: ClassVar[bool] = True
     name: str
     text: str | None
     prompts: Mapping[str, str]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unlearnbench.contracts import ModelSpec, Task
-from unlearnbench.graph.cache import Artefact
+from unlearnbench.graph.artefact import Artefact
 from unlearnbench.models import four_bit, vetted
 from unlearnbench.models.adapter import Adapter, configuration
 from unlearnbench.models.loading import loaded, readable

@@ -17,7 +17,7 @@ from unlearnbench.files.escapes import printable
 from unlearnbench.report import facts as typed
 from unlearnbench.report import naming
 from unlearnbench.report.facts import Facts, Job
-from unlearnbench.results.folder import COLUMNS, read_metrics
+from unlearnbench.results.rows import COLUMNS, read_metrics
 
 if TYPE_CHECKING:
     import pandas

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.graph.keys import source_of
+from unlearnbench.graph.sources import source_of
 from unlearnbench.metrics import MODULES
 from unlearnbench.request import plugins
 from unlearnbench.request.config import config_root

@@ -14,13 +14,14 @@ from typing import Any, get_args, get_type_hints
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.request.plugins import load, trusted
 
-GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "experiment", "scale")
+GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "eval", "experiment", "scale")
 INTERFACES = {
     "model": {"kinds", "build", "parts"},
     "dataset": {"info", "check", "load"},
     "forget": {"label", "split"},
     "method": {"kinds", "__call__"},
     "train": {"Recipe"},
+    "eval": {"headline", "stages", "measure"},
 }
 """What a configuration of each group offers (problem.py); a recipe is one class."""
 MODULES = {
@@ -29,6 +30,7 @@ MODULES = {
     "forget": ("unlearnbench.forget.",),
     "method": ("unlearnbench.methods.",),
     "train": ("unlearnbench.training.recipe",),
+    "eval": ("unlearnbench.evaluations.",),
 }
 """Where our own are; one that ends with a dot is a package."""
 
@@ -48,11 +50,11 @@ def build(values: Mapping[str, Any], where: str, group: str | None = None) -> An
     `group` is `where`, unless said. Raises UserError, naming the remedy, for a class that is no configuration of the
     group, an unknown key (with the nearest one), a missing key, a wrong type or a value out of range.
     """
-    kind = _class(values.get("_target_"), where, (group or where,))
+    kind = build_class(values.get("_target_"), where, (group or where,))
     return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
 
 
-def _class(target: object, where: str, groups: Iterable[str] = tuple(INTERFACES)) -> Any:
+def build_class(target: object, where: str, groups: Iterable[str] = tuple(INTERFACES)) -> Any:
     """Return the class that a `_target_` names; raise UserError where it is none of these groups, or is not there."""
     if not isinstance(target, str) or not _DOTTED.fullmatch(target):
         raise UserError(
@@ -93,7 +95,7 @@ def _offers(kind: type) -> set[str]:
 def takes(values: Any, path: Sequence[str]) -> bool:
     """Return whether a group's class has a field by this path, also where its YAML does not write it out."""
     try:
-        kind = _class(values.get("_target_") if isinstance(values, Mapping) else None, "")
+        kind = build_class(values.get("_target_") if isinstance(values, Mapping) else None, "")
     except UserError:
         return False
     for part in path[:-1]:

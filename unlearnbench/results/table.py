@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from unlearnbench.files.escapes import printable
-from unlearnbench.results.folder import read_result
+from unlearnbench.results.result import read_result
 
 ROLES = ("original", "retrained", "unlearned")
 SPLITS = ("retain", "forget", "test", "test_retain", "test_forget")

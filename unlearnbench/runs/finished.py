@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from unlearnbench.files import leftovers, stored, sums
-from unlearnbench.graph.keys import CORE, MODELS, TASKS, digest, file_digest, source_of, sources
+from unlearnbench.files.digests import file_digest
+from unlearnbench.graph.keys import digest
 from unlearnbench.graph.outside import Looked, renewed
+from unlearnbench.graph.sources import source_of, sources
 from unlearnbench.machine.precision import processor
 from unlearnbench.request import plugins
 from unlearnbench.request.compose import Request
 from unlearnbench.request.reported import carries
-from unlearnbench.results.folder import read_result
+from unlearnbench.results.result import read_result
 
-AROUND = (
-    *("experiment", "evidence", "metrics.intervals", "metrics.premise", "results.transcripts", "files.escapes"),
-    *("forget.splits", "forget.random", "forget.classes", "forget.column", "forget.given", "data.sampling"),
-    *("tasks", "data.text", "data.images", "data.files", "data.tofu_official"),
-)
-"""Modules, beside those of the stages, that decide what a run holds."""
+PACKAGE = Path(__file__).parents[1]
 PLACES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE")
 """Environment variables that say where files are looked for that a configuration does not name."""
 
@@ -64,7 +62,7 @@ def is_finished(folder: Path, request: Request) -> bool:
 
 def _entry(request: Request) -> Path:
     """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
-    package = sorted(Path(__file__).parents[1].rglob("*.py"))
+    package = sorted(PACKAGE.rglob("*.py"))
     code = [*(file_digest(file) for file in package), *_plugin_code()]
     config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
     machine = [processor(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
@@ -95,22 +93,23 @@ def _write(entry: Path, folder: Path, outside: Looked) -> None:
 
 
 def stage_sources(request: Request) -> dict[str, str]:
-    """Return the digests of the sources that decide a run's results: its parts', the evaluation's, all plugins'."""
-    parts = [values["_target_"].rpartition(".")[0] for values in request.config.values() if _is_part(values)]
-    metrics = sorted(
-        f"unlearnbench.metrics.{file.stem}" for file in (Path(__file__).parents[1] / "metrics").glob("*.py")
-    )
-    tasks = (name for names in TASKS.values() for name in names)
-    around = (f"unlearnbench.{name}" for name in AROUND)
-    core = (*around, *CORE, *tasks, *MODELS)
+    """Return the digests of the sources that decide a run's results: what its parts import, metrics, all plugins."""
+    parts = [target.rpartition(".")[0] for target in _targets(request.config)]
+    metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (PACKAGE / "metrics").glob("*.py"))
+    roots = ("unlearnbench.experiment", "unlearnbench.stages.benches", *parts, *metrics)
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
-    return {**sources([*parts, *core, *metrics]), **theirs}
+    return {**sources(roots), **theirs}
+
+
+def _targets(values: object) -> Iterator[str]:
+    """Yield the classes that a configuration names."""
+    if isinstance(values, dict):
+        if isinstance(values.get("_target_"), str):
+            yield values["_target_"]
+        for value in values.values():
+            yield from _targets(value)
 
 
 def _plugin_code() -> list[str]:
     """Return the digests of all plugins' files, sorted."""
     return sorted(file_digest(file) for file in plugins.code())
-
-
-def _is_part(values: object) -> bool:
-    return isinstance(values, dict) and "_target_" in values

@@ -1,26 +1,21 @@
-"""One run, from a composed request to a published folder; finished runs are found without importing torch."""
+"""Runs, from composed requests to published folders; finished ones are found without importing torch."""
 
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.errors import Diverged, UserError
+from unlearnbench.errors import UserError
 from unlearnbench.files import disk, leftovers, sums
-from unlearnbench.request import plugins
 from unlearnbench.request.compose import Composed, Request, compose, scaled
 from unlearnbench.runs.finished import find, is_finished, remember, stage_sources
 
 if TYPE_CHECKING:
-    from unlearnbench.assemble import Assembled
-    from unlearnbench.experiment import Run
-    from unlearnbench.graph.outside import Looked
-    from unlearnbench.results.folder import Identity
+    from unlearnbench.runs.job import RunJob
 
 log = logging.getLogger("unlearnbench")
 
@@ -58,32 +53,50 @@ def execute(request: Request, on_failure: Callable[[Exception], None] | None = N
 
     `on_failure` is called with the exception of a failed or diverged run once its folder is written.
     """
-    if not request.in_sweep:  # a sweep clears once, before its jobs
-        leftovers.clear_outputs(request.outputs)
+    leftovers.clear_outputs(request.outputs)
     with disk.watched(request.outputs):
-        return _execute(request, on_failure)
+        job = found(request)
+        if isinstance(job, Outcome):
+            return job
+        from unlearnbench.graph.cache import Cache
+        from unlearnbench.machine.threads import warn_if_busy
+        from unlearnbench.runners.claims import Claims
+        from unlearnbench.runners.execute import execute as do
+        from unlearnbench.stages.benches import Benches
+
+        job.raises = True
+        warn_if_busy(job.assembled.settings.threads)
+        log.info("%s: seed %d, forgetting %s", job.identity.folder, job.identity.seed, job.identity.forget)
+        job.draw(Benches())
+        cache = request.outputs / "cache"
+        do([job], Cache(cache), Claims(cache / "claims"))
+        if job.error is not None and on_failure is not None:
+            on_failure(job.error)
+        return outcome(job.final, reused=False)
 
 
-def _execute(request: Request, on_failure: Callable[[Exception], None] | None) -> Outcome:
+def found(request: Request) -> Outcome | RunJob:
+    """Return the outcome of a run that is done, or the run as a job to do; raise UserError for mistakes."""
     known = find(request)
     if known is not None:
-        return _outcome(known, reused=True)
+        return outcome(known, reused=True)
     with torch_explained():
         from unlearnbench.assemble import assemble
         from unlearnbench.graph.outside import look
-        from unlearnbench.results.folder import identify, refresh
+        from unlearnbench.results.identity import identify
+        from unlearnbench.results.result import refresh
+        from unlearnbench.runs.job import RunJob
 
         assembled = assemble(request)
     outside = look(assembled.experiment)
-    identity = identify(request, assembled, stage_sources(request))
-    final = request.outputs / "runs" / identity.folder
-    if is_finished(final, request):
-        refresh(final, request)
-        remember(request, final, outside)
-        return _outcome(final, reused=True)
-    if final.exists() and (damage := sums.damage(final)):
-        log.warning("%s is damaged, and made again from the cache: %s", final, sums.told(damage))
-    return _run(request, assembled, identity, final, outside, on_failure)
+    job = RunJob(request, assembled, identify(request, assembled, stage_sources(request)), outside)
+    if is_finished(job.final, request):
+        refresh(job.final, request)
+        remember(request, job.final, outside)
+        return outcome(job.final, reused=True)
+    if job.final.exists() and (damage := sums.damage(job.final)):
+        log.warning("%s is damaged, and made again from the cache: %s", job.final, sums.told(damage))
+    return job
 
 
 def check(composed: Composed) -> None:
@@ -93,6 +106,14 @@ def check(composed: Composed) -> None:
             from unlearnbench.assemble import assemble
 
             assemble(composed.request)
+
+
+def outcome(folder: Path, *, reused: bool) -> Outcome:
+    """Read what became of a run."""
+    from unlearnbench.results.result import read_result
+
+    result = read_result(folder)
+    return Outcome(result["status"], result["reason"], folder, reused)
 
 
 @contextmanager
@@ -108,143 +129,6 @@ def torch_explained() -> Iterator[None]:
                 "one works on a CPU too).\nTry: pip install --force-reinstall torch torchvision, from the same index"
             ) from error
         raise
-
-
-def _run(
-    request: Request,
-    assembled: Assembled,
-    identity: Identity,
-    final: Path,
-    outside: Looked,
-    on_failure: Callable[[Exception], None] | None,
-) -> Outcome:
-    """Do the run in a temporary folder and publish it under its name, whatever became of it."""
-    from unlearnbench.machine.determinism import computing
-    from unlearnbench.machine.threads import using
-    from unlearnbench.results import folder as results
-    from unlearnbench.stages.stages import Skipped
-
-    experiment = assembled.experiment
-    part = results.new_folder(request.outputs)
-    problem: Exception | None = None
-    facts = {**results.facts(request, identity), **results.settings(assembled)}
-    try:
-        results.write_config(part, request)
-        with _logged(part / "run.log"):
-            log.info("%s: seed %d, forgetting %s", identity.folder, identity.seed, identity.forget)
-            try:
-                fixed = computing(experiment.precision.device, deterministic=experiment.deterministic)
-                with using(assembled.settings.threads), fixed:
-                    finding = {"status": "done", "reason": "", **_evaluate(part, request, assembled, identity)}
-            except (Skipped, Diverged) as known:
-                problem, status = known, "skipped" if isinstance(known, Skipped) else "diverged"
-                finding = {"status": status, "reason": str(known)}
-                log.debug("%s: %s", status, known)  # the terminal is told when the run is shown
-            except UserError:
-                raise
-            except Exception as failure:
-                if disk.why(failure, request.outputs):
-                    raise
-                problem = failure
-                finding = {"status": "failed", "reason": f"{type(failure).__name__}: {failure}"}
-                log.error("failed: %s\n%s", failure, traceback.format_exc())
-        results.write_result(part, {**facts, **finding})
-        sums.write(part)
-        results.publish(part, final)
-    except BaseException:
-        results.discard(part)
-        raise
-    if problem is None or isinstance(problem, Skipped):
-        remember(request, final, outside)
-    elif on_failure is not None:
-        on_failure(problem)
-    return _outcome(final, reused=False)
-
-
-def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Identity) -> dict[str, object]:
-    """Run the experiment, write everything but result.json, and return what that adds."""
-    from unlearnbench.experiment import run
-    from unlearnbench.graph.cache import Cache
-    from unlearnbench.metrics import catalogue
-    from unlearnbench.metrics.measure import measure
-    from unlearnbench.plots import run as plots
-    from unlearnbench.results import folder as results
-
-    experiment = assembled.experiment
-    done = run(experiment, Cache(request.outputs / "cache", experiment.precision.device))
-    original, retrained, unlearned = done.scores["original"][0], done.scores["retrained"], done.scores["unlearned"][0]
-    rows = measure(
-        original,
-        retrained,
-        unlearned,
-        done.scores["incompetent"],
-        whole_class=experiment.forget.whole_class,
-        seed=experiment.seed,
-        metrics=catalogue(plugins.modules()),
-    )
-    results.write_metrics(part, identity, rows)
-    results.write_scores(part, done)
-    keep, final = assembled.settings.save_model, request.outputs / "runs" / identity.folder
-    if keep or (keep is None and (not request.in_sweep or (final / "model").is_dir())):
-        results.write_model(part, request, done, final)
-    outcome = results.outcome(assembled, done)
-    if done.info.kind == "text":
-        outcome |= _language(part, done, identity)
-    curves = {name: list(curve) for name, curve in outcome["curves"].items() if curve}
-    plots.draw(part, original, retrained, unlearned, done.info.classes, curves)
-    plots.strength(part, outcome["strength"])
-    return outcome
-
-
-def _language(part: Path, done: Run, identity: Identity) -> dict[str, object]:
-    """Write the transcripts of a run on text; say whether its premise holds, and how many twins were left in retain."""
-    from typing import Any, cast
-
-    from unlearnbench.forget.splits import twins_retained
-    from unlearnbench.metrics.premise import premise
-    from unlearnbench.results import transcripts
-
-    roles = {role: done.scores[role][0] for role in transcripts.ROLES}
-    transcripts.write(part, cast(Any, done.data), roles)
-    biased = done.data.columns.get("is_biased")
-    rule_stays = biased is not None and bool(biased[done.splits.retain].any())
-    found = premise(roles["original"], roles["retrained"], identity.forget, rule_stays=rule_stays)
-    if found is not None:
-        log.debug("premise: %s", found["text"])
-    return {
-        "premise": found,
-        "sequences_cut": cast(Any, done.stages.task).encoder.cut,
-        "twins_retained": twins_retained(done.splits, done.data),
-    }
-
-
-def _outcome(folder: Path, *, reused: bool) -> Outcome:
-    from unlearnbench.results.folder import read_result
-
-    result = read_result(folder)
-    return Outcome(result["status"], result["reason"], folder, reused)
-
-
-class _RunLog(logging.FileHandler):
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Raise what went wrong, where logging would print a traceback and go on: the disk is full."""
-        raise
-
-
-@contextmanager
-def _logged(file: Path) -> Iterator[None]:
-    """Write the log of the block to a file too."""
-    handler = _RunLog(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handler.setLevel(logging.DEBUG)
-    log.addHandler(handler)
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()
 
 
 def _raise(error: Exception) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.graph.cache import Artefact
+from unlearnbench.graph.artefact import Artefact
 from unlearnbench.models import weights
 from unlearnbench.training.stepper import Stepper
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from unlearnbench.files import leftovers
-from unlearnbench.graph.cache import Artefact, peak_mib, read_artefact, write_artefact
+from unlearnbench.graph.artefact import Computed, read_artefact, write_artefact
 from unlearnbench.machine.cost import Spent
+from unlearnbench.machine.memory import peak_mib
 from unlearnbench.models import weights
 from unlearnbench.training.kept import check, named, plain
 from unlearnbench.training.stepper import Record, Stepper
@@ -60,7 +61,7 @@ class Resumable:
             "scheduler": plain(stepper.scheduler.state_dict()) if stepper.scheduler else None,
         }
         with leftovers.part(self.folder.parent) as fresh, leftovers.part(self.folder.parent) as old:
-            write_artefact(fresh, Artefact(tensors, facts))
+            write_artefact(fresh, Computed(tensors, facts))
             with suppress(FileNotFoundError):
                 self.folder.rename(old)
             fresh.rename(self.folder)
@@ -71,9 +72,10 @@ class Resumable:
         if not self.folder.exists():
             return 0
         try:
-            kept = read_artefact(self.folder)
+            found = read_artefact(self.folder)
+            kept = Computed(found.tensors, found.facts)
             check(kept, stepper, self.circumstances)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, Damaged) as error:
             log.warning("the state of an interrupted training is damaged (%s); starting it again", error)
             leftovers.remove(self.folder)
             return 0

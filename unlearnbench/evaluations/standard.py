@@ -1,0 +1,65 @@
+"""Standard: every metric of the catalogue on the scores of the three roles, with gaps and the noise floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from unlearnbench.evaluations.evaluation import Column, Found, Models
+from unlearnbench.graph.stage import Stage
+from unlearnbench.metrics import catalogue
+from unlearnbench.metrics.measure import Row, measure
+from unlearnbench.request import plugins
+from unlearnbench.stages.incompetent import incompetents
+from unlearnbench.stages.score import Score
+from unlearnbench.stages.world import World
+
+COMPARED = ("forget", "test_forget")
+"""The splits on which ZRF asks networks that know nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """Score retain, forget and test; compare with the retrained models."""
+
+    headline: ClassVar[tuple[Column, ...]] = (
+        Column("accuracy", "retain"), Column("accuracy", "forget"), Column("accuracy", "test"),
+        Column("js_to_retrained", "forget"), Column("gap_mia_confidence", "forget"),
+    )  # fmt: skip
+
+    def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
+        """Return the scores of the incompetent networks on what is to be forgotten."""
+        splits = dict(world.scored())
+        test_forget = world.parts().get("test_forget")
+        if test_forget is not None:
+            splits["test_forget"] = splits["test"][np.isin(splits["test"], test_forget)]
+        return {
+            f"{model.role}_{split}": Score(world.bench, model, split, splits[split])
+            for model in incompetents(world.bench, world.seed)
+            for split in COMPARED
+            if split in splits and len(splits[split])
+        }
+
+    def measure(self, found: Found) -> Iterable[Row]:
+        """Return every metric for every role and split."""
+        networks = incompetents(found.world.bench, found.world.seed)
+        incompetent = tuple(
+            {
+                split: found.read(f"{model.role}_{split}")
+                for split in COMPARED
+                if f"{model.role}_{split}" in found.stages
+            }
+            for model in networks
+        )
+        return measure(
+            found.scores["original"],
+            found.retrained,
+            found.scores["unlearned"],
+            incompetent,
+            whole_class=found.whole_class,
+            seed=found.world.eval_seed,
+            metrics=catalogue(plugins.modules()),
+        )

@@ -1,0 +1,1 @@
+"""Who does the stages: this process, workers of this machine, or a cluster."""

@@ -1,0 +1,226 @@
+"""Do stages in order, each once, in this process; others may do some of them at the same time."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from unlearnbench.errors import Diverged, Stopped, UserError
+from unlearnbench.files import disk
+from unlearnbench.graph.artefact import Computed, Damaged
+from unlearnbench.graph.cache import Cache
+from unlearnbench.graph.stage import Stage
+from unlearnbench.graph.workshop import Workshop
+from unlearnbench.machine.memory import peak_mib, reset_peak
+from unlearnbench.runners.claims import Claims
+
+log = logging.getLogger("unlearnbench")
+
+WAIT_SECONDS = 0.2
+"""How long to wait before looking again where all that is left is being computed by others."""
+
+
+class Job(Protocol):
+    """What is done once its stages are: a run's folder."""
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages whose results it reads."""
+
+    def device(self) -> str:
+        """The device that its stages compute on."""
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Set the machine as its stages want it: threads, device."""
+
+    def finish(self, workshop: Workshop, done: Done) -> None:
+        """Do it; `done` says which stages failed."""
+
+
+class Done:
+    """What became of the stages that this process looked at."""
+
+    def __init__(self) -> None:
+        self.computed: set[str] = set()
+        self.failed: dict[str, Exception] = {}
+        self.lines: dict[str, list[str]] = {}
+
+    def error(self, stages: Iterable[Stage]) -> Exception | None:
+        """Return why one of these stages is not there, or None."""
+        return next((self.failed[stage.key] for stage in stages if stage.key in self.failed), None)
+
+
+def execute(jobs: Sequence[Job], cache: Cache, claims: Claims, only: set[str] | None = None) -> Done:
+    """Do all stages of the jobs that are missing, and finish each job once its own are done.
+
+    A stage that another process has claimed is passed over and looked at again. `only` are the keys that this process
+    may compute, None for all. A stage's failure is kept in what is returned, and fails what needs the stage. Raises
+    Stopped where the disk is full.
+    """
+    work = _Work(jobs, cache, claims, only)
+    while work.left or work.open:
+        if not work.look():
+            time.sleep(WAIT_SECONDS)
+    return work.done
+
+
+class _Work:
+    def __init__(self, jobs: Sequence[Job], cache: Cache, claims: Claims, only: set[str] | None) -> None:
+        self.cache, self.claims, self.only = cache, claims, only
+        self.workshop, self.done = Workshop(cache), Done()
+        self.left: dict[str, tuple[Stage, Job]] = {}
+        self.readers: Counter[str] = Counter()
+        self.open: list[tuple[Job, set[str]]] = [(job, set()) for job in _grouped(jobs)]
+        self.waiting: dict[str, list[set[str]]] = {}
+        for job, missing in self.open:
+            self._add(job, missing)
+
+    def look(self) -> bool:
+        """Look once at all that is left, do what can be done, and return whether there was anything."""
+        progress = self._finish()
+        for key in list(self.left):
+            if key in self.left and self._try(*self.left[key]):
+                progress = True
+                self._finish()
+        return progress
+
+    def _add(self, job: Job, missing: set[str]) -> None:
+        """Put the stages that a job lacks on the list; `missing` shrinks as they are done."""
+        for stage in job.stages:
+            if self._put(stage, job):
+                missing.add(stage.key)
+                self.waiting.setdefault(stage.key, []).append(missing)
+
+    def _put(self, stage: Stage, job: Job) -> bool:
+        """Put a stage on the list, after what it needs; return False where it is there already."""
+        if stage.key in self.left:
+            return True
+        if self.cache.read(stage.key) is not None:
+            return False
+        for one in stage.inputs:
+            self._put(one, job)
+        self.left[stage.key] = (stage, job)
+        self.readers.update(model.key for model in stage.models)
+        return True
+
+    def _try(self, stage: Stage, job: Job) -> bool:
+        """Do a stage, or see it done by another process; return False where it has to wait."""
+        error = self.done.error(stage.inputs)
+        if error is not None:
+            self.done.failed[stage.key] = error
+        elif self.cache.read(stage.key) is None:
+            if any(one.key in self.left for one in stage.inputs) or not self._may(stage):
+                return False
+            with self.claims.held(stage.key, stage.label) as mine:
+                if not mine:
+                    return False
+                if self.cache.read(stage.key) is None:
+                    self._compute(stage, job)
+        self._drop(stage)
+        return True
+
+    def _may(self, stage: Stage) -> bool:
+        return self.only is None or stage.key in self.only
+
+    def _drop(self, stage: Stage) -> None:
+        """Take a stage off the list, and let go of the models that nobody needs any more."""
+        del self.left[stage.key]
+        for missing in self.waiting.pop(stage.key, ()):
+            missing.discard(stage.key)
+        self.readers.subtract(model.key for model in stage.models)
+        self.readers += Counter()  # only what is above 0 stays
+        self.workshop.keep(self.readers)
+
+    def _compute(self, stage: Stage, job: Job) -> None:
+        lines = self.done.lines.setdefault(stage.key, [])
+        try:
+            with _heard(lines.append), job.computing():
+                computed(stage, self.workshop, job.device())
+            self.done.computed.add(stage.key)
+        except Damaged as damage:
+            self.cache.set_aside(damage)
+            self._compute_after(stage, job)
+        except Stopped:
+            raise
+        except Exception as error:
+            if disk.why(error, self.cache.folder):
+                raise
+            self.done.failed[stage.key] = error
+            if not isinstance(error, (UserError, Diverged)):
+                with _heard(lines.append):
+                    log.error("%s failed: %s\n%s", stage.label, error, traceback.format_exc())
+
+    def _compute_after(self, stage: Stage, job: Job) -> None:
+        """Compute a stage again once a damaged one that it needs is back."""
+        for one in stage.inputs:
+            if self.cache.read(one.key) is None:
+                self._compute_after(one, job)
+        self._compute(stage, job)
+
+    def _finish(self) -> bool:
+        """Finish the jobs of which no stage is left."""
+        ready = [(job, missing) for job, missing in self.open if not missing]
+        for job, missing in ready:
+            try:
+                job.finish(self.workshop, self.done)
+            except Damaged as damage:
+                self.cache.set_aside(damage)
+                self._add(job, missing)
+                continue
+            self.open = [(one, of) for one, of in self.open if one is not job]
+        return bool(ready)
+
+
+def computed(stage: Stage, workshop: Workshop, device: str) -> None:
+    """Compute a stage and publish it, with its seconds and peak memory."""
+    importlib.import_module("torch._dynamo")  # torch imports it at a first optimiser step: no stage's seconds hold it
+    reset_peak(device)
+    started = time.perf_counter()
+    found = stage.compute(workshop)
+    facts: Mapping[str, object] = {
+        "seconds": time.perf_counter() - started + found.facts.get("earlier_seconds", 0.0),
+        "peak_mib": max(peak_mib(device), found.facts.get("earlier_peak_mib", 0.0)),
+        "kind": stage.kind,
+        "stage": stage.label,
+        **found.facts,
+        "key": stage.key,
+    }
+    workshop.cache.publish(stage.key, Computed(found.tensors, facts))
+
+
+def _grouped(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs with those of one original side by side, in the order of each group's first one."""
+    first: dict[str, int] = {}
+    place = {}
+    for number, job in enumerate(jobs):
+        root = next((stage.key for stage in job.stages if not stage.inputs), "")
+        place[id(job)] = (first.setdefault(root, number), number)
+    return sorted(jobs, key=lambda job: place[id(job)])
+
+
+class _Lines(logging.Handler):
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__(logging.DEBUG)
+        self.note = note
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note the line."""
+        self.note(self.format(record))
+
+
+@contextmanager
+def _heard(note: Callable[[str], None]) -> Iterator[None]:
+    """Hand on each line that is logged in the block."""
+    handler = _Lines(note)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

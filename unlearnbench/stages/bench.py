@@ -1,0 +1,81 @@
+"""What the stages of a run compute on: one loaded data set, bound once to a model's configuration and a precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from unlearnbench.contracts import Data, DataInfo, Index, ModelSpec, Task
+from unlearnbench.graph.keys import describe, digest
+from unlearnbench.machine.precision import Precision
+from unlearnbench.models.start import model_without_checkpoint
+from unlearnbench.request import plugins
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Data, model configuration and number format, bound to a task. All worlds of a run share it.
+
+    `limit`, `batch` and `generate` are how many examples of a split are scored, how many at once, and how many
+    answers are written out.
+    """
+
+    data: Data
+    task: Task
+    spec: ModelSpec
+    precision: Precision
+    deterministic: bool
+    limit: int | None
+    batch: int
+    generate: int
+    extra: Mapping[str, Bench] = field(default_factory=dict)
+    _prints: dict[bytes, str] = field(default_factory=dict)
+    _memo: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def info(self) -> DataInfo:
+        """What is known of the data set."""
+        return self.data.info
+
+    @property
+    def setting(self) -> object:
+        """What of the configuration decides every stage's result, as JSON."""
+        if "setting" not in self._memo:
+            numbers = (self.precision.bf16, self.precision.channels_last, self.deterministic)
+            self._memo["setting"] = describe((model_without_checkpoint(self.spec), self.task.settings(), numbers))
+        return self._memo["setting"]
+
+    @property
+    def scoring(self) -> tuple[int, int, int]:
+        """What decides a scoring: the batch, the answers that are written out, and the tokens of the longest one."""
+        if "scoring" not in self._memo:
+            written = self.generate if self.info.kind == "text" else 0
+            self._memo["scoring"] = (self.batch, written, cast(Any, self.task).longest_answer if written else 0)
+        return cast(tuple[int, int, int], self._memo["scoring"])
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that define the task and the model."""
+        return (type(self.task).__module__, type(self.spec).__module__)
+
+    @property
+    def plugin(self) -> object:
+        """The code of the plugin that the model comes from, if it comes from one."""
+        return describe(plugins.code_of(type(self.spec).__module__))
+
+    def print(self, index: Index) -> str:
+        """Return a digest of the examples at these positions as the task reads them."""
+        name = index.tobytes()
+        if name not in self._prints:
+            self._prints[name] = digest(self.data.fingerprint(index), self.task.shortened(index))
+        return self._prints[name]
+
+    def on(self, data: Mapping[str, Data]) -> Bench:
+        """Return this bench with further evaluation sets of text; raise UserError for what cannot be encoded."""
+        task = cast(Any, self.task)
+        extra = {
+            name: replace(self, data=one, task=task.on(one), generate=0, extra={}, _prints={}, _memo={})
+            for name, one in data.items()
+        }
+        return replace(self, extra=extra)

@@ -1,0 +1,121 @@
+"""Training: a model from its start on some rows, by the recipe; or the user's own checkpoint in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import nn
+
+from unlearnbench.contracts import Index
+from unlearnbench.graph.artefact import Artefact
+from unlearnbench.graph.stage import Stage
+from unlearnbench.graph.workshop import Workshop
+from unlearnbench.machine import provenance
+from unlearnbench.models import checkpoint
+from unlearnbench.models.start import is_pretrained, started, trainable
+from unlearnbench.randomness import seeded, stage_seed
+from unlearnbench.stages.trained import Made, built, kept
+from unlearnbench.training.progress import Progress
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.resume import Resumable
+from unlearnbench.training.stepper import Record, fit
+
+if TYPE_CHECKING:
+    from unlearnbench.stages.bench import Bench
+
+
+@dataclass(frozen=True, eq=False)
+class Train(Stage):
+    """A model trained on the rows at `index` by the recipe; its seed is the hash of `names`.
+
+    `validation` are the rows that may steer the training.
+    """
+
+    bench: Bench
+    role: str
+    index: Index
+    validation: Index
+    recipe: Recipe
+    names: tuple[str | int, ...]
+    kind: ClassVar[str] = "train"
+
+    @property
+    def label(self) -> str:
+        """The role."""
+        return self.role
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """Seed, model, task, recipe, and the rows."""
+        bench = self.bench
+        rows = (bench.print(self.index), bench.print(self.validation))
+        return (stage_seed(*self.names), bench.setting, bench.plugin, self.recipe, rows)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This module, the task's and the model's."""
+        return (__name__, *self.bench.modules)
+
+    def compute(self, workshop: Workshop) -> Artefact:
+        """Train it; an interrupted training is resumed."""
+
+        def make(progress: Progress) -> Made:
+            bench, seed = self.bench, stage_seed(*self.names)
+            here = provenance.circumstances(bench.precision)
+            record, state = Record(), Resumable(workshop.unfinished(self), circumstances=here)
+            with seeded(seed):
+                model = bench.task.prepare(started(bench.spec, bench.info))
+                model = trainable(bench.spec, model)
+                fit(
+                    model, bench.task, self.index, self.validation, self.recipe,
+                    seed=seed, record=record, progress=progress, resume=state.resume, save=state.save,
+                )  # fmt: skip
+            return Made(model, record, on_parent=is_pretrained(bench.spec))  # random weights must be kept too
+
+        return kept(self, self.bench, workshop, make)
+
+    def build(self, workshop: Workshop) -> nn.Module:
+        """Build the model from its artefact."""
+        return built(workshop.artefact(self), self.bench)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint(Stage):
+    """The user's own trained weights as the original."""
+
+    bench: Bench
+    role: str = "original"
+    kind: ClassVar[str] = "checkpoint"
+
+    @property
+    def label(self) -> str:
+        """The role."""
+        return self.role
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """Model, task, the file's content, and the number of classes."""
+        bench = self.bench
+        return (bench.setting, bench.plugin, bench.spec.checkpoint, len(bench.info.classes))
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This module, the task's and the model's."""
+        return (__name__, *self.bench.modules)
+
+    def compute(self, workshop: Workshop) -> Artefact:
+        """Read the weights."""
+
+        def make(_progress: Progress) -> Made:
+            path, bench = self.bench.spec.checkpoint, self.bench
+            assert path is not None
+            model = bench.spec.build(bench.info)
+            checkpoint.load(model, path)
+            return Made(bench.task.prepare(model), Record())
+
+        return kept(self, self.bench, workshop, make)
+
+    def build(self, workshop: Workshop) -> nn.Module:
+        """Build the model from its artefact."""
+        return built(workshop.artefact(self), self.bench)

@@ -1,0 +1,160 @@
+"""Unlearning: a method, applied to a copy of the model that has learned too much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import torch
+from torch import nn
+
+from unlearnbench.errors import UserError
+from unlearnbench.graph.artefact import Artefact
+from unlearnbench.graph.keys import describe
+from unlearnbench.graph.stage import Model, Stage
+from unlearnbench.graph.workshop import Workshop
+from unlearnbench.models import weights
+from unlearnbench.models.four_bit import copied
+from unlearnbench.models.modes import needs_company
+from unlearnbench.models.prefix import inner
+from unlearnbench.models.start import adapter_of, trainable
+from unlearnbench.problem import Method, Problem
+from unlearnbench.randomness import seeded, stage_seed
+from unlearnbench.request import plugins
+from unlearnbench.stages.trained import Made, built, kept
+from unlearnbench.training.progress import Progress, Quiet
+from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.stepper import Record
+
+if TYPE_CHECKING:
+    from unlearnbench.stages.world import World
+
+
+@dataclass(frozen=True, eq=False)
+class Unlearn(Stage):
+    """The method applied to a copy of `original`, which is the model before this request."""
+
+    original: Model
+    world: World
+    method: Method
+    recipe: Recipe
+    role: str = "unlearned"
+    kind: ClassVar[str] = "unlearn"
+
+    @property
+    def label(self) -> str:
+        """The role."""
+        return self.role
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        """What the original needs."""
+        return self.original.inputs if not isinstance(self.original, Stage) else (self.original,)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The original."""
+        return (self.original,)
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """Seed, model, task, the method with its values, the recipe of the original, and the rows it may see."""
+        bench, splits = self.world.bench, self.world.splits
+        rows = tuple(bench.print(index) for index in (splits.retain, splits.forget, splits.steering))
+        method = (type(self.method).__module__, self.method, describe(plugins.code_of(type(self.method).__module__)))
+        return (self.original.key, rows, method, self.recipe, self.seed, bench.setting, bench.plugin)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This module, the method's, the task's and the model's."""
+        return (__name__, type(self.method).__module__, *self.world.bench.modules)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the method's stage."""
+        return stage_seed(self.world.unlearn_seed, "unlearned")
+
+    @property
+    def prompts(self) -> bool:
+        """Whether the method may leave a prompt in front of the model."""
+        return bool(getattr(self.method, "prefixes", False))
+
+    def compute(self, workshop: Workshop) -> Artefact:
+        """Apply the method."""
+
+        def make(progress: Progress) -> Made:
+            record = Record()
+            student, reference = self._student(workshop)
+            problem = self.problem(reference, record, progress)
+            with seeded(self.seed):
+                model = self.method(student, problem).eval()
+            if inner(model) is not model and not self.prompts:
+                raise TypeError(f"{type(self.method).__name__} leaves a prompt: it must declare prefixes = True")
+            own = inner(model) is student
+            return Made(model, record, on_parent=own, changed=weights.differ(inner(model), reference))
+
+        return kept(self, self.world.bench, workshop, make)
+
+    def build(self, workshop: Workshop) -> nn.Module:
+        """Build the model from its artefact, and from the original where an adapter was trained on that."""
+        return built(workshop.artefact(self), self.world.bench, lambda: workshop.model(self.original))
+
+    def why_not(self) -> str | None:
+        """Return why the method cannot run here, as it says itself; raise UserError where its batches are too small."""
+        self._check_alone()
+        check = getattr(self.method, "check", None)
+        if check is None:
+            return None
+        bench = self.world.bench
+        with torch.device("meta"):
+            model = bench.spec.build(bench.info)
+        return cast("str | None", check(self.problem(model, Record(), Quiet())))
+
+    def problem(self, reference: nn.Module, record: Record, progress: Progress) -> Problem:
+        """Return what the method sees."""
+        bench, splits = self.world.bench, self.world.splits
+        return Problem(
+            task=bench.task,
+            info=bench.info,
+            retain=splits.retain,
+            forget=splits.forget,
+            validation=splits.steering,
+            reference=reference,
+            spec=bench.spec,
+            recipe=self.recipe,
+            seed=self.seed,
+            record=record,
+            progress=progress,
+            twins=bench.data.corrected,
+        )
+
+    def _student(self, workshop: Workshop) -> tuple[nn.Module, nn.Module]:
+        """Return a model for the method, and the frozen reference: a copy of it, or itself without its adapter."""
+        spec = self.world.bench.spec
+        if adapter_of(spec) is None:
+            model = workshop.model(self.original)
+            return copied(model).requires_grad_(True), copied(model).requires_grad_(False)
+        from unlearnbench.models.adapter import AdapterOff
+
+        with seeded(self.seed, "adapter"):
+            student: Any = trainable(spec, workshop.take(self.original))
+        return student, AdapterOff(student)
+
+    def _check_alone(self) -> None:
+        """Raise UserError where a step would see one image alone, and the model's batch norm cannot learn from one."""
+        recipe, method, bench = self.recipe, self.method, self.world.bench
+        sizes = {"train.batch_size": recipe.batch_size, "train.optimizer.micro_batch": recipe.optimizer.micro_batch}
+        if getattr(method, "batch_norm", "frozen") == "train":
+            own = getattr(method, "optimizer", None)
+            sizes |= {"method.batch_size": getattr(method, "batch_size", None)}
+            sizes |= {"method.optimizer.micro_batch": getattr(own, "micro_batch", None)}
+        alone = [key for key, size in sizes.items() if size == 1]
+        if not alone or bench.info.kind != "image":
+            return
+        with seeded("alone"):
+            model = bench.spec.build(bench.info)
+        if needs_company(model, bench.info.shape):
+            raise UserError(
+                f"{alone[0]}=1: in training, batch norm cannot learn from one image of this size alone.\n"
+                f"Try: {alone[0]}=2" + (", or method.batch_norm=frozen" if alone[0].startswith("method") else "")
+            )

@@ -1,0 +1,50 @@
+"""Worlds: the splits and the seed that models are trained with. A world is a value and costs nothing to make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from unlearnbench.contracts import Index
+from unlearnbench.data.sampling import units
+from unlearnbench.forget.splits import Splits
+from unlearnbench.randomness import stage_seed
+from unlearnbench.stages.bench import Bench
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What is retained and what is to be forgotten, and the seeds of what is trained and unlearned there."""
+
+    bench: Bench
+    splits: Splits
+    seed: int
+    unlearn_seed: int
+    eval_seed: int
+
+    @property
+    def all(self) -> Index:
+        """The positions that the original is trained on."""
+        return np.union1d(self.splits.retain, self.splits.forget)
+
+    def scored(self) -> Iterator[tuple[str, Index]]:
+        """Yield the splits that take a forward pass, each with at most the bench's limit of rows, in whole units."""
+        bench = self.bench
+        for split, index in self.splits.scored():
+            few = bench.limit is not None and bench.limit < len(index)
+            yield split, units(index, bench.data.unit, bench.limit or 0, "scored", split) if few else index
+
+    def parts(self) -> dict[str, Index]:
+        """Return the parts of the test set, by name: their scores are cut from those of test."""
+        found = {"test_retain": self.splits.test_retain, "test_forget": self.splits.test_forget}
+        return {name: part for name, part in found.items() if part is not None}
+
+    def without(self, name: str, number: int) -> World:
+        """Return a shadow's world: a random half of the training rows is left out, by its name and number."""
+        everything = self.all
+        generator = np.random.default_rng(stage_seed(self.eval_seed, name, number))
+        out = np.sort(generator.permutation(everything)[: len(everything) // 2])
+        inside = np.setdiff1d(everything, out)
+        return replace(self, splits=replace(self.splits, retain=inside, forget=out))
