@@ -110,10 +110,10 @@ def _run(words: list[str]) -> int:
     parser.add_argument("--hydra-help", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     given = parser.parse_intermixed_args(words)
-    from unlearnbench.request import plugins
-    from unlearnbench.request.compose import compose, expand, scaled
+    from unlearnbench.request import plugins, shown
+    from unlearnbench.request.compose import compose, scaled
+    from unlearnbench.request.jobs import swept
     from unlearnbench.request.words import literal
-    from unlearnbench.runs import sweep
 
     for folder in given.config_dir:
         if not folder.is_dir():
@@ -127,16 +127,17 @@ def _run(words: list[str]) -> int:
         )
     if given.help or given.hydra_help or given.cfg or given.info:
         compose([] if given.hydra_help else given.overrides, given.config_dir)
-        sweep.hydra_main(_hydra_words(given))
+        shown.by_hydra(_hydra_words(given))
         return DONE
     _log_to_terminal()
-    one = list(next(expand(given.overrides, (), given.config_dir)))  # a preset that is a sweep takes several values too
+    one = swept(given.overrides, (), given.config_dir).first()  # a preset that is a sweep takes several values too
     composed = compose(one, given.config_dir, sweep=given.multirun)
     if not composed.sweep and one != literal(given.overrides):
         composed = compose(given.overrides, given.config_dir)
     if composed.sweep:
-        sweep.check_all(composed, given.overrides, given.config_dir)
-        return _show_sweep(*sweep.launch(composed, given.overrides, given.config_dir))
+        from unlearnbench.runs.sweep import Sweep, launch
+
+        return _show_sweep(*launch(Sweep(given.overrides, composed.parameters, given.config_dir), composed))
     return _single(composed)
 
 
@@ -249,9 +250,9 @@ def _complete(words: list[str]) -> int:
         return DONE
     if after_run:
         os.environ["COMP_LINE"] = f"{after_run[1]} {after_run[2]}"
-    from unlearnbench.runs.sweep import hydra_main
+    from unlearnbench.request.shown import by_hydra
 
-    hydra_main(words)
+    by_hydra(words)
     return DONE
 
 

@@ -83,11 +83,10 @@ def clear_outputs(outputs: Path) -> None:
     The state of an unfinished stage stays: it is resumed from. A damaged stage is kept for a week.
     """
     cache = outputs / "cache"
-    for folder in (outputs, outputs / "runs", cache / "runs", cache / "parts", cache / "unfinished"):
+    for folder in (outputs, outputs / "runs", cache / "runs", cache / "parts", cache / "unfinished", cache / "claims"):
         clear(folder)
     for sweep in _entries(outputs / "sweeps"):
-        for folder in (sweep, *_entries(sweep / ".jobs")):
-            clear(folder)
+        clear(sweep)
     for state in _entries(cache / "unfinished"):
         if (cache / "stages" / state.name).exists():
             remove(state)

@@ -157,8 +157,8 @@ def read(folder: Path) -> tuple[Facts, pandas.DataFrame | None]:
         raise ValueError(f"metrics.csv has {len(rows)} rows, expected at most {ROWS}")
     if (rows[list(NAMES)] != [getattr(result, name) for name in NAMES]).any(axis=None):
         raise ValueError("metrics.csv has rows of another run than result.json")
-    if rows.duplicated(["role", "split", "metric"]).any():
-        raise ValueError("metrics.csv has two rows of one role, split and metric")
+    if rows.duplicated(["request", "role", "split", "metric"]).any():
+        raise ValueError("metrics.csv has two rows of one request, role, split and metric")
     rates = rows["value"][rows["metric"] == "accuracy"]
     if not rates.dropna().between(0, 1).all():
         raise ValueError("metrics.csv has an accuracy outside of [0, 1]")

@@ -59,6 +59,10 @@ class Facts:
     validation_seconds: Amounts = field(default_factory=dict)
     peak_mib: Amounts = field(default_factory=dict)
     premise: Premise | None = None
+    headline: Annotated[Mapping[Name, tuple[tuple[Name, Name], ...]], Field(max_length=100)] = field(
+        default_factory=dict
+    )
+    """What a leaderboard shows of each evaluation: metrics of the unlearned model, each with its split."""
 
     def __post_init__(self) -> None:
         if self.status == "done" and self.weights_changed is None:

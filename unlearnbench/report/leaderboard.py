@@ -63,6 +63,15 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Added:
+    """The headline of a further evaluation: a table of its columns, one line a method."""
+
+    name: str
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Board:
     """The lines of one group: reference and original first, then methods, the nearest to retrained first.
 
@@ -78,6 +87,7 @@ class Board:
     premise: str = ""
     cost_note: str = ""
     bias: tuple[tuple[str, ...], ...] = ()
+    added: tuple[Added, ...] = ()
     reported: tuple[Comparison, ...] = ()
 
     @property
@@ -95,13 +105,14 @@ def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
 
 def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame) -> Board:
     mine = summary[(summary[[*GROUP, "setting"]] == list(group)).all(axis=1)]
+    mine = mine[mine["request"] == mine["request"].max()]  # of a stream, the state after its last request
     floor = floors(runs, set(table["run_id"]))
     noise = _mean([floor.get(("accuracy", split), math.nan) for split in SPLITS])
     reference = [_line(mine, "", role, role) for role in ("retrained", "original")]
     methods = [_method(runs, mine, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)]
     experiment, dataset, forget, model, setting = group
-    added = "; ".join(name for name in (experiment, setting) if name)
-    title = f"{model} on {dataset}, forgetting {forget}" + (f" ({added})" if added else "")
+    apart = "; ".join(name for name in (experiment, setting) if name)
+    title = f"{model} on {dataset}, forgetting {forget}" + (f" ({apart})" if apart else "")
     lines = (*reference, *sorted(methods, key=lambda line: line.gap.mean))
 
     def cell(variant: str, role: str, metric: str, split: str) -> str:
@@ -109,7 +120,26 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
 
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    return Board(title, lines, noise, floor, premise_text(runs, table), cost_text(table), tuple(bias), published)
+    added = _added(runs, mine, table)
+    return Board(title, lines, noise, floor, premise_text(runs, table), cost_text(table), tuple(bias), added, published)
+
+
+def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple[Added, ...]:
+    """Return the headlines of all evaluations but the standard one, whose columns are the board's own."""
+    columns: dict[str, dict[tuple[str, str], None]] = {}
+    for run_id in table["run_id"]:
+        for name, headline in runs.facts[run_id].headline.items():
+            columns.setdefault(name, {}).update(dict.fromkeys(headline))
+    variants = sorted({str(variant) for variant in table["variant"]})
+    return tuple(
+        Added(
+            name,
+            ("method", *(f"{metric} {split}" for metric, split in of)),
+            tuple((one, *(str(_cell(mine, one, "unlearned", *cell)) for cell in of)) for one in variants),
+        )
+        for name, of in columns.items()
+        if name != "standard" and of
+    )
 
 
 def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.DataFrame, noise: float) -> Line:
@@ -193,6 +223,8 @@ def markdown(groups: list[Board]) -> str:
             parts.append(f"{in_markdown(board.premise)}\n")
         if board.bias:
             parts += [*_table(BIAS_HEADER, board.bias), ""]
+        for one in board.added:
+            parts += [f"### {in_markdown(one.name)}\n", *_table(one.header, one.lines), ""]
         if board.reported:
             parts.append("### Reported and measured\n")
             parts += [f"{in_markdown(board.scale_note)}\n"] if board.scale_note else []

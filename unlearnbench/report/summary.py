@@ -16,7 +16,7 @@ from unlearnbench.report.scores import read
 if TYPE_CHECKING:
     import pandas
 
-CELL = (*GROUP, "setting", "variant", "role", "split", "metric")
+CELL = (*GROUP, "setting", "variant", "request", "role", "split", "metric")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
@@ -49,7 +49,7 @@ def summarise(runs: Runs) -> pandas.DataFrame:
     names = runs.table[runs.table["run_id"] != ""].set_index("run_id")
     added = {column: runs.results["run_id"].map(names[column]) for column in ("setting", "variant")}
     rows = runs.results.assign(setting=added["setting"], variant=added["variant"])
-    rows.loc[rows["role"] != "unlearned", "variant"] = ""
+    rows.loc[~rows["role"].str.startswith("unlearned"), "variant"] = ""
     per_seed = rows.groupby([*CELL, "seed"], sort=True)["value"].mean().reset_index()
     cells = [
         (*(key if isinstance(key, tuple) else (key,)), *interval(list(values)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,14 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from unlearnbench.errors import UserError
 from unlearnbench.request import extent, plugins
-from unlearnbench.request.choices import choices_of, is_group
+from unlearnbench.request.choices import choices_of
 from unlearnbench.request.config import GROUPS, config_root
 from unlearnbench.request.explain import MALFORMED, explain
 from unlearnbench.request.refusals import refuse_names
 from unlearnbench.request.words import escaped, literal, text
 
 if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override
+    pass
 
 OWN_FILES = "cpu"
 """The scale that only presets with a file of their own have."""
@@ -56,6 +55,7 @@ class Composed:
     """A composed command line: a single run, or a sweep with its parameters.
 
     `dated` says that the sweep's folder is named by the clock, and not the very one that somebody asks for.
+    `references` are the keys that values refer to.
     """
 
     request: Request
@@ -63,6 +63,7 @@ class Composed:
     parameters: tuple[str, ...]
     sweep_dir: Path
     dated: bool = True
+    references: frozenset[str] = frozenset()
 
 
 def model_name(choice: str, model: Any) -> str:
@@ -88,7 +89,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
         with checked(), initialize_config_dir(str(config_root()), version_base="1.3"):
             config = hydra_compose("run", [*search_path(folders), *literal(overrides)], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, YAMLError, *MALFORMED) as error:
-        raise UserError(explain(error, overrides, folders, lambda: _by_groups(overrides, folders))) from error
+        raise UserError(explain(error, overrides, folders, lambda: by_groups(overrides, folders))) from error
     return _plain(config, overrides, sweep)
 
 
@@ -129,60 +130,6 @@ def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     return [word for word in words if not word.startswith("scale=")]
 
 
-def expand(
-    overrides: Sequence[str], parameters: Sequence[str], folders: Sequence[Path] = ()
-) -> Iterator[tuple[str, ...]]:
-    """Yield single-valued override lists that together show every value and every combination of group choices.
-
-    The product is taken over groups only: values of plain keys are each tried once, so that checking a sweep
-    costs far less than running it. An override replaces the parameter (of a preset) of its name, as it does for
-    Hydra's sweepers. Raises UserError for an override that does not parse.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    extent.refuse_words([*parameters, *overrides])
-    try:
-        parsed = OverridesParser.create().parse_overrides([*parameters, *literal(overrides)])
-    except (HydraException, RecursionError) as error:
-        raise UserError(explain(error, overrides, folders, lambda: _by_groups(overrides, folders))) from error
-    last = {item.get_key_element(): item for item in parsed}.values()
-    plain = [item.input_line or "" for item in last if not item.is_sweep_override()]
-    swept = [item for item in last if item.is_sweep_override()]
-    extent.refuse_jobs(swept, lambda item: _values(item, folders))
-    groups = [_values(item, folders) for item in swept if is_group(item.key_or_group, folders)]
-    values = [_values(item, folders) for item in swept if not is_group(item.key_or_group, folders)]
-    first = tuple(column[0] for column in values)
-    for combination in itertools.product(*groups):
-        yield (*plain, *combination, *first)
-    base = tuple(column[0] for column in groups)
-    for place, column in enumerate(values):
-        for value in column[1:]:
-            yield (*plain, *base, *first[:place], value, *first[place + 1 :])
-
-
-def _values(item: Override, folders: Sequence[Path]) -> list[str]:
-    """Return a swept override's values as overrides; of an interval, as optimisers take it, its two ends."""
-    from hydra.core.override_parser.types import Glob, IntervalSweep
-
-    key, value = item.get_key_element(), item.value()
-    if isinstance(value, IntervalSweep):
-        return [f"{key}={value.start}", f"{key}={value.end}"]
-    if isinstance(value, Glob):
-        found = value.filter(choices_of(item.key_or_group, folders))
-        if not found:
-            raise UserError(f"{item.input_line} matches no choice.\nTry: `unlearnbench list`")
-        return [f"{key}={name}" for name in found]
-    return [f"{key}={text}" for text in item.sweep_string_iterator()]
-
-
-def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequence[str]) -> Request:
-    """Turn the configuration that Hydra hands a job of a sweep into a request."""
-    request = Request(_resolved(config), choices, tuple(overrides), in_sweep=True)
-    _refuse_names(request)
-    return request
-
-
 def _resolved(config: Any) -> dict[str, Any]:
     """Return a run's settings as plain values; raise UserError where they refer to each other without end."""
     extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
@@ -191,7 +138,7 @@ def _resolved(config: Any) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _refuse_names(request: Request) -> None:
+def refuse_names_of(request: Request) -> None:
     """Raise UserError where the choices and the model's name are no plain ones: runs and their folders go by them."""
     refuse_names(request.choices)
     refuse_names({"model": request.model})
@@ -202,7 +149,9 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
 
     try:
         ours = [str(key) for key in config if key != "hydra"]
-        values = _resolved(OmegaConf.masked_copy(config, ours))
+        unresolved = OmegaConf.masked_copy(config, ours)
+        references = extent.references(OmegaConf.to_container(unresolved, resolve=False))
+        values = _resolved(unresolved)
         choices = {group: config.hydra.runtime.choices.get(group) for group in GROUPS}
         multirun = sweep or config.hydra.mode == RunMode.MULTIRUN
         parameters = tuple(f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items())
@@ -214,11 +163,11 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
     if not isinstance(values.get("outputs"), str):
         raise UserError("outputs has no value.\nTry: outputs=FOLDER, or without it: outputs=outputs")
     request = Request(values, choices, tuple(overrides))
-    _refuse_names(request)
-    return Composed(request, multirun, parameters, sweep_dir, dated)
+    refuse_names_of(request)
+    return Composed(request, multirun, parameters, sweep_dir, dated, references)
 
 
-def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
+def by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
     """Return what the group choices alone come to, or an empty request where they do not compose."""
     groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
     if len(groups) == len(overrides):  # they alone are what does not compose

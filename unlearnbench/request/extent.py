@@ -87,6 +87,14 @@ def _count(item: Override, values: Callable[[Override], list[str]]) -> int:
     return max(math.ceil(min((stop - start) / step, 1e18)), 0)
 
 
+def references(node: Any) -> frozenset[str]:
+    """Return the keys, dotted, that values of a configuration refer to, nothing resolved yet."""
+    if isinstance(node, (dict, list)):
+        return frozenset().union(*(references(child) for _, child in _children(node)))
+    names = _REFERENCE.findall(node) if isinstance(node, str) else ()
+    return frozenset(".".join(part for part in re.split(r"[.\[\]]+", name) if part) for name in names)
+
+
 def refuse_growth(tree: Any) -> None:
     """Raise UserError where values of a configuration, nothing resolved yet, refer in a circle or grow without end."""
     _Growth(tree).weigh(tree, (), ())

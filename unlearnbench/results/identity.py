@@ -57,7 +57,8 @@ def settings(assembled: Assembled) -> dict[str, str]:
     references there are, and on which device, changes neither.
     """
     experiment = assembled.experiment
-    outside = ("seed", "method", "forget", "references", "precision", "deterministic")
+    seeds = ("seed", "unlearn_seed", "eval_seed")
+    outside = (*seeds, "method", "forget", "references", "evaluations", "precision", "deterministic")
     shared = {name: value for name, value in vars(experiment).items() if name not in outside}
     forget = (type(experiment.forget).__name__, assembled.forget)
     return {

@@ -30,8 +30,15 @@ class Job(Protocol):
     """What is done once its stages are: a run's folder."""
 
     @property
+    def key(self) -> str:
+        """What it is known by to other processes."""
+
+    @property
     def stages(self) -> Sequence[Stage]:
         """The stages whose results it reads."""
+
+    def is_done(self) -> bool:
+        """Return whether it is done already, by whomever."""
 
     def device(self) -> str:
         """The device that its stages compute on."""
@@ -166,15 +173,27 @@ class _Work:
     def _finish(self) -> bool:
         """Finish the jobs of which no stage is left."""
         ready = [(job, missing) for job, missing in self.open if not missing]
+        before = len(self.open)
         for job, missing in ready:
-            try:
-                job.finish(self.workshop, self.done)
-            except Damaged as damage:
-                self.cache.set_aside(damage)
-                self._add(job, missing)
-                continue
-            self.open = [(one, of) for one, of in self.open if one is not job]
-        return bool(ready)
+            if self._end(job, missing):
+                self.open = [(one, of) for one, of in self.open if one is not job]
+        return len(self.open) < before
+
+    def _end(self, job: Job, missing: set[str]) -> bool:
+        """Finish a job, or see it finished by another process; return False where it has to wait."""
+        if job.is_done():
+            return True
+        with self.claims.held(job.key, "writing a run") as mine:
+            if not mine:
+                return False
+            if not job.is_done():
+                try:
+                    job.finish(self.workshop, self.done)
+                except Damaged as damage:
+                    self.cache.set_aside(damage)
+                    self._add(job, missing)
+                    return False
+        return True
 
 
 def computed(stage: Stage, workshop: Workshop, device: str) -> None:

@@ -35,7 +35,7 @@ from unlearnbench.results import folder, model, result, rows, scores, transcript
 from unlearnbench.results.identity import Identity
 from unlearnbench.results.identity import settings as digests
 from unlearnbench.runners.execute import Done
-from unlearnbench.runs.finished import remember
+from unlearnbench.runs.finished import is_finished, remember
 from unlearnbench.stages.benches import Benches
 
 log = logging.getLogger("unlearnbench")
@@ -63,6 +63,15 @@ class RunJob:
     def final(self) -> Path:
         """The run's folder."""
         return self.request.outputs / "runs" / self.identity.folder
+
+    @property
+    def key(self) -> str:
+        """The run's key, as a name for its claim."""
+        return f"{self.identity.run_id}-run"
+
+    def is_done(self) -> bool:
+        """Return whether its folder is there, with all that is asked for."""
+        return is_finished(self.final, self.request)
 
     def draw(self, benches: Benches) -> None:
         """Load the data and lay out the stages; note where the method cannot run, or what fails."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from unlearnbench.errors import UserError
 from unlearnbench.files import leftovers, locks, sums
@@ -56,7 +54,6 @@ def _made(folder: Path) -> Path:
 def _make_way(folder: Path) -> None:
     """Remove what an earlier sweep left in its folder: it would be taken for this one's."""
     leftovers.clear(folder)
-    leftovers.remove(folder / ".jobs")
     if not (folder / "jobs.csv").exists():
         return
     (folder / "jobs.csv").unlink()
@@ -66,38 +63,11 @@ def _make_way(folder: Path) -> None:
             file.unlink()
 
 
-def notes() -> str:
-    """Return a new name, below the sweep's folder, for its jobs' notes: those of a former start are not its own."""
-    return f".jobs/{uuid4().hex[:8]}"
-
-
-def collect(
-    folder: Path,
-    notes: str,
-    launched: Mapping[int, Sequence[str]],
-    reason: str,
-    names: Callable[[Sequence[str]], Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    """Write jobs.csv, a row for each job that was launched, and return its rows.
-
-    A job without a note failed for `reason`; `names` says from its overrides what its row holds beside them.
-    """
-    noted = {int(file.stem): json.loads(file.read_text()) for file in (folder / notes).glob("[0-9]*.json")}
-    rows = [
-        noted.get(job)
-        or {"job": job, "overrides": " ".join(words), **names(words), "status": "failed", "reason": reason}
-        for job, words in sorted(launched.items())
-    ]
-    rows = [{**dict.fromkeys(COLUMNS, ""), **row} for row in rows]
+def write_jobs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write jobs.csv: a row for each job."""
     table = StringIO(newline="")
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(csv_row, rows))
+    writer.writerows(csv_row({**dict.fromkeys(COLUMNS, ""), **row}) for row in rows)
     leftovers.replace(folder / "jobs.csv", table.getvalue())
     sums.record(folder, "jobs.csv")
-    for job in noted:
-        (folder / notes / f"{job}.json").unlink()
-    for place in (folder / notes, folder / ".jobs"):
-        with suppress(OSError):  # a launcher's own logs are there
-            place.rmdir()
-    return rows

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unlearnbench.files import leftovers
-from unlearnbench.graph.artefact import Computed, read_artefact, write_artefact
+from unlearnbench.graph.artefact import Computed, Damaged, read_artefact, write_artefact
 from unlearnbench.machine.cost import Spent
 from unlearnbench.machine.memory import peak_mib
 from unlearnbench.models import weights
