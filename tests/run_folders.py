@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from unlearnbench.files import sums
-from unlearnbench.results.folder import COLUMNS
+from unlearnbench.results.rows import COLUMNS
 
 SPLITS = ("retain", "forget", "test")
 

@@ -14,10 +14,10 @@ from unlearnbench.cli import dispatch
 from unlearnbench.errors import UserError
 from unlearnbench.files import leftovers, sums
 from unlearnbench.models import checkpoint, vetted
-from unlearnbench.results.folder import load_model
+from unlearnbench.results.model import load_model
 from unlearnbench.runs.finished import find
 from unlearnbench.runs.launch import execute, prepare
-from unlearnbench.runs.sweep_folder import collect
+from unlearnbench.runs.sweep_folder import write_jobs
 from worlds import TINY
 
 FAST = (*TINY[:2], "train.epochs=1")
@@ -155,7 +155,7 @@ def test_a_count_of_labels_takes_no_memory(tmp_path):
 
 
 def test_a_row_taken_out_of_jobs_csv_is_seen(tmp_path, capsys):
-    collect(tmp_path, ".jobs/x", {0: ["seed=0"], 1: ["seed=1"]}, "it was killed", lambda _words: {"seed": 0})
+    write_jobs(tmp_path, [{"job": job, "overrides": f"seed={job}", "seed": job, "status": "failed"} for job in (0, 1)])
     assert dispatch(["verify", str(tmp_path)]) == 0
     with (tmp_path / "jobs.csv").open(newline="") as file:
         rows = list(csv.reader(file))
@@ -168,9 +168,8 @@ def test_a_row_taken_out_of_jobs_csv_is_seen(tmp_path, capsys):
 def test_what_a_kill_leaves_below_sweeps_is_removed(tmp_path):
     dead = leftovers.named(tmp_path).name.split("-")
     name = "-".join([*dead[:2], "999999999", *dead[3:]])
-    places = [tmp_path / "sweeps" / "x", tmp_path / "sweeps" / "x" / ".jobs" / "notes"]
-    for place in places:
-        place.mkdir(parents=True)
-        (place / name).write_text("")
+    place = tmp_path / "sweeps" / "x"
+    place.mkdir(parents=True)
+    (place / name).write_text("")
     leftovers.clear_outputs(tmp_path)
-    assert not any((place / name).exists() for place in places)
+    assert not (place / name).exists()

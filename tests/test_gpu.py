@@ -19,7 +19,8 @@ from unlearnbench.machine.precision import Precision
 from unlearnbench.models import weights
 from unlearnbench.plots import run as plots
 from unlearnbench.randomness import seeded
-from unlearnbench.results.folder import load_model, read_metrics
+from unlearnbench.results.model import load_model
+from unlearnbench.results.rows import read_metrics
 from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.tasks.text import TextTask

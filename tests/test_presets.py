@@ -7,8 +7,9 @@ import pytest
 from unlearnbench.assemble import assemble
 from unlearnbench.errors import UserError
 from unlearnbench.request import reported
-from unlearnbench.request.compose import Request, compose, expand
+from unlearnbench.request.compose import Request, compose
 from unlearnbench.request.config import config_root, typed
+from unlearnbench.request.jobs import swept
 from unlearnbench.request.reported import Reported
 
 PRESETS = ("paper_table1", "paper_table2", "paper_table3", "paper_table4", "paper_figure3")
@@ -21,7 +22,7 @@ def composed(name: str, *more: str) -> Request:
 
 def jobs(name: str, *more: str) -> list[tuple[str, ...]]:
     words = [f"experiment={name}", *more]
-    return list(expand(words, compose(words).parameters))
+    return list(swept(words, compose(words).parameters).words())
 
 
 BY_CLASSES = ("zrf_published", "js_published")

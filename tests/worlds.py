@@ -7,14 +7,18 @@ from pathlib import Path
 
 import torch
 
-from unlearnbench.contracts import DataInfo
+from unlearnbench.contracts import Data, DataInfo, Dataset, ModelSpec
 from unlearnbench.data.clinical_notes import ClinicalNotes
 from unlearnbench.data.images import Augment
 from unlearnbench.data.synthetic import Synthetic
+from unlearnbench.forget.splits import ForgetSet
 from unlearnbench.machine.precision import Precision
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.llama import LlamaTiny, Pretrained
 from unlearnbench.models.timm_model import TimmModel
+from unlearnbench.stages.bench import Bench
+from unlearnbench.stages.train import Train
+from unlearnbench.stages.world import World
 from unlearnbench.tasks import bind
 from unlearnbench.tasks.text import TextTask
 from unlearnbench.training.optimizer import Optimizer
@@ -92,6 +96,24 @@ def text_task(spec: LlamaTiny | None = None, score_batch: int = 50, generate: in
     task = bind(data, data.train, dataset, CPU, spec or llama(), score_batch, generate)
     assert isinstance(task, TextTask)
     return task
+
+
+def world(
+    dataset: Dataset, data: Data, spec: ModelSpec, forget: ForgetSet, batch: int = 50, generate: int = 4
+) -> World:
+    """Return the world of a forget set over loaded data, with seed 0."""
+    splits = forget.split(data)
+    task = bind(data, splits.retain, dataset, CPU, spec, 50, generate)
+    bench = Bench(data, task, spec, CPU, True, limit=None, batch=50, generate=generate)
+    return World(bench, splits, seed=0, unlearn_seed=0, eval_seed=0)
+
+
+def trained(world: World, role: str, recipe: Recipe) -> Train:
+    """Return the training of the original, or of retrained_0, in a world."""
+    splits = world.splits
+    if role == "original":
+        return Train(world.bench, role, world.all, splits.validation, recipe, (0, role))
+    return Train(world.bench, "retrained_0", splits.retain, splits.steering, recipe, (0, "retrained", 0))
 
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:

@@ -80,11 +80,15 @@ class Assembled:
     forget: str
 
 
-def assemble(request: Request) -> Assembled:
-    """Build and check everything that a request names; raise UserError for what the user can mend."""
+def assemble(request: Request, *, planning: bool = False) -> Assembled:
+    """Build and check everything that a request names; raise UserError for what the user can mend.
+
+    With `planning`, nothing will run here: the device need not be here.
+    """
     plugins.modules()  # one that does not import ends here
     config = request.config
-    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning")}
+    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner")}
+    build(config["runner"], "runner")
     evaluations, outside["eval"] = _evaluations(config["eval"])
     settings: Settings = typed(Settings, outside, "")
     reported.check(settings.reported)
@@ -106,7 +110,9 @@ def assemble(request: Request) -> Assembled:
                 f"{group}={request.name(group)} needs {' or '.join(WORDS[kind] for kind in sorted(part.kinds))}; "
                 f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {group}s`"
             )
-    precision = resolve(settings.precision, settings.device, request.name("model"), max(info.shape, default=0))
+    precision = resolve(
+        settings.precision, settings.device, request.name("model"), max(info.shape, default=0), planning=planning
+    )
     if not settings.outputs.strip():
         raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
     writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from importlib import import_module
+from typing import NoReturn
 
 from unlearnbench import __version__, signals
 from unlearnbench.errors import DONE, FAILED, INTERRUPTED, USAGE, Stopped, UserError, nearest
 from unlearnbench.files import disk
 from unlearnbench.machine import provenance
 
-if TYPE_CHECKING:
-    from unlearnbench.request.compose import Composed
-
-COMMANDS = ("run", "report", "verify", "list")
+COMMANDS = ("run", "plan", "work", "status", "report", "verify", "list")
 USAGE_TEXT = """\
 usage: unlearnbench COMMAND ...
 
   run [GROUP=CHOICE] [KEY=VALUE] ... [-m]   train, unlearn, evaluate; -m sweeps over comma-separated values
+  plan [the words of a run]                 what a run or sweep would compute; --export sbatch, snakemake, kubernetes
+  status [PLAN]                             what is done, being computed, failed and left
   report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page
   verify FOLDER                             what is damaged in a run, sweep, outputs folder or cache
   list [TOPIC]                              methods, models, datasets, forget, metrics, experiments
@@ -78,200 +74,16 @@ def dispatch(words: Sequence[str]) -> int:
     """Do what the words after `unlearnbench` ask for; return the exit code."""
     command, rest = (words[0], list(words[1:])) if words else ("--help", [])
     if command in ("-sc", "--shell-completion"):
-        return _complete(list(words))
+        from unlearnbench.commands import completion
+
+        return completion.main(list(words), COMMANDS)
     if command in ("-h", "--help"):
         print(USAGE_TEXT, end="")
         return DONE if words else USAGE
     if command == "--version":
         print(f"unlearnbench {__version__}")
         return DONE
-    commands = {"run": _run, "report": _report, "verify": _verify, "list": _list}
-    if command not in commands:
-        raise UserError(f"{command!r} is no command.{nearest(command, COMMANDS)}\nTry: unlearnbench --help")
-    return commands[command](rest)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raise the mistake as any other."""
-        raise UserError(f"{message}\nTry: {self.prog} --help")
-
-
-def _run(words: list[str]) -> int:
-    parser = _Parser("unlearnbench run", add_help=False, allow_abbrev=False)
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
-    parser.add_argument("-i", "--info", nargs="?", const="all")
-    parser.add_argument("-p", "--package")
-    parser.add_argument("--resolve", action="store_true")
-    parser.add_argument("--config-dir", "-cd", action="append", type=Path, default=[])
-    parser.add_argument("--plugin", action="append", type=Path, default=[])
-    parser.add_argument("--hydra-help", action="store_true")
-    parser.add_argument("-h", "--help", action="store_true")
-    given = parser.parse_intermixed_args(words)
-    from unlearnbench.request import plugins, shown
-    from unlearnbench.request.compose import compose, scaled
-    from unlearnbench.request.jobs import swept
-    from unlearnbench.request.words import literal
-
-    for folder in given.config_dir:
-        if not folder.is_dir():
-            raise UserError(f"--config-dir {folder} is no folder.\nTry: a folder with method/NAME.yaml in it")
-    for file in given.plugin:
-        plugins.trust_file(file)
-    given.overrides = scaled(given.overrides, given.config_dir)
-    if given.multirun and (given.cfg or given.info):
-        raise UserError(
-            "--cfg and --info show one configuration, -m asks for several.\nTry: without -m, and one value each"
-        )
-    if given.help or given.hydra_help or given.cfg or given.info:
-        compose([] if given.hydra_help else given.overrides, given.config_dir)
-        shown.by_hydra(_hydra_words(given))
-        return DONE
-    _log_to_terminal()
-    one = swept(given.overrides, (), given.config_dir).first()  # a preset that is a sweep takes several values too
-    composed = compose(one, given.config_dir, sweep=given.multirun)
-    if not composed.sweep and one != literal(given.overrides):
-        composed = compose(given.overrides, given.config_dir)
-    if composed.sweep:
-        from unlearnbench.runs.sweep import Sweep, launch
-
-        return _show_sweep(*launch(Sweep(given.overrides, composed.parameters, given.config_dir), composed))
-    return _single(composed)
-
-
-def _single(composed: Composed) -> int:
-    from rich.console import Console
-
-    from unlearnbench.results.table import show
-    from unlearnbench.runs.launch import execute
-
-    outcome = execute(composed.request)
-    show(outcome.folder, reused=outcome.reused, console=Console())
-    return DONE if outcome.status in ("done", "skipped") else FAILED
-
-
-def _show_sweep(folder: Path, code: int) -> int:
-    board = folder / "report" / "leaderboard.md"
-    if board.exists():
-        print(board.read_text())
-    print(f"jobs: {folder / 'jobs.csv'}\nreport: {folder / 'report' / 'report.html'}")
-    return code
-
-
-def _hydra_words(given: argparse.Namespace) -> list[str]:
-    """Give Hydra's own flags back to it."""
-    from unlearnbench.request.compose import search_path
-    from unlearnbench.request.words import literal
-
-    words = [*literal(given.overrides), *search_path(given.config_dir)]
-    words += ["--cfg", given.cfg] if given.cfg else []
-    words += ["--info", given.info] if given.info else []
-    words += ["--package", given.package] if given.package else []
-    flags = {"--resolve": given.resolve, "--help": given.help, "--hydra-help": given.hydra_help}
-    return [*words, *(flag for flag, on in flags.items() if on)]
-
-
-def _report(words: list[str]) -> int:
-    parser = _Parser("unlearnbench report", description="Join runs into tables, figures and one HTML page.")
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="runs, sweeps or outputs folders")
-    parser.add_argument("--to", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
-    given = parser.parse_args(words)
-    from unlearnbench.report import write
-
-    _log_to_terminal()
-    target = write(given.folders or [Path("outputs")], given.to)
-    print((target / "leaderboard.md").read_text())
-    print(f"report: {target / 'report.html'}")
-    return DONE
-
-
-def _verify(words: list[str]) -> int:
-    parser = _Parser(
-        "unlearnbench verify",
-        description="Read every file again, and say what is not as it was written: a line a problem, the counts last.",
-        epilog="Exit codes: 0 all is well, 1 something is wrong, 2 the folder is none of these. A damaged run or stage "
-        "is made again by the run's own command.",
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a run, a sweep, an outputs folder or a cache")
-    given = parser.parse_args(words)
-    from unlearnbench.files.escapes import printable
-    from unlearnbench.runs.verify import verify
-
-    found = verify(given.folder)
-    for line in found.lines():
-        print(printable(line))
-    return FAILED if found.problems else DONE
-
-
-def _list(words: list[str]) -> int:
-    from unlearnbench.request import plugins
-    from unlearnbench.request.catalogue import TOPICS, entries
-
-    parser = _Parser("unlearnbench list", description="Show what there is to choose from.")
-    parser.add_argument("topic", nargs="?", metavar="TOPIC", help=", ".join(TOPICS))
-    parser.add_argument("--config-dir", action="append", type=Path, default=[])
-    parser.add_argument("--plugin", action="append", type=Path, default=[])
-    given = parser.parse_args(words)
-    for file in given.plugin:
-        plugins.trust_file(file)
-    if given.topic is not None and given.topic not in TOPICS:
-        raise UserError(
-            f"{given.topic!r} is no topic.{nearest(given.topic, TOPICS)}\nTry: unlearnbench list, or one of "
-            f"{', '.join(TOPICS)}"
-        )
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    for topic in [given.topic] if given.topic else TOPICS:
-        table = Table(title=topic, title_justify="left", box=None, pad_edge=False)
-        rows = [(entry.name, entry.kind, entry.about, entry.paper) for entry in entries(topic, given.config_dir)]
-        columns = dict(zip(("name", "kind", "what it is", "paper"), zip(*rows, strict=True), strict=False))
-        used = {title: cells for title, cells in columns.items() if any(cells)}
-        for title in used:
-            table.add_column(title, no_wrap=title == "name")
-        for cells in zip(*used.values(), strict=True):
-            table.add_row(*(escape(text) for text in cells))
-        console.print(table)
-        console.print()
-    return DONE
-
-
-def _complete(words: list[str]) -> int:
-    """Hydra's completion, which knows no commands of ours: the word `run` is taken out of what it sees."""
-    line = os.environ.get("COMP_LINE", "")
-    after_run = re.match(r"^(\S+)\s+run\s(.*)$", line, re.DOTALL)
-    if any(word.startswith("query=") for word in words) and not after_run:
-        before, _, start = line.rpartition(" ")
-        print(" ".join(word for word in _next_words(before.split()[1:]) if word.startswith(start)))
-        return DONE
-    if after_run:
-        os.environ["COMP_LINE"] = f"{after_run[1]} {after_run[2]}"
-    from unlearnbench.request.shown import by_hydra
-
-    by_hydra(words)
-    return DONE
-
-
-def _next_words(before: Sequence[str]) -> Sequence[str]:
-    """Return what may follow these words: a command, or a topic of `list`."""
-    from unlearnbench.request.catalogue import TOPICS
-
-    if not before:
-        return COMMANDS
-    return tuple(TOPICS) if list(before) == ["list"] else ()
-
-
-def _log_to_terminal() -> None:
-    log = logging.getLogger("unlearnbench")
-    log.setLevel(logging.DEBUG)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a kernel on the hub, used or not
-    log.propagate = False
-    if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setLevel(logging.INFO)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
+    if command not in COMMANDS:
+        raise UserError(f"{command!r} is not a command.{nearest(command, COMMANDS)}\nTry: unlearnbench --help")
+    found: int = import_module(f"unlearnbench.commands.{command}").main(rest)
+    return found

@@ -8,29 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from toys import Sum, do
 
-from unlearnbench.graph.cache import Artefact, Cache
-from unlearnbench.graph.keys import describe, digest, source_of
-
-
-def artefact(value: float = 1.0) -> Artefact:
-    return Artefact({"x": torch.full((3,), value)}, {"note": "n"})
+from unlearnbench.graph.keys import describe, digest
+from unlearnbench.graph.sources import source_of
 
 
-def test_second_call_reads_and_does_not_compute(tmp_path):
-    cache = Cache(tmp_path)
-    first = cache.stage("original", (1, "a"), lambda key: artefact())
-    second = cache.stage("original", (1, "a"), lambda key: pytest.fail("computed again"))
-    assert (first.reused, second.reused) == (False, True)
-    assert torch.equal(second.artefact.tensors["x"], torch.ones(3))
-    assert second.artefact.facts["note"] == "n"
-    assert second.seconds == first.seconds
+def test_a_second_look_reads_and_does_not_compute(tmp_path):
+    first, one = do(tmp_path, Sum(1.0))
+    second, other = do(tmp_path, Sum(1.0, note=lambda _stage: pytest.fail("computed again")))
+    assert first.found == second.found == [1.0]
+    assert len(one.computed) == 1 and not other.computed
 
 
-def test_other_parts_are_other_stages(tmp_path):
-    cache = Cache(tmp_path)
-    assert cache.stage("a", (1,), lambda key: artefact()).key != cache.stage("a", (2,), lambda key: artefact()).key
+def test_keys_hold_settings_and_inputs():
+    base = Sum(1.0)
+    keys = {Sum(1.0).key, Sum(2.0).key, Sum(1.0, (base,)).key, Sum(1.0, (Sum(3.0),)).key, base.key}
+    assert len(keys) == 4
 
 
 @pytest.mark.parametrize(
@@ -41,41 +35,60 @@ def test_other_parts_are_other_stages(tmp_path):
         *(("sums.json", text) for text in (b"{}", b"[]", b"5", b"")),
     ],
 )
-def test_damaged_stage_is_set_aside_and_computed_again(tmp_path, file, content, caplog):
-    cache = Cache(tmp_path)
-    key = cache.stage("a", (1,), lambda key: artefact()).key
-    (tmp_path / "stages" / key / file).write_bytes(content)
-    again = cache.stage("a", (1,), lambda key: artefact(2.0))
-    assert not again.reused
-    assert torch.equal(again.artefact.tensors["x"], torch.full((3,), 2.0))
+def test_a_damaged_stage_is_set_aside_and_computed_again(tmp_path, file, content, caplog):
+    base = Sum(1.0)
+    do(tmp_path, base)
+    (tmp_path / "stages" / base.key / file).write_bytes(content)
+    job, done = do(tmp_path, base)
+    assert job.found == [1.0] and done.computed == {base.key}
     assert len(list((tmp_path / "damaged").iterdir())) == 1
     assert "damaged" in caplog.text
 
 
-def test_failures_are_not_kept(tmp_path):
-    cache = Cache(tmp_path)
+def test_a_damaged_input_is_computed_again_when_somebody_reads_it(tmp_path):
+    base = Sum(1.0)
+    do(tmp_path, base)
+    (tmp_path / "stages" / base.key / "tensors.safetensors").write_bytes(b"{}")
+    job, done = do(tmp_path, Sum(2.0, (base,)))
+    assert job.found == [3.0] and len(done.computed) == 2
 
-    def fail(key: str) -> Artefact:
+
+def test_damage_that_nobody_reads_costs_nothing(tmp_path):
+    base = Sum(1.0)
+    top = Sum(2.0, (base,))
+    do(tmp_path, top)
+    (tmp_path / "stages" / base.key / "tensors.safetensors").write_bytes(b"{}")
+    job, done = do(tmp_path, top)
+    assert job.found == [3.0] and not done.computed
+
+
+def test_failures_are_not_kept_and_fail_what_needs_them(tmp_path):
+    def fail(_stage):
         raise RuntimeError("no")
 
-    with pytest.raises(RuntimeError):
-        cache.stage("a", (1,), fail)
-    assert not cache.stage("a", (1,), lambda key: artefact()).reused
+    job, done = do(tmp_path, Sum(2.0, (Sum(1.0, note=fail),)))
+    assert isinstance(job.error, RuntimeError) and len(done.failed) == 2
+    job, _done = do(tmp_path, Sum(2.0, (Sum(1.0),)))
+    assert job.found == [3.0]
 
 
-def test_two_at_once_compute_once(tmp_path):
+def test_one_failure_does_not_stop_the_others(tmp_path):
+    def fail(_stage):
+        raise RuntimeError("no")
+
+    _job, done = do(tmp_path, Sum(1.0, note=fail), Sum(2.0))
+    assert done.computed == {Sum(2.0).key}
+
+
+def test_several_at_once_compute_once(tmp_path):
     computed = []
-
-    def slow(key: str) -> Artefact:
-        computed.append(key)
-        return artefact()
-
-    threads = [threading.Thread(target=lambda: Cache(tmp_path).stage("a", (1,), slow)) for _ in range(4)]
+    stages = [Sum(float(number), note=computed.append) for number in range(3)]
+    threads = [threading.Thread(target=do, args=(tmp_path, *stages)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(computed) == 1
+    assert sorted(stage.number for stage in computed) == [0.0, 1.0, 2.0]
 
 
 def test_a_place_is_no_part_of_a_key(tmp_path):

@@ -23,11 +23,11 @@ from unlearnbench.data.tofu import Tofu
 from unlearnbench.errors import UserError
 from unlearnbench.files import digests
 from unlearnbench.graph import outside
-from unlearnbench.graph.cache import Cache
 from unlearnbench.graph.keys import digest
 from unlearnbench.models import imagenet
 from unlearnbench.models.resnet import HUB, ResNet18
 from unlearnbench.request import plugins
+from unlearnbench.runners import execute as runner
 from unlearnbench.runs.finished import find
 from unlearnbench.runs.launch import execute, prepare
 from worlds import TINY
@@ -44,13 +44,13 @@ def _settled(monkeypatch, tmp_path):
 def computed(monkeypatch):
     """Collect the names of the stages that are computed, and not read."""
     names = []
-    compute = Cache._compute
+    compute = runner.computed
 
-    def noting(self, name, key, work):
-        names.append(name)
-        return compute(self, name, key, work)
+    def noting(stage, *rest):
+        names.append(f"scores_{stage.model.role}_{stage.split}" if stage.kind == "score" else stage.label)
+        return compute(stage, *rest)
 
-    monkeypatch.setattr(Cache, "_compute", noting)
+    monkeypatch.setattr(runner, "computed", noting)
     return names
 
 

@@ -18,7 +18,7 @@ from unlearnbench.machine.precision import Precision
 from unlearnbench.report import write
 from unlearnbench.results.table import show
 from unlearnbench.runs.launch import execute, prepare
-from unlearnbench.stages import stages
+from unlearnbench.stages import train
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training.resume import Resumable
 from unlearnbench.training.stepper import Stepper
@@ -80,7 +80,7 @@ def slow(monkeypatch):
 
     monkeypatch.setattr(Stepper, "end_epoch", ending)
     monkeypatch.setattr(ImageTask, "score", scoring)
-    monkeypatch.setattr(stages, "Resumable", functools.partial(Resumable, every_seconds=0))
+    monkeypatch.setattr(train, "Resumable", functools.partial(Resumable, every_seconds=0))
 
 
 def run(outputs, *words):

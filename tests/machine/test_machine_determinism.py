@@ -11,7 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from unlearnbench.assemble import assemble
 from unlearnbench.errors import UserError
-from unlearnbench.graph.cache import Artefact, Cache
+from unlearnbench.graph.artefact import Artefact
+from unlearnbench.graph.cache import Cache
 from unlearnbench.machine import determinism
 from unlearnbench.machine.determinism import WORKSPACE, computing
 from unlearnbench.machine.devices import name_of, resolved
@@ -19,7 +20,7 @@ from unlearnbench.machine.precision import Precision
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.randomness import seeded
 from unlearnbench.request.compose import compose
-from unlearnbench.results.folder import identify, settings
+from unlearnbench.results.identity import identify, settings
 from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks.image import ImageTask
 from worlds import TINY, synthetic

@@ -11,22 +11,21 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import made
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from unlearnbench.contracts import Batch, Dataset, ModelSpec
-from unlearnbench.experiment import Experiment
 from unlearnbench.forget.classes import ByClass
 from unlearnbench.forget.column import Column
-from unlearnbench.graph.cache import Cache
 from unlearnbench.models import adapter
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.llama import Pretrained
 from unlearnbench.models.vgg import VGG16
 from unlearnbench.problem import Problem
-from unlearnbench.stages.stages import Stages
+from unlearnbench.stages.unlearn import Unlearn
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.recipe import Recipe
-from worlds import ADAMW, CPU, LORA, NO_ADAPTER, SGD, llama, notes, synthetic, text_task
+from worlds import ADAMW, LORA, NO_ADAPTER, SGD, llama, notes, synthetic, text_task, trained, world
 
 TOKENS = torch.tensor([[1, 5, 7, 300, 9]])
 DROPPING = replace(LORA, dropout=0.5)
@@ -143,13 +142,7 @@ CASES: dict[str, Case] = {
 def test_frozen_models_are_the_same_at_every_look_while_the_student_trains(name: str, tmp_path: Path) -> None:
     dataset, model, recipe = CASES[name](tmp_path / "mine")
     text = "text" in model.kinds
-    experiment = Experiment(
-        seed=0, dataset=dataset, model=model, method=Probe(), recipe=recipe, references=1, eval_held_out="test",
-        forget=Column(column="is_biased", value=True, fraction=1.0, seed=0) if text else ByClass(classes=(0,), seed=0),
-        eval_limit=None, eval_batch=50, eval_generate=0, extra={}, precision=CPU, deterministic=True,
-    )  # fmt: skip
-    data = dataset.load()
-    stages = Stages(experiment, Cache(tmp_path / "cache"), data, experiment.forget.split(data))
-    original = stages.original()
-    stages.unlearned(original)
-    assert experiment.method.seen == {"reference": [True] * 3, "random": [True] * 3}  # type: ignore[attr-defined]
+    forget = Column(column="is_biased", value=True, fraction=1.0, seed=0) if text else ByClass(classes=(0,), seed=0)
+    here, method = world(dataset, dataset.load(), model, forget, generate=0), Probe()
+    made(tmp_path / "cache", Unlearn(trained(here, "original", recipe), here, method, recipe))
+    assert method.seen == {"reference": [True] * 3, "random": [True] * 3}

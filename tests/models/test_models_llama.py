@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, RobertaConfig, Rob
 
 from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError
-from unlearnbench.graph.cache import Artefact
+from unlearnbench.graph.artefact import Artefact
 from unlearnbench.graph.keys import digest
 from unlearnbench.models import adapter, saved, weights
 from unlearnbench.models.prefix import Prefixed

@@ -11,7 +11,7 @@ from spoiled import AUTO_MAP, change, config, header, index, tensors
 from unlearnbench.errors import UserError
 from unlearnbench.models import saved, vetted, weights
 from unlearnbench.models.tiny import TinyCNN
-from unlearnbench.results.folder import model_in
+from unlearnbench.results.model import model_in
 from worlds import image_info, same_weights
 
 RUN_FOLDERS = {

@@ -16,7 +16,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.files import sums
 from unlearnbench.report import write
 from unlearnbench.report.summary import interval
-from unlearnbench.results.folder import COLUMNS
+from unlearnbench.results.rows import COLUMNS
 from worlds import HERE
 
 

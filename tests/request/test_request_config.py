@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field
 
 from unlearnbench.errors import UserError
-from unlearnbench.request.compose import compose, expand, scaled
+from unlearnbench.request.compose import compose, scaled
 from unlearnbench.request.config import build, config_root, takes, typed
 from unlearnbench.request.reported import carried
 
@@ -100,21 +100,6 @@ def test_shipped_yaml_lists_every_value_and_builds(file):
         assert request.config["model"]["_target_"].endswith("ResNet18")  # evaluation only: they choose no model
     build(request.config[group], group)
     assert "_target_" in yaml.safe_load(file.read_text())
-
-
-def test_a_sweep_is_checked_by_group_products_and_single_values():
-    expanded = list(expand(["method=distill,none", "forget=class,random", "seed=0,1,2", "train.epochs=3"], []))
-    assert len(expanded) == 4 + 2
-    assert all("train.epochs=3" in words for words in expanded)
-
-
-def test_globs_and_intervals_are_checked_too():
-    methods = {words[-1] for words in expand(["method=glob(dis*)"], [])}
-    assert methods == {"method=distill", "method=distill_paper"}
-    ends = [words[-1] for words in expand(["method.optimizer.lr=interval(0.25,0.5)"], [])]
-    assert ends == ["method.optimizer.lr=0.25", "method.optimizer.lr=0.5"]
-    with pytest.raises(UserError, match="matches no choice"):
-        list(expand(["method=glob(x*)"], []))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.request import plugins
 from unlearnbench.request.config import build
 from unlearnbench.request.refusals import refuse_hydra, refuse_names, refuse_path, refuse_references
-from unlearnbench.results.folder import Identity
+from unlearnbench.results.identity import Identity
 from worlds import TINY
 
 MARKS = "import pathlib\npathlib.Path({mark!r}).touch()\n"

@@ -22,7 +22,8 @@ from unlearnbench import cli
 from unlearnbench.assemble import Settings
 from unlearnbench.errors import UserError
 from unlearnbench.models.tiny import TinyCNN
-from unlearnbench.request.compose import compose, expand
+from unlearnbench.request import jobs
+from unlearnbench.request.compose import compose
 from unlearnbench.request.config import GROUPS, _class, config_root
 from unlearnbench.request.words import PLACES, literal
 from worlds import HERE, TINY, synthetic
@@ -54,7 +55,7 @@ def test_a_place_is_taken_letter_by_letter(key):
                 parsed = OverridesParser.create().parse_override(word)
                 assert parsed.value() == place and not parsed.is_sweep_override()
                 assert literal([word]) == [word]
-            assert next(expand([f"{key}={place},/other"], ())) == tuple(literal([f"{key}={place}"]))
+            assert jobs.swept([f"{key}={place},/other"], ()).first() == literal([f"{key}={place}"])
 
 
 @pytest.mark.parametrize("key", ["outputs", "hydra.sweep.dir", "eval.root"])

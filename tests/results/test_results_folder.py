@@ -8,7 +8,8 @@ import pytest
 
 from unlearnbench.assemble import assemble
 from unlearnbench.metrics.measure import Row
-from unlearnbench.results.folder import COLUMNS, Identity, read_metrics, settings, write_metrics
+from unlearnbench.results.identity import Identity, settings
+from unlearnbench.results.rows import COLUMNS, read_metrics, write_metrics
 from unlearnbench.runs.launch import prepare
 from worlds import TINY
 

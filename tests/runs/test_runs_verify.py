@@ -15,7 +15,8 @@ from run_folders import make_run
 from unlearnbench import cli
 from unlearnbench.errors import UserError
 from unlearnbench.files import leftovers, sums
-from unlearnbench.graph.cache import Artefact, Cache, write_artefact
+from unlearnbench.graph.artefact import Artefact, write_artefact
+from unlearnbench.graph.cache import Cache
 from unlearnbench.runs.sweep_folder import COLUMNS
 
 KEYS = ("a" * 64, "b" * 64)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from unlearnbench.graph.cache import Artefact, write_artefact
+from unlearnbench.graph.artefact import Artefact, write_artefact
 from unlearnbench.randomness import seeded
 from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.progress import Quiet

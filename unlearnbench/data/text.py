@@ -115,11 +115,13 @@ class TextData:
 
     def fingerprint(self, index: Index) -> str:
         """Return the SHA-256 of the rows, answers and positions at `index`."""
-        content = hashlib.sha256(index.tobytes())
-        for position in index.tolist():
-            row = self.rows[position % len(self.rows)]
-            content.update(json.dumps([self.chat, *vars(row).values()], default=dict, sort_keys=True).encode())
-        return content.hexdigest()
+        return hashlib.sha256(index.tobytes() + self._digests[index % len(self.rows)].tobytes()).hexdigest()
+
+    @cached_property
+    def _digests(self) -> NDArray[np.void]:
+        """The SHA-256 of each row, (n,): computed once, however many sets of positions are asked for."""
+        texts = (json.dumps([self.chat, *vars(row).values()], default=dict, sort_keys=True) for row in self.rows)
+        return np.array([hashlib.sha256(text.encode()).digest() for text in texts], "V32")
 
 
 def assemble(

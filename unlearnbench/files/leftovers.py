@@ -7,6 +7,7 @@ what they left goes when nothing has touched it for a week.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from unlearnbench import signals
-from unlearnbench.files import locks
 
 WEEK = 7 * 24 * 3600.0
 NAME = re.compile(r"\.part-([0-9a-f]{8})-(\d{1,9})-(\d+)-[0-9a-f]{8}")
@@ -93,8 +93,16 @@ def clear_outputs(outputs: Path) -> None:
     for stage in _entries(cache / "damaged"):
         if _age(stage) > WEEK:
             remove(stage)
-    for lock in _entries(cache / "locks"):
-        locks.remove_free(lock)
+    for claim in _entries(cache / "claims"):
+        if not claim.name.startswith(".") and _claimed_by_the_dead(claim):
+            remove(claim)
+
+
+def _claimed_by_the_dead(claim: Path) -> bool:
+    try:
+        return has_ended(json.loads(claim.read_bytes()[:10_000]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # it is gone, or not a claim
+        return False
 
 
 def me() -> dict[str, str | int]:

@@ -66,6 +66,11 @@ class Stage(ABC):
     def modules(self) -> tuple[str, ...]:
         """The modules that define the computation: they, and all that they import, are part of the key."""
 
+    @property
+    def like(self) -> str:
+        """What stages that take about as long have in common: the code that they run."""
+        return digest(self.kind, self.modules)[:16]
+
     @abstractmethod
     def compute(self, workshop: Workshop) -> Artefact:
         """Do the work."""

@@ -77,11 +77,15 @@ def processor_of(cpuinfo: str) -> Processor:
     return "amd_bf16" if "AuthenticAMD" in cpuinfo and "avx512_bf16" in cpuinfo else "other"
 
 
-def resolve(choice: Choice, device: str, model: str, side: int) -> Precision:
-    """Return the precision of a run; raise UserError for a device that is not here. `side` is 0 for text."""
-    device = resolved(device)
+def resolve(choice: Choice, device: str, model: str, side: int, *, planning: bool = False) -> Precision:
+    """Return the precision of a run; raise UserError for a device that is not here. `side` is 0 for text.
+
+    With `planning`, a GPU need not be here: it is taken for one that computes in bf16, as all since 2020 do.
+    """
+    there = planning and on_cuda(device)
+    device = device if there else resolved(device)
     if on_cuda(device):
-        bf16 = has_bf16(device) if choice == "auto" else choice == "bf16"
+        bf16 = (there or has_bf16(device)) if choice == "auto" else choice == "bf16"
         return Precision(device, bf16, channels_last=bf16 and side > 0)
     bf16 = side >= BF16_FROM[processor()].get(model, NEVER) if choice == "auto" else choice == "bf16"
     return Precision(device, bf16, channels_last=side > 0 and (bf16 or side >= FP32_CHANNELS_LAST_FROM[processor()]))

@@ -14,14 +14,16 @@ from typing import Any, get_args, get_type_hints
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.request.plugins import load, trusted
 
-GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "eval", "experiment", "scale")
-INTERFACES = {
+GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "eval", "runner", "experiment", "scale")
+RUNNERS = ("inline", "local", "slurm")
+INTERFACES: dict[str, set[str]] = {
     "model": {"kinds", "build", "parts"},
     "dataset": {"info", "check", "load"},
     "forget": {"label", "split"},
     "method": {"kinds", "__call__"},
     "train": {"Recipe"},
     "eval": {"headline", "stages", "measure"},
+    "runner": set(),
 }
 """What a configuration of each group offers (problem.py); a recipe is one class."""
 MODULES = {
@@ -31,6 +33,7 @@ MODULES = {
     "method": ("unlearnbench.methods.",),
     "train": ("unlearnbench.training.recipe",),
     "eval": ("unlearnbench.evaluations.",),
+    "runner": tuple(f"unlearnbench.runners.{name}" for name in RUNNERS),
 }
 """Where our own are; one that ends with a dot is a package."""
 

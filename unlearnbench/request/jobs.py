@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,27 +66,30 @@ def swept(overrides: Sequence[str], parameters: Sequence[str], folders: Sequence
     return Swept(last, tuple(folders))
 
 
-def composed(sweep: Swept) -> Iterator[Composed]:
-    """Compose each job. Each combination of group choices is composed once by Hydra; values are then put into it.
+def composed(sweep: Swept, only: Collection[int] | None = None) -> Iterator[tuple[int, Composed]]:
+    """Compose each job, or those of the numbers in `only`; yield it with its number.
 
-    A value that others refer to, or that is more than a number or a word, is composed by Hydra each time.
+    Each combination of group choices is composed once by Hydra; values are then put into it. A value that others refer
+    to, or that is more than a number or a word, is composed by Hydra each time.
     """
     bases: dict[tuple[str, ...], Composed] = {}
     plain = set(sweep.plain())
-    for words in sweep.words():
+    for number, words in enumerate(sweep.words()):
+        if only is not None and number not in only:
+            continue
         values = {word.partition("=")[0]: word for word in words if word.partition("=")[0] in plain}
         key = tuple(word for word in words if word.partition("=")[0] not in plain)
         base = bases.get(key)
         if base is None:
             base = bases[key] = compose(words, sweep.folders)
-            yield _in_sweep(base, base.request.config, words)
+            yield number, _in_sweep(base, base.request.config, words)
             continue
         found = _with_values(base, values)
         if found is None:
             one = compose(words, sweep.folders)
-            yield _in_sweep(one, one.request.config, words)
+            yield number, _in_sweep(one, one.request.config, words)
         else:
-            yield _in_sweep(base, found, words)
+            yield number, _in_sweep(base, found, words)
 
 
 def _in_sweep(base: Composed, config: dict[str, Any], words: Sequence[str]) -> Composed:

@@ -19,6 +19,7 @@ from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine.memory import peak_mib, reset_peak
 from unlearnbench.runners.claims import Claims
+from unlearnbench.runners.failures import Failures
 
 log = logging.getLogger("unlearnbench")
 
@@ -63,14 +64,14 @@ class Done:
         return next((self.failed[stage.key] for stage in stages if stage.key in self.failed), None)
 
 
-def execute(jobs: Sequence[Job], cache: Cache, claims: Claims, only: set[str] | None = None) -> Done:
+def execute(jobs: Sequence[Job], cache: Cache, claims: Claims, failures: Failures | None = None) -> Done:
     """Do all stages of the jobs that are missing, and finish each job once its own are done.
 
-    A stage that another process has claimed is passed over and looked at again. `only` are the keys that this process
-    may compute, None for all. A stage's failure is kept in what is returned, and fails what needs the stage. Raises
+    A stage that another process has claimed is passed over and looked at again; one that is among the `failures` of
+    the same plan is not tried. A stage's failure is kept in what is returned, and fails what needs the stage. Raises
     Stopped where the disk is full.
     """
-    work = _Work(jobs, cache, claims, only)
+    work = _Work(jobs, cache, claims, failures)
     while work.left or work.open:
         if not work.look():
             time.sleep(WAIT_SECONDS)
@@ -78,8 +79,8 @@ def execute(jobs: Sequence[Job], cache: Cache, claims: Claims, only: set[str] | 
 
 
 class _Work:
-    def __init__(self, jobs: Sequence[Job], cache: Cache, claims: Claims, only: set[str] | None) -> None:
-        self.cache, self.claims, self.only = cache, claims, only
+    def __init__(self, jobs: Sequence[Job], cache: Cache, claims: Claims, failures: Failures | None) -> None:
+        self.cache, self.claims, self.failures = cache, claims, failures
         self.workshop, self.done = Workshop(cache), Done()
         self.left: dict[str, tuple[Stage, Job]] = {}
         self.readers: Counter[str] = Counter()
@@ -118,11 +119,11 @@ class _Work:
 
     def _try(self, stage: Stage, job: Job) -> bool:
         """Do a stage, or see it done by another process; return False where it has to wait."""
-        error = self.done.error(stage.inputs)
+        error = self.done.error(stage.inputs) or (self.failures.of(stage.key) if self.failures else None)
         if error is not None:
             self.done.failed[stage.key] = error
         elif self.cache.read(stage.key) is None:
-            if any(one.key in self.left for one in stage.inputs) or not self._may(stage):
+            if any(one.key in self.left for one in stage.inputs):
                 return False
             with self.claims.held(stage.key, stage.label) as mine:
                 if not mine:
@@ -131,9 +132,6 @@ class _Work:
                     self._compute(stage, job)
         self._drop(stage)
         return True
-
-    def _may(self, stage: Stage) -> bool:
-        return self.only is None or stage.key in self.only
 
     def _drop(self, stage: Stage) -> None:
         """Take a stage off the list, and let go of the models that nobody needs any more."""
@@ -159,6 +157,8 @@ class _Work:
             if disk.why(error, self.cache.folder):
                 raise
             self.done.failed[stage.key] = error
+            if self.failures:
+                self.failures.note(stage.key, stage.label, error)
             if not isinstance(error, (UserError, Diverged)):
                 with _heard(lines.append):
                     log.error("%s failed: %s\n%s", stage.label, error, traceback.format_exc())
@@ -207,6 +207,7 @@ def computed(stage: Stage, workshop: Workshop, device: str) -> None:
         "peak_mib": max(peak_mib(device), found.facts.get("earlier_peak_mib", 0.0)),
         "kind": stage.kind,
         "stage": stage.label,
+        "like": stage.like,
         **found.facts,
         "key": stage.key,
     }

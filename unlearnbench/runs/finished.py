@@ -64,10 +64,10 @@ def _entry(request: Request) -> Path:
     """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
     package = sorted(PACKAGE.rglob("*.py"))
     code = [*(file_digest(file) for file in package), *_plugin_code()]
-    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model")}
+    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model", "runner")}
     machine = [processor(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
     places = [*(os.environ.get(name) for name in PLACES), _package(config)]
-    key = digest(config, request.choices, code, places, machine)
+    key = digest(config, {**request.choices, "runner": None}, code, places, machine)
     return request.outputs / "cache" / "runs" / f"{key}.json"
 
 

@@ -35,6 +35,7 @@ from unlearnbench.results import folder, model, result, rows, scores, transcript
 from unlearnbench.results.identity import Identity
 from unlearnbench.results.identity import settings as digests
 from unlearnbench.runners.execute import Done
+from unlearnbench.runners.failures import FailedElsewhere
 from unlearnbench.runs.finished import is_finished, remember
 from unlearnbench.stages.benches import Benches
 
@@ -152,7 +153,8 @@ class RunJob:
         if isinstance(error, Diverged):
             log.debug("diverged: %s", error)
             return {"status": "diverged", "reason": str(error)}
-        said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        plain = isinstance(error, (UserError, FailedElsewhere))
+        said = str(error) if plain else f"{type(error).__name__}: {error}"
         return {"status": "failed", "reason": said}
 
     def _write(self, part: Path, workshop: Workshop, done: Done) -> dict[str, Any]:

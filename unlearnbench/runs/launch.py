@@ -75,9 +75,9 @@ def execute(request: Request, on_failure: Callable[[Exception], None] | None = N
         return outcome(job.final, reused=False)
 
 
-def found(request: Request) -> Outcome | RunJob:
+def found(request: Request, *, planning: bool = False) -> Outcome | RunJob:
     """Return the outcome of a run that is done, or the run as a job to do; raise UserError for mistakes."""
-    known = find(request)
+    known = None if planning else find(request)
     if known is not None:
         return outcome(known, reused=True)
     with torch_explained():
@@ -87,10 +87,10 @@ def found(request: Request) -> Outcome | RunJob:
         from unlearnbench.results.result import refresh
         from unlearnbench.runs.job import RunJob
 
-        assembled = assemble(request)
+        assembled = assemble(request, planning=planning)
     outside = look(assembled.experiment)
     job = RunJob(request, assembled, identify(request, assembled, stage_sources(request)), outside)
-    if is_finished(job.final, request):
+    if is_finished(job.final, request) and not planning:
         refresh(job.final, request)
         remember(request, job.final, outside)
         return outcome(job.final, reused=True)

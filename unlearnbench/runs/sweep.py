@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,21 +29,30 @@ NEVER = "it never began"
 class Sweep:
     """The jobs of a sweep: what each is called, and what became of it."""
 
-    def __init__(self, words: Sequence[str], parameters: Sequence[str], folders: Sequence[Path]) -> None:
-        """Compose and check every job; raise UserError for a mistake in any of them.
+    def __init__(
+        self,
+        words: Sequence[str],
+        parameters: Sequence[str],
+        folders: Sequence[Path],
+        only: Collection[int] | None = None,
+        planning: bool = False,
+    ) -> None:
+        """Compose and check every job, or those of the numbers in `only`; raise UserError for a mistake in any.
+
+        With `planning`, nothing will run here: jobs that are done count too, and their device need not be here.
 
         A method that is made for another kind of data is no mistake here: its job becomes a skipped row.
         """
         refuse_several(words)
         self.words, self.parameters, self.folders = list(words), list(parameters), list(folders)
-        self.rows: list[dict[str, Any]] = []
+        self.by_number: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, RunJob] = {}
         sweeps: dict[str, bool] = {}
-        for number, one in enumerate(composed(swept(words, parameters, folders))):
+        for number, one in composed(swept(words, parameters, folders), only):
             sweeps[one.request.name("experiment")] = bool(one.parameters)
-            self.rows.append(_row(number, one))
+            self.by_number[number] = _row(number, one)
             try:
-                self._check(number, one)
+                self._check(number, one, planning)
             except WrongKind as error:
                 self._note(number, "skipped", str(error))
                 log.info("will be skipped (%s): %s", " ".join(one.request.overrides), str(error).splitlines()[0])
@@ -53,8 +62,13 @@ class Sweep:
         if all(row["status"] == "skipped" and not row["run_folder"] for row in self.rows):
             raise UserError("no job of this sweep can run: every method is made for another kind of data.")
 
-    def _check(self, number: int, one: Composed) -> None:
-        known = found(one.request)
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of jobs.csv."""
+        return list(self.by_number.values())
+
+    def _check(self, number: int, one: Composed, planning: bool) -> None:
+        known = found(one.request, planning=planning)
         if isinstance(known, Outcome):
             self._done(number, known)
         else:
@@ -76,9 +90,9 @@ class Sweep:
     def collect(self, reason: str = NEVER) -> None:
         """Note what became of each job: read from its folder, or `reason` where it left none."""
         for number, job in self.jobs.items():
-            if job.status or (job.is_done() and not self.rows[number]["status"]):
+            if job.status or (job.is_done() and not self.by_number[number]["status"]):
                 self._done(number, outcome(job.final, reused=False))
-            elif not self.rows[number]["status"]:
+            elif not self.by_number[number]["status"]:
                 self._note(number, "failed", reason)
 
     def failed(self) -> bool:
@@ -86,13 +100,13 @@ class Sweep:
         return not self.rows or any(row["status"] in ("failed", "diverged") for row in self.rows)
 
     def _done(self, number: int, known: Outcome) -> None:
-        self.rows[number] |= {
+        self.by_number[number] |= {
             "status": known.status, "reason": known.reason, "run_folder": str(known.folder.resolve()),
         }  # fmt: skip
         log.info("job %d: %s %s", number, known.status, known.reason)
 
     def _note(self, number: int, status: str, reason: str) -> None:
-        self.rows[number] |= {"status": status, "reason": reason}
+        self.by_number[number] |= {"status": status, "reason": reason}
 
 
 def launch(sweep: Sweep, first: Composed) -> tuple[Path, int]:
@@ -101,7 +115,7 @@ def launch(sweep: Sweep, first: Composed) -> tuple[Path, int]:
     outputs = first.request.outputs
     leftovers.clear_outputs(outputs)
     with disk.watched(first.sweep_dir), sweep_folder.claimed(first.sweep_dir, first.dated) as folder:
-        _do(sweep, folder, outputs)
+        _do(sweep, folder, first)
         if any(row["run_folder"] for row in sweep.rows):
             from unlearnbench.report import write
 
@@ -109,8 +123,8 @@ def launch(sweep: Sweep, first: Composed) -> tuple[Path, int]:
     return folder, FAILED if sweep.failed() else DONE
 
 
-def _do(sweep: Sweep, folder: Path, outputs: Path) -> None:
-    """Do the jobs in this process; whatever ends it, jobs.csv says what became of each."""
+def _do(sweep: Sweep, folder: Path, first: Composed) -> None:
+    """Do the jobs; whatever ends it, jobs.csv says what became of each."""
 
     def interrupted() -> None:
         sweep.collect(f"{NEVER}: the sweep was interrupted")
@@ -120,11 +134,27 @@ def _do(sweep: Sweep, folder: Path, outputs: Path) -> None:
     sweep_folder.write_jobs(folder, [{**row, "reason": NEVER, "status": "failed"} for row in sweep.rows])
     try:
         if sweep.jobs:
-            _inline(sweep, outputs)
+            _compute(sweep, folder, first)
     finally:
         signals.no_longer(interrupted)
         sweep.collect()
         sweep_folder.write_jobs(folder, sweep.rows)
+
+
+def _compute(sweep: Sweep, folder: Path, first: Composed) -> None:
+    """Have the runner do the jobs."""
+    from unlearnbench.request.config import build
+    from unlearnbench.runners.local import Local
+
+    outputs, runner = first.request.outputs, build(first.request.config["runner"], "runner")
+    if not isinstance(runner, Local):
+        _inline(sweep, outputs)
+        return
+    from unlearnbench.runs import local, plan
+
+    file = folder / "plan.jsonl"
+    plan.of(sweep, outputs).write(file)
+    local.work(sweep, file, outputs, runner.workers)
 
 
 def _inline(sweep: Sweep, outputs: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -11,6 +12,7 @@ from unlearnbench.contracts import Index
 from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.artefact import Artefact, Computed
+from unlearnbench.graph.keys import digest
 from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
 
@@ -54,6 +56,11 @@ class Score(Stage):
     def modules(self) -> tuple[str, ...]:
         """This module, the task's and the model's."""
         return (__name__, *self.bench.modules)
+
+    @property
+    def like(self) -> str:
+        """Scorings of about as many rows by one model take about as long."""
+        return digest(self.kind, self.bench.setting, round(math.log2(len(self.index) + 1)))[:16]
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Score the rows; raise Diverged where the outputs are not numbers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from unlearnbench.contracts import Index
 from unlearnbench.graph.artefact import Artefact
+from unlearnbench.graph.keys import digest
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import provenance
@@ -56,6 +58,11 @@ class Train(Stage):
     def modules(self) -> tuple[str, ...]:
         """This module, the task's and the model's."""
         return (__name__, *self.bench.modules)
+
+    @property
+    def like(self) -> str:
+        """Trainings of one model by one recipe on about as many rows take about as long."""
+        return digest(self.kind, self.bench.setting, self.recipe, round(math.log2(len(self.index))))[:16]
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Train it; an interrupted training is resumed."""

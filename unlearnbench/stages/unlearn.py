@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from unlearnbench.errors import UserError
 from unlearnbench.graph.artefact import Artefact
-from unlearnbench.graph.keys import describe
+from unlearnbench.graph.keys import describe, digest
 from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models import weights
@@ -68,6 +69,12 @@ class Unlearn(Stage):
     def modules(self) -> tuple[str, ...]:
         """This module, the method's, the task's and the model's."""
         return (__name__, type(self.method).__module__, *self.world.bench.modules)
+
+    @property
+    def like(self) -> str:
+        """One method with one setting on about as many rows takes about as long."""
+        rows = round(math.log2(len(self.world.all)))
+        return digest(self.kind, self.world.bench.setting, type(self.method).__module__, self.method, rows)[:16]
 
     @property
     def seed(self) -> int:

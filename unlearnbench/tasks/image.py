@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,22 @@ class ImageTask:
             score_batch,
         )
         self.device = torch.device(precision.device)
-        self.images = data.images.to(self.device)
-        self.labels = torch.from_numpy(data.labels).to(self.device)
-        mean, std = _channels(dataset.mean), _channels(dataset.std)
-        self._scale, self._shift = (1 / (255 * std)).to(self.device), (mean / std).to(self.device)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The images on the device, (n, c, h, w) uint8; moved there once, at the first batch."""
+        return self.data.on(self.device)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """The labels on the device, (n,) int64."""
+        return torch.from_numpy(self.data.labels).to(self.device)
+
+    @cached_property
+    def _scaling(self) -> tuple[Tensor, Tensor]:
+        """What a pixel is multiplied by, and what is then taken off, by channel."""
+        mean, std = _channels(self.dataset.mean), _channels(self.dataset.std)
+        return (1 / (255 * std)).to(self.device), (mean / std).to(self.device)
 
     def settings(self) -> tuple[object, ...]:
         """Return what of the data set's configuration can change a result, beside the examples themselves."""
@@ -66,7 +79,8 @@ class ImageTask:
         if self.dataset.size is not None and self.dataset.size != floats.shape[-1]:
             side = (self.dataset.size, self.dataset.size)
             floats = functional.interpolate(floats, side, mode="bilinear", antialias=True, align_corners=False)
-        floats = floats.mul_(self._scale).sub_(self._shift)
+        scale, shift = self._scaling
+        floats = floats.mul_(scale).sub_(shift)
         if generator is not None:
             floats = erased(floats, augment, generator)
         return Batch(floats.to(memory_format=layout), self.labels[where], where)

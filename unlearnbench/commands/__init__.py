@@ -1,0 +1,1 @@
+"""The commands, a file each: what is typed after `unlearnbench`."""

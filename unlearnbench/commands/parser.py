@@ -1,0 +1,47 @@
+"""What commands share: their parser, the log on the terminal, and the flags that name configurations and plugins."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from unlearnbench.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake as any other."""
+        raise UserError(f"{message}\nTry: {self.prog} --help")
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name further configuration folders, and plugins to trust."""
+    parser.add_argument("--config-dir", "-cd", action="append", type=Path, default=[])
+    parser.add_argument("--plugin", action="append", type=Path, default=[])
+
+
+def use_sources(given: argparse.Namespace) -> None:
+    """Trust the plugins that were named; raise UserError for a folder or file that is not there."""
+    from unlearnbench.request import plugins
+
+    for folder in given.config_dir:
+        if not folder.is_dir():
+            raise UserError(f"--config-dir {folder} is not a folder.\nTry: a folder with method/NAME.yaml in it")
+    for file in given.plugin:
+        plugins.trust_file(file)
+
+
+def log_to_terminal() -> None:
+    """Show the log on the terminal."""
+    log = logging.getLogger("unlearnbench")
+    log.setLevel(logging.DEBUG)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a kernel on the hub, used or not
+    log.propagate = False
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setLevel(logging.INFO)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)

@@ -1,0 +1,68 @@
+"""unlearnbench plan: what a run or sweep would compute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
+from unlearnbench.errors import DONE
+
+if TYPE_CHECKING:
+    from unlearnbench.runs.plan import Entry, Plan
+
+
+def main(words: list[str]) -> int:
+    """Show the stages by level: how many there are, how many are missing, and how long those should take."""
+    parser = Parser("unlearnbench plan", description="Show what a run or sweep would compute, and compute nothing.")
+    parser.add_argument("overrides", nargs="*", metavar="WORD", help="the words of a run")
+    parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as for run")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="write the plan, a stage a line")
+    add_sources(parser)
+    given = parser.parse_intermixed_args(words)
+    use_sources(given)
+    log_to_terminal()
+    from unlearnbench.commands.run import composed_line
+    from unlearnbench.request.compose import scaled
+    from unlearnbench.runs.launch import torch_explained
+
+    given.overrides = scaled(given.overrides, given.config_dir)
+    composed = composed_line(given)
+    with torch_explained():
+        from unlearnbench.runs.plan import with_stages
+        from unlearnbench.runs.sweep import Sweep
+
+    sweep = Sweep(given.overrides, composed.parameters, given.config_dir, planning=True)
+    sweep.draw()
+    plan = with_stages(sweep, composed.request.outputs)
+    if given.to:
+        plan.write(given.to)
+    _show(plan, jobs=len(sweep.rows))
+    return DONE
+
+
+def _show(plan: Plan, jobs: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("level", "kind", "stages", "missing", "seconds"):
+        table.add_column(name, justify="left" if name == "kind" else "right")
+    groups: dict[tuple[int, str], list[Entry]] = {}
+    for one in plan.entries:
+        groups.setdefault((one.level, one.kind), []).append(one)
+    for (level, kind), entries in sorted(groups.items()):
+        missing = [one for one in entries if not one.present]
+        table.add_row(str(level), kind, str(len(entries)), str(len(missing)), _seconds(missing))
+    console = Console()
+    console.print(table)
+    missing = [one for one in plan.entries if not one.present]
+    console.print(f"{jobs} jobs, {len(plan.entries)} stages, {len(missing)} missing, {_seconds(missing)} seconds")
+
+
+def _seconds(missing: list[Entry]) -> str:
+    """Return the estimated seconds of the missing stages; a + where nobody knows some of them."""
+    known = sum(one.seconds for one in missing if one.seconds is not None)
+    unknown = Counter(one.seconds is None for one in missing)[True]
+    return f"{known:.0f}" + (f" + {unknown} stages of unknown length" if unknown else "")

@@ -1,0 +1,93 @@
+"""unlearnbench run: train, unlearn, evaluate; one run, or a sweep."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
+from unlearnbench.errors import DONE, FAILED, UserError
+
+if TYPE_CHECKING:
+    from unlearnbench.request.compose import Composed
+
+
+def main(words: list[str]) -> int:
+    """Do a run, a sweep, or show a configuration; return the exit code."""
+    parser = Parser("unlearnbench run", add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("-i", "--info", nargs="?", const="all")
+    parser.add_argument("-p", "--package")
+    parser.add_argument("--resolve", action="store_true")
+    add_sources(parser)
+    parser.add_argument("--hydra-help", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    given = parser.parse_intermixed_args(words)
+    from unlearnbench.request import shown
+    from unlearnbench.request.compose import compose, scaled
+
+    use_sources(given)
+    given.overrides = scaled(given.overrides, given.config_dir)
+    if given.multirun and (given.cfg or given.info):
+        raise UserError(
+            "--cfg and --info show one configuration, -m asks for several.\nTry: without -m, and one value each"
+        )
+    if given.help or given.hydra_help or given.cfg or given.info:
+        compose([] if given.hydra_help else given.overrides, given.config_dir)
+        shown.by_hydra(_hydra_words(given))
+        return DONE
+    log_to_terminal()
+    composed = composed_line(given)
+    if composed.sweep or composed.request.name("runner") != "inline":
+        from unlearnbench.runs.sweep import Sweep, launch
+
+        return _show_sweep(*launch(Sweep(given.overrides, composed.parameters, given.config_dir), composed))
+    return _single(composed)
+
+
+def composed_line(given: argparse.Namespace) -> Composed:
+    """Compose the words of a line: of a sweep, its first job. A preset that is a sweep takes several values too."""
+    from unlearnbench.request.compose import compose
+    from unlearnbench.request.jobs import swept
+    from unlearnbench.request.words import literal
+
+    one = swept(given.overrides, (), given.config_dir).first()
+    composed = compose(one, given.config_dir, sweep=given.multirun)
+    if not composed.sweep and one != literal(given.overrides):
+        return compose(given.overrides, given.config_dir)
+    return composed
+
+
+def _single(composed: Composed) -> int:
+    from rich.console import Console
+
+    from unlearnbench.results.table import show
+    from unlearnbench.runs.launch import execute
+
+    outcome = execute(composed.request)
+    show(outcome.folder, reused=outcome.reused, console=Console())
+    return DONE if outcome.status in ("done", "skipped") else FAILED
+
+
+def _show_sweep(folder: Path, code: int) -> int:
+    board = folder / "report" / "leaderboard.md"
+    if board.exists():
+        print(board.read_text())
+    print(f"jobs: {folder / 'jobs.csv'}\nreport: {folder / 'report' / 'report.html'}")
+    return code
+
+
+def _hydra_words(given: argparse.Namespace) -> list[str]:
+    """Give Hydra's own flags back to it."""
+    from unlearnbench.request.compose import search_path
+    from unlearnbench.request.words import literal
+
+    words = [*literal(given.overrides), *search_path(given.config_dir)]
+    words += ["--cfg", given.cfg] if given.cfg else []
+    words += ["--info", given.info] if given.info else []
+    words += ["--package", given.package] if given.package else []
+    flags = {"--resolve": given.resolve, "--help": given.help, "--hydra-help": given.hydra_help}
+    return [*words, *(flag for flag, on in flags.items() if on)]

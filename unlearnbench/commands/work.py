@@ -1,0 +1,29 @@
+"""unlearnbench work: what a worker runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
+from unlearnbench.errors import DONE, FAILED, UserError
+
+
+def main(words: list[str]) -> int:
+    """Do a plan, or a chunk of it; return the exit code."""
+    parser = Parser("unlearnbench work", description="Do the stages of a plan beside other workers.")
+    parser.add_argument("plan", type=Path, metavar="PLAN", help="a plan.jsonl")
+    parser.add_argument("--chunk", type=int, metavar="NUMBER", help="this chunk of it alone")
+    add_sources(parser)
+    given = parser.parse_args(words)
+    use_sources(given)
+    log_to_terminal()
+    from unlearnbench.runs import plan
+    from unlearnbench.runs.launch import torch_explained
+
+    with torch_explained():
+        from unlearnbench.runs.work import work
+
+    read = plan.read(given.plan)
+    if given.chunk is not None and not 0 <= given.chunk < len(read.chunks):
+        raise UserError(f"--chunk {given.chunk}: the plan has {len(read.chunks)} chunks, counted from 0.")
+    return FAILED if work(read, given.plan.parent, given.chunk) else DONE

@@ -1,0 +1,181 @@
+"""Plans: what the jobs of a line would compute, what of it is there, and how long the rest should take."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from unlearnbench.errors import UserError
+from unlearnbench.files import leftovers, stored
+from unlearnbench.graph.cache import Cache
+from unlearnbench.graph.stage import Stage, in_order, levels
+
+if TYPE_CHECKING:
+    from unlearnbench.runs.sweep import Sweep
+
+T = TypeVar("T")
+
+CHUNK_SECONDS = 600.0
+"""What a chunk should take at least, so that imports and data are paid once: shorter stages are put together."""
+UNKNOWN_SECONDS = 60.0
+"""What a stage is taken to need where no like one has been computed yet."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stage of a plan; `jobs` are the numbers of those that read its result, `seconds` None where nobody knows."""
+
+    key: str
+    kind: str
+    label: str
+    level: int
+    parents: tuple[str, ...]
+    jobs: tuple[int, ...]
+    seconds: float | None
+    present: bool
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one worker does: the trainings of some originals and references, or whole jobs."""
+
+    level: str
+    keys: tuple[str, ...]
+    jobs: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The words of a line, where its results go, and its stages."""
+
+    words: tuple[str, ...]
+    parameters: tuple[str, ...]
+    folders: tuple[str, ...]
+    outputs: str
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """Return the missing work in chunks: trainings from the start first, then whole jobs, by their original."""
+        return (*_trainings(self.entries), *_jobs(self.entries))
+
+    def write(self, path: Path) -> None:
+        """Write plan.jsonl: the line first, then a stage a line."""
+        head = {name: value for name, value in vars(self).items() if name not in ("entries", "chunks")}
+        lines = [head, *map(asdict, self.entries)]
+        leftovers.replace(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def read(path: Path) -> Plan:
+    """Read a plan; raise UserError where it is not one."""
+    try:
+        head, *lines = map(json.loads, stored.content(path).decode().splitlines())
+        entries = tuple(_entry(line) for line in lines)
+        listed = {name: tuple(map(str, head[name])) for name in ("words", "parameters", "folders")}
+        return Plan(**listed, outputs=str(head["outputs"]), entries=entries)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a plan: {error}\nTry: unlearnbench plan [the words of a run] --to FILE"
+        ) from error
+
+
+def _entry(line: Mapping[str, Any]) -> Entry:
+    return Entry(**{**line, "parents": tuple(line["parents"]), "jobs": tuple(line["jobs"])})
+
+
+def of(sweep: Sweep, outputs: Path) -> Plan:
+    """Return the plan of a sweep's jobs without their stages: enough for workers that do all of them."""
+    return Plan(
+        words=tuple(sweep.words),
+        parameters=tuple(sweep.parameters),
+        folders=tuple(map(str, sweep.folders)),
+        outputs=str(outputs.absolute()),
+        entries=(),
+    )
+
+
+def with_stages(sweep: Sweep, outputs: Path) -> Plan:
+    """Lay out the stages of a sweep's jobs, and look which are there. Nothing is computed."""
+    cache = Cache(outputs / "cache")
+    readers: dict[str, list[int]] = {}
+    stages: dict[str, Stage] = {}
+    for number, job in sweep.jobs.items():
+        for stage in in_order(job.stages):
+            stages.setdefault(stage.key, stage)
+            readers.setdefault(stage.key, []).append(number)
+    known, depth = _known_seconds(cache), levels(stages.values())
+    entries = tuple(
+        Entry(
+            key=key,
+            kind=stage.kind,
+            label=stage.label,
+            level=depth[key],
+            parents=tuple(one.key for one in stage.inputs),
+            jobs=tuple(readers[key]),
+            seconds=known.get(stage.like),
+            present=cache.has(key),
+        )
+        for key, stage in stages.items()
+    )
+    return replace(of(sweep, outputs), entries=entries)
+
+
+def _known_seconds(cache: Cache) -> dict[str, float]:
+    """Return the median seconds of the stages that have been computed, by what they are like."""
+    seen: dict[str, list[float]] = {}
+    folder = cache.folder / "stages"
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        try:
+            facts = stored.mapping(folder / name / "facts.json")
+            seen.setdefault(str(facts["like"]), []).append(float(facts["seconds"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a damaged stage is no example
+    return {like: median(seconds) for like, seconds in seen.items()}
+
+
+def _trainings(entries: Sequence[Entry]) -> Iterator[Chunk]:
+    """Yield the missing stages without inputs that others wait for, together until a chunk is long enough."""
+    needed = {parent for entry in entries if not entry.present for parent in entry.parents}
+    first = [one for one in entries if not one.present and one.level == 0 and one.key in needed]
+    for group in _packed([(one, one.seconds) for one in first]):
+        jobs = tuple(sorted({one.jobs[0] for one, _ in group}))
+        yield Chunk("train", tuple(one.key for one, _ in group), jobs, _total(seconds for _, seconds in group))
+
+
+def _jobs(entries: Sequence[Entry]) -> Iterator[Chunk]:
+    """Yield the jobs of which stages are missing, those of one original side by side."""
+    seconds: dict[int, float] = {}
+    root: dict[int, str] = {}
+    for one in entries:
+        for job in one.jobs:
+            root.setdefault(job, one.key)
+        if not one.present and one.level:
+            share = (UNKNOWN_SECONDS if one.seconds is None else one.seconds) / len(one.jobs)
+            for job in one.jobs:
+                seconds[job] = seconds.get(job, 0.0) + share
+    order = sorted(seconds, key=lambda job: (list(dict.fromkeys(root.values())).index(root[job]), job))
+    for group in _packed([(job, seconds[job]) for job in order]):
+        yield Chunk("unlearn", (), tuple(job for job, _ in group), _total(taken for _, taken in group))
+
+
+def _packed(items: Sequence[tuple[T, float | None]]) -> Iterator[list[tuple[T, float | None]]]:
+    """Yield the items in groups that take `CHUNK_SECONDS` or more; the last one may take less."""
+    group: list[tuple[T, float | None]] = []
+    for item in items:
+        group.append(item)
+        if _total(seconds for _, seconds in group) >= CHUNK_SECONDS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _total(seconds: Any) -> float:
+    return sum(UNKNOWN_SECONDS if one is None else one for one in seconds)
