@@ -40,10 +40,10 @@ def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0,
     for split in SPLITS:
         retrained = {"retain": 0.95, "forget": 0.0, "test": 0.85}[split] + 0.01 * seed
         values = {"original": 1.0, "retrained": retrained, "unlearned": accuracy[split]}
-        rows += [(*names.values(), role, split, "accuracy", repr(value)) for role, value in values.items()]
+        rows += [(*names.values(), 1, role, split, "accuracy", repr(value)) for role, value in values.items()]
         gap = accuracy[split] - retrained
-        rows.append((*names.values(), "unlearned", split, "gap_accuracy", repr(gap)))
-    rows.append((*names.values(), "unlearned", "forget", "js_to_retrained", "0.25"))
+        rows.append((*names.values(), 1, "unlearned", split, "gap_accuracy", repr(gap)))
+    rows.append((*names.values(), 1, "unlearned", "forget", "js_to_retrained", "0.25"))
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([COLUMNS, *rows])

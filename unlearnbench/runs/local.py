@@ -13,6 +13,7 @@ from unlearnbench import signals
 from unlearnbench.machine.threads import available
 from unlearnbench.request import plugins
 from unlearnbench.runners.claims import Claims
+from unlearnbench.runs.plan import with_stages
 from unlearnbench.runs.progress import Watch
 from unlearnbench.runs.sweep import Sweep
 
@@ -27,7 +28,10 @@ def flags(folders: Sequence[Path]) -> list[str]:
 
 
 def work(sweep: Sweep, plan: Path, outputs: Path, workers: int) -> None:
-    """Have workers do a plan, and show how far they are; return when all have ended."""
+    """Have workers do a plan, and show how far they are; return when all have ended.
+
+    While they begin, the plan's stages are laid out here, so that `status` knows them.
+    """
     folder = plan.parent / "logs"
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "unlearnbench", "work", str(plan), *flags(sweep.folders)]
@@ -39,6 +43,8 @@ def work(sweep: Sweep, plan: Path, outputs: Path, workers: int) -> None:
 
     signals.at_end(stop)
     try:
+        sweep.draw()
+        with_stages(sweep, outputs).write(plan)
         with Watch(sweep, Claims(outputs / "cache" / "claims")) as watch:
             while any(process.poll() is None for process in running):
                 watch.look()

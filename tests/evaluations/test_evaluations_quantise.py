@@ -1,0 +1,53 @@
+"""Quantise: the rounding by hand, and the whole evaluation in a run."""
+
+from __future__ import annotations
+
+import pandas
+import pytest
+import torch
+
+from unlearnbench.evaluations.quantise import rounded
+from unlearnbench.runs.launch import execute, prepare
+from worlds import TINY
+
+
+def test_rounding_by_hand():
+    """Three bits: seven steps from -3 to 3, and the group's largest magnitude is the end of the scale."""
+    weight = torch.tensor([[3.0, 1.2, -0.4, -2.6]])
+    assert torch.equal(rounded(weight, bits=3, group=4), torch.tensor([[3.0, 1.0, 0.0, -3.0]]))
+
+
+def test_groups_have_scales_of_their_own_along_each_row():
+    weight = torch.tensor([[3.0, 1.2, 0.3, 0.12], [30.0, 12.0, 3.0, 1.2]])
+    found = rounded(weight, bits=3, group=2)
+    assert torch.allclose(found, torch.tensor([[3.0, 1.0, 0.3, 0.1], [30.0, 10.0, 3.0, 1.0]]))
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 7, 3, 3), (2, 64), (3, 65)])
+def test_many_bits_change_nothing_and_few_change_at_most_half_a_step(shape):
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(rounded(weight, bits=16, group=64), weight, atol=1e-4)
+    step = weight.abs().max() / 7
+    assert (rounded(weight, bits=4, group=64) - weight).abs().max() <= step / 2 + 1e-6
+    assert rounded(weight, 4, 64).shape == weight.shape
+
+
+def test_zeros_stay_zeros():
+    assert torch.equal(rounded(torch.zeros(2, 8), 4, 4), torch.zeros(2, 8))
+
+
+def test_a_run_scores_every_role_again(tmp_path):
+    words = [*TINY, "method=none", "eval=[standard,quantise]", "reference.count=2", f"outputs={tmp_path}"]
+    done = execute(prepare(words))
+    rows = pandas.read_csv(done.folder / "metrics.csv")
+    roles = {"original", "retrained_0", "retrained_1", "unlearned"}
+    assert {f"{role}_{bits}bit" for role in roles for bits in (8, 4)} <= set(rows["role"])
+    headline = rows[rows["metric"] == "quantise_recovery"]
+    assert len(headline) == 1 and headline.iloc[0]["role"] == "unlearned"
+    by_role = rows[(rows["metric"] == "accuracy") & (rows["split"] == "forget")].set_index("role")["value"]
+    gains = [
+        by_role[f"unlearned_{bits}bit"] - by_role["unlearned"]
+        - sum(by_role[f"retrained_{k}_{bits}bit"] for k in (0, 1)) / 2 + by_role["retrained"]
+        for bits in (8, 4)
+    ]  # fmt: skip
+    assert headline.iloc[0]["value"] == pytest.approx(max(gains))

@@ -1,0 +1,169 @@
+"""Keys move when, and only when, a result can change: by an edit of any module, and by any setting."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import unlearnbench
+from unlearnbench.assemble import assemble
+from unlearnbench.experiment import build
+from unlearnbench.graph import sources
+from unlearnbench.graph.stage import in_order
+from unlearnbench.runs.launch import prepare
+from unlearnbench.stages.benches import Benches
+from worlds import TINY
+
+PACKAGE = Path(unlearnbench.__file__).parent
+MODULES = sorted(
+    ".".join(("unlearnbench", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for file in PACKAGE.rglob("*.py")
+)
+IMAGES = (*TINY, "method=distill", "eval=[standard,quantise,relearn,shadow]")
+TEXT = ("dataset=clinical_notes", "model=llama_tiny", "method=npo", "dataset.limit=60")
+EVERY, NOTHING = "*", ""
+MOVED = {
+    "contracts": EVERY,
+    "evidence": EVERY,
+    "randomness": EVERY,
+    "problem": "images/unlearn text/unlearn",
+    "data.images": "images/*",
+    "data.text": "text/*",
+    "data.sampling": "images/* text/*",
+    "machine.determinism": EVERY,
+    "methods.distill": "images/unlearn",
+    "methods.npo": "text/unlearn",
+    "models.tiny": "images/*",
+    "models.llama": "text/*",
+    "evaluations.quantise": "images/rounded",
+    "evaluations.relearn": "images/relearn",
+    "stages.train": "*/train",
+    "stages.trained": "*/train */unlearn",
+    "stages.unlearn": "*/unlearn",
+    "stages.score": "*/score */rounded",
+    "tasks.image": "images/*",
+    "tasks.augment": "images/*",
+    "tasks.chat": "text/*",
+    "tasks.encoding": "text/*",
+    "tasks.examples": "text/*",
+    "tasks.generation": "text/*",
+    "tasks.options": "text/*",
+    "tasks.rendering": "text/*",
+    "tasks.text": "text/*",
+    "training.*": "*/train */unlearn images/relearn",
+}
+"""What an edit of a module moves by itself, as kinds of stages of the two runs; what reads them moves with them.
+
+A module that is not here moves nothing. Those of `models` that several kinds of model share are looked at below.
+"""
+SHARED = "models.*"
+
+
+@pytest.fixture(scope="module")
+def laid_out():
+    """Two experiments, each with its bench."""
+    benches = Benches()
+    found = {}
+    for name, words in (("images", IMAGES), ("text", TEXT)):
+        experiment = assemble(prepare(list(words))).experiment
+        found[name] = (experiment, benches.of(experiment))
+    return found
+
+
+def keys(laid_out):
+    """Return the keys of all stages of the two runs, by run, kind and label, and what each one reads."""
+    found, reads = {}, {}
+    for name, (experiment, bench) in laid_out.items():
+        for stage in in_order(stage for asked in build(experiment, bench) for stage in asked.stages()):
+            kind = "rounded" if "bit" in stage.label else stage.kind
+            found[(name, kind, stage.label)] = stage.key
+            reads[(name, kind, stage.label)] = stage
+    return found, reads
+
+
+def own(before, after, reads):
+    """Return the stages that moved though nothing that they read did: as run/kind."""
+    moved = {place for place in before if before[place] != after[place]}
+    labels = {reads[place].key: place for place in moved}
+    return {
+        f"{name}/{kind}"
+        for name, kind, label in moved
+        if not any(one.key in labels for one in reads[(name, kind, label)].inputs)
+    }
+
+
+def patterns(module):
+    name = module.removeprefix("unlearnbench.")
+    return next((set(kinds.split()) for shape, kinds in MOVED.items() if fnmatch(name, shape)), set())
+
+
+@pytest.mark.parametrize("module", [one for one in MODULES if not fnmatch(one, f"unlearnbench.{SHARED}")])
+def test_an_edit_moves_exactly_the_stages_whose_result_it_can_change(laid_out, monkeypatch, module):
+    before, reads = keys(laid_out)
+    digest, edited = sources.tree_digest, sources.source_of(module)
+    monkeypatch.setattr(sources, "tree_digest", lambda path: "edited" if path == edited else digest(path))
+    sources.sources.cache_clear()
+    after, _ = keys(laid_out)
+    sources.sources.cache_clear()
+    moved, allowed = own(before, after, reads), patterns(module)
+    assert {one for one in moved if not any(fnmatch(one, shape) for shape in allowed)} == set()
+    assert {shape for shape in allowed if not any(fnmatch(one, shape) for one in moved)} == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "runs"),
+    [
+        ("tiny", {"images"}), ("llama", {"text"}), ("resnet", set()), ("vgg", set()), ("timm_model", set()),
+        ("saved", set()), ("rebuilt", set()), ("pretrained", {"text"}), ("weights", {"images", "text"}),
+        ("start", {"images", "text"}), ("modes", {"images", "text"}), ("prefix", {"images", "text"}),
+    ],
+)  # fmt: skip
+def test_an_edit_of_a_model_moves_the_runs_that_use_it(laid_out, monkeypatch, module, runs):
+    before, _ = keys(laid_out)
+    digest, edited = sources.tree_digest, sources.source_of(f"unlearnbench.models.{module}")
+    monkeypatch.setattr(sources, "tree_digest", lambda path: "edited" if path == edited else digest(path))
+    sources.sources.cache_clear()
+    after, _ = keys(laid_out)
+    sources.sources.cache_clear()
+    assert {place[0] for place in before if before[place] != after[place]} == runs
+
+
+WORDS = {
+    "seed=1": "images/*",
+    "unlearn_seed=1": "images/unlearn",
+    "eval_seed=1": "images/relearn images/train",
+    "train.epochs=3": "images/train images/unlearn",
+    "method.epochs=9": "images/unlearn",
+    "eval.batch_size=100": "images/score images/rounded",
+    "eval.quantise.bits=[3]": "images/rounded",
+    "eval.relearn.epochs=9": "images/relearn",
+    "precision=bf16": "images/*",
+    "device=cuda": "",
+    "threads=1": "",
+    "outputs=elsewhere": "",
+    "save_model=true": "",
+    "deterministic=false": "",
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_setting_moves_exactly_the_stages_that_it_decides(word):
+    benches = Benches()
+
+    def stages(words):
+        experiment = assemble(prepare(list(words)), planning=True).experiment
+        found = build(experiment, benches.of(experiment))
+        return {
+            (("rounded" if "bit" in one.label else one.kind), one.label.replace("3bit", "8bit")): one
+            for one in in_order(stage for asked in found for stage in asked.stages())
+        }
+
+    before, after = stages(IMAGES), stages((*IMAGES, word))
+    known = {one.key for one in before.values()}
+    moved = {place for place, one in after.items() if one.key not in known}
+    alone = {f"images/{place[0]}" for place in moved if not any(one.key not in known for one in after[place].inputs)}
+    allowed = set(WORDS[word].split())
+    assert {one for one in alone if not any(fnmatch(one, shape) for shape in allowed)} == set()
+    assert {shape for shape in allowed if not any(fnmatch(one, shape) for one in alone)} == set()
