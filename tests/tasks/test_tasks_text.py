@@ -20,8 +20,8 @@ from unlearnbench.tasks.encoding import Encoder, Limit
 from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.text import TextTask
+from unlearnbench.training.batches import Batches
 from unlearnbench.training.losses import cross_entropy
-from unlearnbench.training.stepper import Batches
 from worlds import CPU, llama, notes, text_task
 
 HUNDRED = Limit(asked=100, too_long="cut")

@@ -23,6 +23,7 @@ def _ours(*names: str) -> tuple[str, ...]:
 
 CORE = _ours(
     *("stages.stages", "training.stepper", "training.recipe", "training.resume", "training.kept", "training.optimizer"),
+    *("training.batches", "training.parts", "training.fit", "training.record"),
     *("training.losses", "contracts", "problem", "randomness", "machine.determinism"),
     *("models.modes", "models.start", "models.weights", "models.checkpoint", "models.weight_files"),
 )

@@ -258,7 +258,7 @@ def outcome(assembled: Assembled, run: Run) -> dict[str, Any]:
         "references": len(run.retrained),
         "classes": list(run.info.classes),
         "curves": {name: facts["curve"] for name, facts in of.items()},
-        "strength": of["unlearned"]["strength"],
+        "tables": of["unlearned"]["tables"],
     }
 
 

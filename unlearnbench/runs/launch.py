@@ -192,7 +192,7 @@ def _evaluate(part: Path, request: Request, assembled: Assembled, identity: Iden
         outcome |= _language(part, done, identity)
     curves = {name: list(curve) for name, curve in outcome["curves"].items() if curve}
     plots.draw(part, original, retrained, unlearned, done.info.classes, curves)
-    plots.strength(part, outcome["strength"])
+    plots.strength(part, outcome["tables"])
     return outcome
 
 

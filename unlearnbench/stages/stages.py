@@ -29,9 +29,10 @@ from unlearnbench.problem import Problem
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.request import plugins
 from unlearnbench.tasks import bind
+from unlearnbench.training.fit import fit
 from unlearnbench.training.progress import Progress, Quiet, stage_progress
+from unlearnbench.training.record import Record
 from unlearnbench.training.resume import Resumable
-from unlearnbench.training.stepper import Record, fit
 
 if TYPE_CHECKING:
     from unlearnbench.experiment import Experiment
@@ -292,7 +293,7 @@ class Stages:
             self._built[key] = weights.merged(made.model).eval()
             facts = {
                 "curve": made.record.curve,
-                "strength": made.record.strength,
+                "tables": made.record.tables,
                 "examples": made.record.examples,
                 "adapter": is_adapter,
                 "weights_changed": made.changed,

@@ -17,7 +17,8 @@ from unlearnbench.graph.cache import Artefact, peak_mib, read_artefact, write_ar
 from unlearnbench.machine.cost import Spent
 from unlearnbench.models import weights
 from unlearnbench.training.kept import check, named, plain
-from unlearnbench.training.stepper import Record, Stepper
+from unlearnbench.training.record import Record
+from unlearnbench.training.stepper import Stepper
 
 log = logging.getLogger("unlearnbench")
 
