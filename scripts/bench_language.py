@@ -24,8 +24,9 @@ from unlearnbench.models.start import started, trainable
 from unlearnbench.runs.launch import prepare
 from unlearnbench.tasks import bind
 from unlearnbench.tasks.text import TextTask
+from unlearnbench.training.batches import Batches
 from unlearnbench.training.losses import cross_entropy
-from unlearnbench.training.stepper import Batches, Stepper
+from unlearnbench.training.stepper import Stepper
 
 STEPS, ROWS = 6, 16
 

@@ -16,8 +16,10 @@ from unlearnbench.assemble import assemble
 from unlearnbench.randomness import seeded
 from unlearnbench.runs.launch import prepare
 from unlearnbench.tasks import bind
+from unlearnbench.training.fit import fit
 from unlearnbench.training.progress import Quiet
-from unlearnbench.training.stepper import Record, Stepper, fit
+from unlearnbench.training.record import Record
+from unlearnbench.training.stepper import Stepper
 
 
 def trained(words: list[str]) -> list[tuple[float, float]]:

@@ -29,8 +29,9 @@ from unlearnbench.assemble import assemble
 from unlearnbench.contracts import Batch
 from unlearnbench.request.compose import compose
 from unlearnbench.tasks.image import ImageTask
+from unlearnbench.training.fit import fit
 from unlearnbench.training.progress import Quiet
-from unlearnbench.training.stepper import Record, fit
+from unlearnbench.training.record import Record
 
 SIZE = 128
 

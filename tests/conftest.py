@@ -21,8 +21,9 @@ from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.problem import Problem
 from unlearnbench.randomness import seeded
 from unlearnbench.tasks.image import ImageTask
+from unlearnbench.training.fit import fit
 from unlearnbench.training.progress import Quiet
-from unlearnbench.training.stepper import Record, fit
+from unlearnbench.training.record import Record
 from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
 
 

@@ -25,8 +25,9 @@ from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.tasks.text import TextTask
 from unlearnbench.training import resume
+from unlearnbench.training.fit import fit
 from unlearnbench.training.progress import Quiet
-from unlearnbench.training.stepper import Record, fit
+from unlearnbench.training.record import Record
 from worlds import RECIPE, TEXT_RECIPE, llama, notes, synthetic
 
 pytestmark = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.start import trainable
 from unlearnbench.request.config import build, config_root
+from unlearnbench.training.optimizer import Optimizer
 from worlds import LORA, llama, same_weights
 
 METHODS = sorted(file.stem for file in (config_root() / "method").glob("*.yaml"))
@@ -77,6 +79,24 @@ def test_same_seed_gives_same_weights(name, kind, world):
     torch.rand(7)  # whatever happened before must not matter
     torch.manual_seed(3)
     assert same_weights(first, method(name)(original, problem))
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+@pytest.mark.parametrize("name", METHODS)
+def test_micro_batches_give_the_weights_of_whole_batches(name, kind, world):
+    if not hasattr(method(name), "optimizer"):
+        return
+    found = []
+    for micro in (None, 5):
+        original, problem = world(kind)
+        if not runnable(name, kind, problem):
+            return
+        optimizer = Optimizer(name="sgd", lr=0.01, momentum=0.9, micro_batch=micro)
+        frozen = {"batch_norm": "frozen"} if hasattr(method(name), "batch_norm") else {}
+        chosen = dataclasses.replace(method(name), optimizer=optimizer, **frozen)
+        found.append(chosen(original, problem))
+    for one, other in zip(found[0].parameters(), found[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", WORLDS)

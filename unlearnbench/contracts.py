@@ -134,32 +134,29 @@ class Batch:
     `inputs` (n, ...): images are (n, c, h, w) float32, augmented and normalised, text is (n, t) int64 token ids;
     `labels` (n,) int64, or (n, t) with -100 where nothing is supervised; `index` (n,) int64 are the examples'
     positions in the data set. `rows_per_example` is the mean number of supervised rows of an example in the whole
-    batch, also in a part of it. `weight` is 1, but for parts of batches of different sizes: every mean over a part's
-    rows or examples is multiplied by it.
+    batch, also in a part of it: `Predictions.averaged` needs it, and nobody else.
     """
 
     inputs: Tensor
     labels: Tensor
     index: Tensor
     rows_per_example: float = 1.0
-    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def rows(self, start: int, stop: int, weight: float = 1.0) -> Batch:
+    def rows(self, start: int, stop: int) -> Batch:
         """Return the examples start to stop, without a copy."""
         part = slice(start, stop)
-        return Batch(self.inputs[part], self.labels[part], self.index[part], self.rows_per_example, weight)
+        return Batch(self.inputs[part], self.labels[part], self.index[part], self.rows_per_example)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Rows of `logits` (m, c) float32 with their `labels` (m,) int64; one row an image, or one a supervised token.
 
-    `example` (m,) int64 maps a row to its example in the batch, which has `examples`; `rows_per_example` and `weight`
-    are the batch's. A mean over rows divides by examples * rows_per_example and is multiplied by the weight, so that
-    parts add up to the batch.
+    `example` (m,) int64 maps a row to its example in the batch, which has `examples`; `rows_per_example` is the
+    batch's. A loss works on rows, and returns one value per example: `averaged(rows)` or `summed(rows)`.
     """
 
     logits: Tensor
@@ -167,7 +164,17 @@ class Predictions:
     example: Tensor
     examples: int
     rows_per_example: float = 1.0
-    weight: float = 1.0
+
+    def averaged(self, rows: Tensor) -> Tensor:
+        """Turn a value per row (m,) into one per example, (n,) float64, whose mean over a batch is that over its rows.
+
+        So an example with more rows counts more, also where the batch is cut into parts.
+        """
+        return self.summed(rows.double()) / self.rows_per_example
+
+    def summed(self, rows: Tensor) -> Tensor:
+        """Turn a value per row (m,) into one per example, (n,): the sum over its rows."""
+        return rows.new_zeros(self.examples).index_add(0, self.example, rows)
 
 
 class Task(Protocol):

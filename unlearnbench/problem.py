@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from unlearnbench.models.modes import BatchNorm
+    from unlearnbench.training.batches import Batches
     from unlearnbench.training.optimizer import Optimizer
     from unlearnbench.training.progress import Progress
     from unlearnbench.training.recipe import Recipe
-    from unlearnbench.training.stepper import Batches, Record
+    from unlearnbench.training.record import Record
+    from unlearnbench.training.stepper import Loss, Stepper
 
 
 class Method(Protocol):
@@ -93,14 +96,22 @@ class Problem:
         return self.task.hidden(model, batch, layer)
 
     def is_forget(self, batch: Batch) -> Tensor:
-        """Say which of the batch's examples are to be forgotten, (n,) bool."""
+        """Return which of the batch's examples are to be forgotten, (n,) bool on the device; it waits for nothing."""
+        return self._forgotten[batch.index]
+
+    @cached_property
+    def _forgotten(self) -> Tensor:
+        """Which positions are to be forgotten, up to the highest one that a batch can hold, on the device."""
         import torch
 
-        return torch.isin(batch.index, torch.from_numpy(self.forget).to(batch.index.device))
+        parts = (self.retain, self.forget, self.validation, *([] if self.twins is None else [self.twins]))
+        marks = np.zeros(1 + max(part.max(initial=0) for part in parts), dtype=bool)
+        marks[self.forget] = True
+        return torch.from_numpy(marks).to(next(self.reference.parameters()).device)
 
-    def batches(self, *indexes: Index, size: int, epochs: int) -> Batches:
+    def batches(self, *indexes: Index, size: int, epochs: int = 1) -> Batches:
         """Return shuffled, augmented batches: one batch per index at each step; the first index sets the epoch."""
-        from unlearnbench.training.stepper import Batches
+        from unlearnbench.training.batches import Batches
 
         return Batches(self.task, indexes, size, epochs, stage_seed(self.seed, "method"))
 
@@ -115,34 +126,48 @@ class Problem:
         generator = np.random.default_rng(stage_seed(self.seed, "sample"))
         return np.sort(generator.permutation(index)[:count])
 
+    def stepper(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        steps: int,
+        *,
+        batch_norm: BatchNorm = "train",
+        against: nn.Module | None = None,
+    ) -> Stepper:
+        """Return what trains the model: one optimiser and one schedule over the `steps` of all phases.
+
+        `against` is a frozen model whose outputs a loss compares the model's with. Both are then in one mode: batch
+        norm as `batch_norm` says in both, dropout off in both.
+        """
+        from unlearnbench.models.modes import Mode
+        from unlearnbench.training.stepper import Stepper
+
+        return Stepper(
+            model, optimizer, steps, self.task.head, record=self.record, progress=self.progress,
+            validation=self.validation if optimizer.schedule == "plateau" else None,
+            mode=Mode(batch_norm=batch_norm, dropout=against is None), against=against,
+        )  # fmt: skip
+
     def optimize(
         self,
         model: nn.Module,
-        loss: Callable[..., Tensor],
+        loss: Loss,
         batches: Batches,
         optimizer: Optimizer,
         *,
         batch_norm: BatchNorm = "train",
         against: nn.Module | None = None,
     ) -> nn.Module:
-        """Take all steps of the batches down `loss(*batches)`; raise Diverged where it is not finite.
-
-        `against` is a frozen model whose outputs the loss compares the model's with. Both are then in one mode: batch
-        norm as `batch_norm` says in both, dropout off in both.
-        """
-        from unlearnbench.models.modes import Mode, alike
-        from unlearnbench.training.stepper import train
-
-        validation = self.validation if optimizer.schedule == "plateau" else None
-        with alike(against, batch_norm):
-            return train(
-                model, loss, batches, optimizer, record=self.record, progress=self.progress, validation=validation,
-                mode=Mode(batch_norm=batch_norm, dropout=against is None),
-            )  # fmt: skip
+        """Train the model in one phase, all epochs of the batches down one loss; return it in evaluation mode."""
+        stepper = self.stepper(model, optimizer, batches.steps, batch_norm=batch_norm, against=against)
+        for _ in range(batches.epochs):
+            stepper.descend(loss, batches)
+        return model
 
     def fit(self, model: nn.Module, index: Index) -> nn.Module:
         """Train the model on the examples at `index` by the recipe of the original."""
-        from unlearnbench.training.stepper import fit
+        from unlearnbench.training.fit import fit
 
         return fit(
             model, self.task, index, self.validation, self.recipe,

@@ -62,8 +62,9 @@ def test_no_curves_and_equal_losses_are_drawn(tmp_path):
 
 
 def test_a_strength_curve_is_drawn_where_there_is_one(tmp_path):
-    strength(tmp_path, [])
+    strength(tmp_path, {})
+    strength(tmp_path, {"other": [{"share": 0.5}], "none": []})
     assert not list(tmp_path.rglob("*.png"))
     rows = [{"share": share, "chosen": 0.0, "forget_accuracy": 1 - share, "retain_accuracy": 0.9} for share in (0, 0.5)]
-    strength(tmp_path, [*rows, {**rows[1], "chosen": 1.0}])
+    strength(tmp_path, {"strength": [*rows, {**rows[1], "chosen": 1.0}]})
     assert (tmp_path / "plots" / "masking_strength.png").stat().st_size > 5000

@@ -349,7 +349,7 @@ def test_none_is_no_name_to_refuse():
 @pytest.mark.parametrize(
     "target",
     ["unlearnbench.graph.cache.Cache", "unlearnbench.request.refusals.refuse_names",
-     "unlearnbench.training.stepper.Record",
+     "unlearnbench.training.record.Record",
      "unlearnbench.x.Y", "unlearnbench.methods.masking.Seen", "unlearnbench.models.adapter.Adapter",
      "unlearnbench.data.text.TextRow", "unlearnbench.methods.masking.UserError", "unlearnbench.forget.splits.Splits"],
 )  # fmt: skip

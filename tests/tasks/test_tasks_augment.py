@@ -14,7 +14,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.request.config import typed
 from unlearnbench.tasks.augment import coloured, erased, moved
 from unlearnbench.tasks.image import ImageTask
-from unlearnbench.training.stepper import Batches
+from unlearnbench.training.batches import Batches
 from worlds import CPU, synthetic
 
 NONE = Augment(crop=0, flip=False)

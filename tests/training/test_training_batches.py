@@ -14,9 +14,11 @@ from unlearnbench.contracts import Batch
 from unlearnbench.errors import UserError
 from unlearnbench.models.modes import Mode
 from unlearnbench.models.resnet import ResNet18
+from unlearnbench.training.batches import Batches, even_sizes
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
-from unlearnbench.training.stepper import Batches, Stepper, _sizes, parted
+from unlearnbench.training.parts import parts
+from unlearnbench.training.stepper import Stepper
 from worlds import text_task
 
 EPOCHS = 20
@@ -80,22 +82,22 @@ def test_images_come_shuffled_and_once_an_epoch(tiny):
 @pytest.mark.parametrize("size", [2, 3, 4, 7])
 @pytest.mark.parametrize("count", range(2, 30))
 def test_no_batch_is_of_one_example_and_sizes_are_even(count, size):
-    sizes = _sizes(count, size)
+    sizes = even_sizes(count, size)
     assert sum(sizes) == count and min(sizes) >= 2
     assert max(sizes) - min(sizes) <= 1 and max(sizes) <= max(size, 3)
 
 
 def test_batches_of_one_are_made_where_they_are_asked_for():
-    assert _sizes(3, 1) == [1, 1, 1]
-    assert _sizes(1, 8) == [1]
+    assert even_sizes(3, 1) == [1, 1, 1]
+    assert even_sizes(1, 8) == [1]
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize("count", range(2, 14))
 def test_micro_batches_are_of_two_examples_or_more(count, size):
     batch = Batch(torch.zeros(count, 1), torch.zeros(count, dtype=torch.int64), torch.arange(count))
-    parts = [len(piece) for _, (piece,) in parted((batch,), size)]
-    assert sum(parts) == count and min(parts) >= 2 and max(parts) <= max(size, 3)
+    found = [len(part.batches[0]) for part in parts((batch,), size)]
+    assert sum(found) == count and min(found) >= 2 and max(found) <= max(size, 3)
 
 
 WORDS = ("dataset=synthetic", "dataset.side=8", "model=resnet18", "train.epochs=1")
@@ -126,10 +128,10 @@ def test_three_images_to_forget_in_batches_of_two_are_a_run_that_ends_well(tmp_p
 def test_a_small_batch_cut_into_single_images_beside_a_large_one_is_explained(tiny):
     """Ten images beside 64 in eight micro-batches: torch's own words say nothing of what to type."""
     model = ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None).build(tiny.data.info)
-    stepper = Stepper(model, Optimizer(name="sgd", lr=0.1, micro_batch=8), 1)
+    stepper = Stepper(model, Optimizer(name="sgd", lr=0.1, micro_batch=8), 2)
 
     def loss(*batches):
-        return sum(cross_entropy(tiny.task.predict(model, batch)) for batch in batches)
+        return tuple(cross_entropy(tiny.task.predict(model, batch)) for batch in batches)
 
     batches = [tiny.task.batch(tiny.splits.retain[:count], None) for count in (10, 64)]
     Mode(batch_norm="train").enter(model)

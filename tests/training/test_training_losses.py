@@ -32,18 +32,22 @@ def predictions(logits: torch.Tensor, labels: list[list[int]] = LABELS) -> Predi
     return Predictions(logits[row, place], wanted[row, place + 1], row, 2, len(row) / 2)
 
 
+def mean(values: torch.Tensor) -> float:
+    return float(values.mean())
+
+
 def test_summed_losses():
     assert losses.summed_loss(predictions(MODEL)).tolist() == pytest.approx([12.208942221, 10.636672534], **CLOSE)
     assert losses.summed_loss(predictions(REFERENCE)).tolist() == pytest.approx([10.877057129, 9.858433834], **CLOSE)
 
 
 def test_mean_cross_entropy():
-    assert float(losses.cross_entropy(predictions(MODEL))) == pytest.approx(2.855701844, **CLOSE)
+    assert mean(losses.cross_entropy(predictions(MODEL))) == pytest.approx(2.855701844, **CLOSE)
 
 
 def test_npo():
     model, reference = losses.summed_loss(predictions(MODEL)), losses.summed_loss(predictions(REFERENCE))
-    assert float(losses.npo(model, reference, 0.1)) == pytest.approx(12.837608102, **CLOSE)
+    assert mean(losses.npo(model, reference, 0.1)) == pytest.approx(12.837608102, **CLOSE)
 
 
 def test_dpo():
@@ -51,39 +55,131 @@ def test_dpo():
         (losses.summed_loss(predictions(MODEL, labels)), losses.summed_loss(predictions(REFERENCE, labels)))
         for labels in (WINNING, LABELS)
     ]
-    assert float(losses.dpo(pairs[0], pairs[1], 0.1)) == pytest.approx(13.768713193, **CLOSE)
+    assert mean(losses.dpo(pairs[0], pairs[1], 0.1)) == pytest.approx(13.768713193, **CLOSE)
 
 
 def test_simnpo():
     found = losses.simnpo(losses.summed_loss(predictions(MODEL)), torch.tensor([4, 4]), 2.5, 0.0)
-    assert float(found) == pytest.approx(7.12453286e-4, **CLOSE)
+    assert mean(found) == pytest.approx(7.12453286e-4, **CLOSE)
 
 
 def test_undial_counts_answers_alone():
     found = losses.undial(predictions(MODEL), predictions(REFERENCE).logits, 10.0)
-    assert float(found) == pytest.approx(1.586873222, **CLOSE)
+    assert mean(found) == pytest.approx(1.586873222, **CLOSE)
 
 
 def test_wga():
-    assert float(losses.wga(predictions(MODEL), 1.0)) == pytest.approx(-0.194922877, **CLOSE)
+    assert mean(losses.wga(predictions(MODEL), 1.0)) == pytest.approx(-0.194922877, **CLOSE)
 
 
 def test_ceu():
-    assert float(losses.ceu(predictions(MODEL))) == pytest.approx(1.389258983, **CLOSE)
+    assert mean(losses.ceu(predictions(MODEL))) == pytest.approx(1.389258983, **CLOSE)
 
 
 def test_npo_with_small_beta_has_the_gradient_of_ascent():
     model = torch.tensor([3.0, 1.0], dtype=torch.float64, requires_grad=True)
-    losses.npo(model, torch.tensor([2.0, 2.0], dtype=torch.float64), 1e-6).backward()
+    losses.npo(model, torch.tensor([2.0, 2.0], dtype=torch.float64), 1e-6).mean().backward()
     assert model.grad.tolist() == pytest.approx([-0.5, -0.5], abs=1e-6)  # of -mean(l)
 
 
+def softmax(row: list[float]) -> list[float]:
+    total = sum(math.exp(value) for value in row)
+    return [math.exp(value) / total for value in row]
+
+
+def ce(row: list[float], label: int) -> float:
+    return -math.log(softmax(row)[label])
+
+
+def smoothed(row, label, _other):
+    return 0.8 * ce(row, label) + 0.2 * sum(ce(row, one) for one in range(len(row))) / len(row)
+
+
+def divergence(row, _label, other):
+    teacher, student = softmax([value / 2 for value in other]), softmax([value / 2 for value in row])
+    return sum(p * math.log(p / q) for p, q in zip(teacher, student, strict=True))
+
+
+def lowered(row, label, other):
+    target = softmax([value - 3.0 * (place == label) for place, value in enumerate(other)])
+    return sum(p * ce(row, place) for place, p in enumerate(target))
+
+
+def without_label(row, label, _other):
+    rest = [place for place in range(len(row)) if place != label]
+    target = softmax([row[place] for place in rest])
+    return sum(p * ce(row, place) for place, p in zip(rest, target, strict=True))
+
+
+ROWS = {
+    "cross_entropy": (lambda ours, theirs: losses.cross_entropy(ours, 0.2), smoothed),
+    "kl_to_teacher": (lambda ours, theirs: losses.kl_to_teacher(ours, losses.softened(theirs, 2.0), 2.0), divergence),
+    "undial": (lambda ours, theirs: losses.undial(ours, theirs, 3.0), lowered),
+    "wga": (
+        lambda ours, theirs: losses.wga(ours, 0.7),
+        lambda row, label, _other: -(softmax(row)[label] ** 0.7) * ce(row, label),
+    ),
+    "ceu": (lambda ours, theirs: losses.ceu(ours), without_label),
+}
+COUNTS = (3, 1, 0, 4)
+"""Supervised rows of each example of a batch: one may have none."""
+
+
+def uneven() -> tuple[Predictions, torch.Tensor]:
+    """Random rows of examples with different numbers of them, and another model's logits for the same rows."""
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.randn(sum(COUNTS), 5, dtype=torch.float64, generator=generator) for _ in range(2))
+    labels = torch.randint(5, (sum(COUNTS),), generator=generator)
+    example = torch.repeat_interleave(torch.arange(len(COUNTS)), torch.tensor(COUNTS))
+    return Predictions(ours, labels, example, len(COUNTS), sum(COUNTS) / len(COUNTS)), theirs
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_loss_averaged_over_rows_equals_a_naive_loop(name):
+    loss, naive = ROWS[name]
+    ours, theirs = uneven()
+    expected = [0.0] * len(COUNTS)
+    rows = zip(ours.logits.tolist(), ours.labels.tolist(), theirs.tolist(), ours.example.tolist(), strict=True)
+    values = [(example, naive(row, label, other)) for row, label, other, example in rows]
+    for example, value in values:
+        expected[example] += value / ours.rows_per_example
+    found = loss(ours, theirs)
+    assert found.dtype == torch.float64 and found.tolist() == pytest.approx(expected, abs=1e-12)
+    assert mean(found) == pytest.approx(sum(value for _, value in values) / len(values), abs=1e-12)
+
+
+def test_a_loss_on_whole_examples_equals_a_naive_loop():
+    ours, theirs = uneven()
+    other = Predictions(theirs, ours.labels, ours.example, ours.examples, ours.rows_per_example)
+    model, reference = losses.summed_loss(ours).tolist(), losses.summed_loss(other).tolist()
+    for number, count in enumerate(COUNTS):
+        rows = [row for row, example in enumerate(ours.example.tolist()) if example == number]
+        assert len(rows) == count
+        for total, logits in ((model, ours.logits), (reference, theirs)):
+            one = sum(ce(logits[row].tolist(), int(ours.labels[row])) for row in rows)
+            assert total[number] == pytest.approx(one, abs=1e-12)
+
+    def bounded(gain, beta):
+        return 2 / beta * math.log(1 + math.exp(-beta * gain))
+
+    pair = torch.tensor([model, reference], dtype=torch.float64)
+    pairs = list(zip(model, reference, strict=True))
+    assert losses.npo(*pair, 0.3).tolist() == pytest.approx([bounded(m - r, 0.3) for m, r in pairs], abs=1e-12)
+    assert losses.simnpo(pair[0], pair[1], 0.3, 0.5).tolist() == pytest.approx(
+        [bounded(m / r - 0.5, 0.3) if r else math.nan for m, r in pairs], abs=1e-12, nan_ok=True
+    )
+    turned = (pair[1], pair[0])
+    assert losses.dpo(tuple(pair), turned, 0.3).tolist() == pytest.approx(
+        [bounded(2 * (r - m), 0.3) for m, r in pairs], abs=1e-12
+    )
+
+
 def test_parts_of_a_batch_add_up_to_its_mean():
-    whole = predictions(MODEL[:, :5], [[-100, -100, 3, 1, 5], [-100, 4, -100, -100, -100]])
-    assert whole.rows_per_example == 2.0
-    parts = [
-        Predictions(whole.logits[mine], whole.labels[mine], whole.example[mine] * 0, 1, whole.rows_per_example)
-        for mine in (whole.example == 0, whole.example == 1)
-    ]
-    together = sum(float(losses.cross_entropy(part)) for part in parts) / 2
-    assert together == pytest.approx(float(losses.cross_entropy(whole)), abs=1e-12)
+    whole, _ = uneven()
+    values = losses.cross_entropy(whole)
+    found = []
+    for number in range(len(COUNTS)):
+        mine = whole.example == number
+        piece = Predictions(whole.logits[mine], whole.labels[mine], whole.example[mine] * 0, 1, whole.rows_per_example)
+        found += losses.cross_entropy(piece).tolist()
+    assert found == pytest.approx(values.tolist(), abs=1e-12)

@@ -11,9 +11,12 @@ from torch import nn
 
 from unlearnbench.errors import UserError
 from unlearnbench.request.config import typed
+from unlearnbench.training.batches import Batches
+from unlearnbench.training.fit import compiled, fit
 from unlearnbench.training.optimizer import Optimizer, Plateau, groups
 from unlearnbench.training.progress import Quiet
-from unlearnbench.training.stepper import Batches, Record, Stepper, compiled, fit
+from unlearnbench.training.record import Record
+from unlearnbench.training.stepper import Stepper
 from worlds import RECIPE
 
 
@@ -50,7 +53,7 @@ def test_the_ratio_of_the_two_rates_stays_under_every_schedule(tiny, schedule):
         backbone, head = (group["lr"] for group in stepper.optimizer.param_groups)
         assert head == pytest.approx(10 * backbone)
         assert stepper.lr == backbone
-        stepper.step(lambda piece: 0 * tiny.task.predict(model, piece).logits.sum(), batch)
+        stepper.step(lambda piece: 0 * tiny.task.predict(model, piece).logits.sum(dim=1), batch)
         if schedule == "plateau":
             stepper.end_epoch(1.0)
 

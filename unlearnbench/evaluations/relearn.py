@@ -23,10 +23,11 @@ from unlearnbench.metrics.measure import Row
 from unlearnbench.models.start import trainable
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.ranges import Count
+from unlearnbench.training.fit import fit
 from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.progress import stage_progress
 from unlearnbench.training.recipe import Recipe
-from unlearnbench.training.stepper import Record, fit
+from unlearnbench.training.record import Record
 
 if TYPE_CHECKING:
     from unlearnbench.stages.world import World

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Problem
 from unlearnbench.ranges import Count, Weight
-from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -36,9 +36,10 @@ class GradDiff:
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Losses:
             lost = cross_entropy(problem.predict(model, forget))
-            return self.retain_weight * cross_entropy(problem.predict(model, retain)) - self.forget_weight * lost
+            kept = cross_entropy(problem.predict(model, retain))
+            return -self.forget_weight * lost, self.retain_weight * kept
 
         batches = problem.batches(problem.forget, problem.retain, size=self.batch_size, epochs=self.epochs)
         return problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)

@@ -127,7 +127,7 @@ class Masking:
             with torch.no_grad(), replaced(problem.reference, layer, seen.outputs * ~masked):
                 prediction = problem.predict(problem.reference, example).logits.argmax(dim=1)
             row[f"{name}_accuracy"] = float((prediction == seen.labels).float().mean())
-        problem.record.strength.append(row)
+        problem.record.tables.setdefault("strength", []).append(row)
 
 
 def strongest(score: Tensor, share: float) -> Tensor:

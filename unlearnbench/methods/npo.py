@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Problem
 from unlearnbench.ranges import Count, Positive, Weight
-from unlearnbench.training.losses import cross_entropy, npo, summed_loss
+from unlearnbench.training.losses import Losses, cross_entropy, npo, summed_loss
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -39,12 +39,12 @@ class Npo:
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""
 
-        def loss(forget: Batch, retain: Batch) -> Tensor:
+        def loss(forget: Batch, retain: Batch) -> Losses:
             with torch.no_grad():
                 reference = summed_loss(problem.predict(problem.reference, forget))
-            lost = npo(summed_loss(problem.predict(model, forget)), reference, self.beta, forget.weight)
+            lost = npo(summed_loss(problem.predict(model, forget)), reference, self.beta)
             kept = cross_entropy(problem.predict(model, retain))
-            return self.forget_weight * lost + self.retain_weight * kept
+            return self.forget_weight * lost, self.retain_weight * kept
 
         batches = problem.batches(problem.forget, problem.retain, size=self.batch_size, epochs=self.epochs)
         return problem.optimize(

@@ -13,6 +13,8 @@ from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, plain_text
 
 NAMED_CLASSES = 20
 """Up to this many classes their names and the cells' numbers are legible."""
+STRENGTH = {"share", "chosen", "forget_accuracy", "retain_accuracy"}
+"""Columns of the table that the figure of strengths is drawn from."""
 UNSEEN = {"test_forget": "unseen, of the same kind", "test": "unseen"}
 """What the membership figure holds beside the forget set."""
 
@@ -36,9 +38,10 @@ def draw(
 
 
 @plain_text()
-def strength(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write plots/masking_strength.png where the method tried other strengths: accuracies by share of units masked."""
-    if not rows:
+def strength(folder: Path, tables: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """Write plots/masking_strength.png where a method left a table of strengths: accuracies by share masked."""
+    rows = next((rows for rows in tables.values() if rows and rows[0].keys() >= STRENGTH), None)
+    if rows is None:
         return
     drawn = figure(6.4, 4.0)
     axes = drawn.subplots()

@@ -241,7 +241,7 @@ class RunJob:
             "headline": {name: list(map(list, one.headline)) for name, one in experiment.evaluations.items()},
             "classes": list(last.world.bench.info.classes),
             "curves": {name: one["curve"] for name, one in facts.items()},
-            "strength": facts["unlearned"]["strength"],
+            "tables": facts["unlearned"]["tables"],
         }
 
     def _named(self) -> dict[str, Stage]:
@@ -275,7 +275,7 @@ class RunJob:
         retrained = tuple(one for role, one in by_role.items() if role.startswith("retrained"))
         classes = self.picture[-1].world.bench.info.classes
         plots.draw(part, by_role["original"], retrained, by_role["unlearned"], classes, curves)
-        plots.strength(part, outcome["strength"])
+        plots.strength(part, outcome["tables"])
 
     def _lines(self, done: Done) -> list[str]:
         """Return what was logged while stages of this run were computed here."""

@@ -18,10 +18,11 @@ from unlearnbench.models import checkpoint
 from unlearnbench.models.start import is_pretrained, started, trainable
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.trained import Made, built, kept
+from unlearnbench.training.fit import fit
 from unlearnbench.training.progress import Progress
 from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.record import Record
 from unlearnbench.training.resume import Resumable
-from unlearnbench.training.stepper import Record, fit
 
 if TYPE_CHECKING:
     from unlearnbench.stages.bench import Bench

@@ -17,7 +17,7 @@ from unlearnbench.models import weights
 from unlearnbench.models.four_bit import copied
 from unlearnbench.models.start import is_four_bit, started, trainable
 from unlearnbench.training.progress import Progress, stage_progress
-from unlearnbench.training.stepper import Record
+from unlearnbench.training.record import Record
 
 if TYPE_CHECKING:
     from unlearnbench.stages.bench import Bench
@@ -49,7 +49,7 @@ def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progres
     workshop.put(stage.key, model)
     facts = {
         "curve": made.record.curve,
-        "strength": made.record.strength,
+        "tables": made.record.tables,
         "examples": made.record.examples,
         "adapter": is_adapter,
         "weights_changed": made.changed,

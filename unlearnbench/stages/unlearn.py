@@ -25,7 +25,7 @@ from unlearnbench.request import plugins
 from unlearnbench.stages.trained import Made, built, kept
 from unlearnbench.training.progress import Progress, Quiet
 from unlearnbench.training.recipe import Recipe
-from unlearnbench.training.stepper import Record
+from unlearnbench.training.record import Record
 
 if TYPE_CHECKING:
     from unlearnbench.stages.world import World

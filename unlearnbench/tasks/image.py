@@ -90,7 +90,7 @@ class ImageTask:
         with self._autocast():
             logits = model(batch.inputs)
         example = torch.arange(len(batch), device=self.device)
-        return Predictions(logits.float(), batch.labels, example, len(batch), weight=batch.weight)
+        return Predictions(logits.float(), batch.labels, example, len(batch))
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
         """Divide shuffled positions into batches of these sizes as they come: all images take equally long."""

@@ -143,7 +143,7 @@ class TextTask:
         with only_at(head, row, place, batch.inputs.shape[1], exact=False), self._autocast():
             logits = model(input_ids=batch.inputs, use_cache=False).logits
         labels = batch.labels[row, place + 1]
-        return Predictions(logits.float(), labels, row, len(batch), batch.rows_per_example, batch.weight)
+        return Predictions(logits.float(), labels, row, len(batch), batch.rows_per_example)
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the token embeddings, (n, t, d)."""

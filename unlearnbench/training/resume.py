@@ -18,7 +18,8 @@ from unlearnbench.machine.cost import Spent
 from unlearnbench.machine.memory import peak_mib
 from unlearnbench.models import weights
 from unlearnbench.training.kept import check, named, plain
-from unlearnbench.training.stepper import Record, Stepper
+from unlearnbench.training.record import Record
+from unlearnbench.training.stepper import Stepper
 
 log = logging.getLogger("unlearnbench")
 

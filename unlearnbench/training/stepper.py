@@ -1,101 +1,61 @@
-"""The only place that optimises: the stepper, the recipe of a training from scratch, and `fit`."""
+"""The only place that optimises: one optimiser over one model, and the schedule, epochs and checks around it."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch, Index, Task
 from unlearnbench.errors import Diverged, UserError
-from unlearnbench.machine.cost import Spent
-from unlearnbench.models.modes import TRAINING, Mode
+from unlearnbench.models.modes import TRAINING, Mode, alike
 from unlearnbench.randomness import stage_seed
-from unlearnbench.training.losses import cross_entropy
+from unlearnbench.training.batches import Batches
+from unlearnbench.training.losses import Losses
 from unlearnbench.training.optimizer import Optimizer, groups, optimizer_over, schedule_over
-from unlearnbench.training.progress import Progress
-from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.parts import parts
+from unlearnbench.training.progress import Progress, Quiet
+from unlearnbench.training.record import Record
 
-Loss = Callable[..., Tensor]
+Loss = Callable[..., Losses]
 
 CHECK_EVERY = 25
 """Steps between two looks at the losses for NaN or Inf: a look waits for the device."""
 
 
-@dataclass
-class Record:
-    """What a stage leaves beside its weights: one row an epoch, and how many examples it looked at.
-
-    `strength` is for methods that can say what weaker and stronger settings would have done: a row each.
-    `validation_seconds` went into scoring the validation examples, `earlier` into the processes before an interruption.
-    """
-
-    curve: list[dict[str, float]] = field(default_factory=list)
-    strength: list[dict[str, float]] = field(default_factory=list)
-    examples: int = 0
-    validation_seconds: float = 0.0
-    earlier: Spent = field(default_factory=Spent)
-
-
-@dataclass(frozen=True, eq=False)
-class Batches:
-    """Shuffled batches for some epochs: tuples of one batch per index; the first sets the length, the others cycle."""
-
-    task: Task
-    indexes: tuple[Index, ...]
-    size: int
-    epochs: int
-    seed: int
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """The number of steps in one epoch."""
-        return len(_sizes(len(self.indexes[0]), self.size))
-
-    def epoch(self, number: int) -> Iterator[tuple[Batch, ...]]:
-        """Yield the batches of one epoch; its order and augmentation depend on seed and epoch alone."""
-        streams = [self._stream(place, number) for place in range(len(self.indexes))]
-        for _ in range(self.steps_per_epoch):
-            yield tuple(next(stream) for stream in streams)
-
-    def _stream(self, place: int, epoch: int) -> Iterator[Batch]:
-        index = self.indexes[place]
-        generator = torch.Generator().manual_seed(stage_seed(self.seed, "batches", epoch, place))
-        sizes = _sizes(len(index), self.size)
-        while True:
-            shuffled = index[torch.randperm(len(index), generator=generator).numpy()]
-            for part in self.task.arranged(shuffled, sizes, generator):
-                yield self.task.batch(part, generator, epoch, self.seed)
-
-
-def _sizes(count: int, size: int) -> list[int]:
-    """Return the sizes of the fewest even batches of at most `size`: a small rest would upset batch norm.
-
-    A rest of one example joins another batch, which is then one larger than `size`, unless batches of one are wanted.
-    """
-    steps = math.ceil(count / size)
-    if size > 1:
-        steps = max(min(steps, count // 2), 1)
-    return [count * (step + 1) // steps - count * step // steps for step in range(steps)]
-
-
 class Stepper:
-    """One optimiser over one model: `step(loss, *batches)`, with clipping, micro-batches and a watch on the loss."""
+    """Trains one model with one optimiser and one learning-rate schedule over `steps` steps, in one or several phases.
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, steps: int, head: str = "") -> None:
-        self.model = model
-        self.settings = optimizer
+    `descend(loss, batches)` is one epoch. `epoch(batches)` yields its batches to a loop that calls `step` itself.
+    Every epoch has its own number, whatever its phase, and with it its own shuffles. `steps` counts the steps taken,
+    `planned` those that there will be. `against` is a frozen model that is brought into the model's mode in an epoch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        steps: int,
+        head: str = "",
+        *,
+        record: Record | None = None,
+        progress: Progress | None = None,
+        validation: Index | None = None,
+        mode: Mode = TRAINING,
+        against: nn.Module | None = None,
+    ) -> None:
+        self.model, self.settings = model, optimizer
+        self.planned = min(steps, optimizer.max_steps or steps)
         self.optimizer = optimizer_over(groups(model, optimizer, head), optimizer)
-        self.scheduler = schedule_over(self.optimizer, optimizer, steps)
-        self.planned = steps
-        self.steps = 0
-        self.examples = 0
+        self.scheduler = schedule_over(self.optimizer, optimizer, self.planned)
+        self.record, self.progress = record or Record(), progress or Quiet()
+        self.validation, self.mode, self.against = validation, mode, against
+        self.steps, self.epochs = 0, len(self.record.curve)
         self.losses: list[Tensor] = []
 
     @property
@@ -103,8 +63,39 @@ class Stepper:
         """The learning rate of the next step; of the backbone, where the head has another."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def descend(self, loss: Loss, batches: Batches) -> None:
+        """Train for one epoch: one step down `loss` for each of the batches."""
+        with closing(self.epoch(batches)) as epoch:
+            for some in epoch:
+                self.step(loss, *some)
+
+    def epoch(self, batches: Batches) -> Generator[tuple[Batch, ...]]:
+        """Yield the batches of the next epoch, with the model in training mode; then check it and note its row.
+
+        The model is in evaluation mode before and after. Once `optimizer.max_steps` are taken there are no batches.
+        """
+        left = None if self.settings.max_steps is None else self.planned - self.steps
+        if left == 0:
+            return
+        number, lr = self.epochs, self.lr
+        self.epochs += 1
+        torch.manual_seed(stage_seed(batches.seed, "epoch", number))
+        with alike(self.against, self.mode.batch_norm), _training(self.model, self.mode):
+            for some in itertools.islice(batches.epoch(number), left):
+                yield some
+                self.progress.update(self.steps, self.planned)
+        row = {"epoch": float(number + 1), "lr": lr, **self._validated(batches.task)}
+        row["loss"] = self.end_epoch(row.get("validation_loss"))
+        self.record.curve.append(row)
+
     def step(self, loss: Loss, *batches: Batch) -> None:
-        """Take one step down `loss(*batches)`, a sum of means over each batch; raise Diverged when it is not finite."""
+        """Take one step down `loss(*batches)`; raise Diverged when it is not finite.
+
+        A loss returns one value per example, (n,): a tensor for one batch, a tuple of one tensor for each of several.
+        Each tensor is averaged over its batch, and the averages are added.
+        """
+        if self.steps == self.planned:
+            raise ValueError(f"this stepper was made for {self.planned} steps, and they are taken")
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(self._backward(loss, batches))
         if self.settings.clip_value is not None:
@@ -115,12 +106,12 @@ class Stepper:
         if self.scheduler is not None and self.settings.schedule != "plateau":
             self.scheduler.step()
         self.steps += 1
-        self.examples += sum(len(batch) for batch in batches)
+        self.record.examples += sum(len(batch) for batch in batches)
         if self.steps % CHECK_EVERY == 0:
             self._check()
 
     def end_epoch(self, validation_loss: float | None = None) -> float:
-        """Close an epoch: check the losses and weights, move a plateau schedule, return the epoch's mean loss."""
+        """Check the losses and weights, move a plateau schedule, and return the mean loss since the last call."""
         self._check()
         finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.model.parameters()])
         if not bool(finite.all()):
@@ -133,19 +124,39 @@ class Stepper:
 
     def _backward(self, loss: Loss, batches: tuple[Batch, ...]) -> Tensor:
         size = self.settings.micro_batch or max(len(batch) for batch in batches)
-        total = torch.zeros((), device=batches[0].inputs.device)
-        for share, pieces in parted(batches, size):
+        total = torch.zeros((), dtype=torch.float64, device=batches[0].inputs.device)
+        for part in parts(batches, size):
             with _alone_explained():
-                value = loss(*pieces) * share
+                value = part.loss(loss(*part.batches))
             value.backward()  # type: ignore[no-untyped-call]
             total += value.detach()
         return total
+
+    def _validated(self, task: Task) -> dict[str, float]:
+        """Score the validation examples, where there are any; the seconds are noted apart."""
+        if self.validation is None or not len(self.validation):
+            return {}
+        started = _clock(self.model)
+        scores = task.score(self.model, self.validation)
+        self.record.validation_seconds += _clock(self.model) - started
+        accuracy = (scores.prediction == scores.label).mean()
+        return {"validation_loss": float(scores.loss.mean()), "validation_accuracy": float(accuracy)}
 
     def _check(self) -> None:
         if self.losses:
             finite = torch.stack(self.losses).isfinite()
             if not bool(finite.all()):
                 raise Diverged(self.steps - len(self.losses) + int((~finite).int().argmax()) + 1)
+
+
+@contextmanager
+def _training(model: nn.Module, mode: Mode) -> Iterator[None]:
+    """Put the model into its training mode inside the block, and into evaluation mode after it."""
+    mode.enter(model)
+    try:
+        yield
+    finally:
+        model.eval()
 
 
 @contextmanager
@@ -162,127 +173,9 @@ def _alone_explained() -> Iterator[None]:
         ) from error
 
 
-Resume = Callable[["Stepper", Record], int]
-Save = Callable[["Stepper", Record, int], None]
-
-
-def train(
-    model: nn.Module,
-    loss: Loss,
-    batches: Batches,
-    optimizer: Optimizer,
-    *,
-    record: Record,
-    progress: Progress,
-    validation: Index | None = None,
-    resume: Resume | None = None,
-    save: Save | None = None,
-    mode: Mode = TRAINING,
-) -> nn.Module:
-    """Take all steps of `batches` down `loss`, in training `mode`, and return the model in evaluation mode.
-
-    `record` gains one row an epoch. `resume` may restore a saved state and returns the epoch to begin with;
-    `save` is offered the state after each epoch. Every epoch seeds itself, so a resumed training is the same.
-    """
-    steps = batches.steps_per_epoch
-    total = min(steps * batches.epochs, optimizer.max_steps or steps * batches.epochs)
-    stepper = Stepper(model, optimizer, total, batches.task.head)
-    first = resume(stepper, record) if resume else 0
-    before = record.examples
-    for epoch in range(first, math.ceil(total / steps)):
-        mode.enter(model)
-        torch.manual_seed(stage_seed(batches.seed, "epoch", epoch))
-        lr = stepper.lr
-        left = total - epoch * steps
-        for number, tuple_ in enumerate(itertools.islice(batches.epoch(epoch), left), epoch * steps + 1):
-            stepper.step(loss, *tuple_)
-            progress.update(number, total)
-        row = {"epoch": float(epoch + 1), "lr": lr}
-        if validation is not None and len(validation):
-            started = _clock(model)
-            scores = batches.task.score(model, validation)
-            record.validation_seconds += _clock(model) - started
-            row["validation_loss"] = float(scores.loss.mean())
-            row["validation_accuracy"] = float((scores.prediction == scores.label).mean())
-        row["loss"] = stepper.end_epoch(row.get("validation_loss"))
-        record.curve.append(row)
-        record.examples = before + stepper.examples
-        if save is not None:
-            save(stepper, record, epoch + 1)
-    return model.eval()
-
-
-def fit(
-    model: nn.Module,
-    task: Task,
-    index: Index,
-    validation: Index,
-    recipe: Recipe,
-    *,
-    seed: int,
-    record: Record,
-    progress: Progress,
-    resume: Resume | None = None,
-    save: Save | None = None,
-) -> nn.Module:
-    """Train a model from its start on the examples at `index` by the recipe."""
-
-    def loss(batch: Batch) -> Tensor:
-        return cross_entropy(task.predict(model, batch), recipe.label_smoothing)
-
-    batches = Batches(task, (index,), recipe.batch_size, recipe.epochs, seed)
-    with compiled(model, recipe.compile):
-        return train(
-            model,
-            loss,
-            batches,
-            recipe.optimizer,
-            record=record,
-            progress=progress,
-            validation=validation,
-            resume=resume,
-            save=save,
-        )
-
-
 def _clock(model: nn.Module) -> float:
     """Return the time in seconds, once a GPU has done what it was asked to do before."""
     device = next(model.parameters()).device
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-@contextmanager
-def compiled(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """Translate the model inside the block, in place: the names of its weights stay."""
-    if wanted:
-        model.compile()
-    try:
-        yield
-    finally:
-        model._compiled_call_impl = None
-
-
-def parted(batches: tuple[Batch, ...], size: int) -> Iterator[tuple[float, tuple[Batch, ...]]]:
-    """Split batches into parts of at most `size` examples; yield each part's share of the step, and its pieces.
-
-    The shares follow the largest batch and sum to 1, and each piece's weight makes up for what its own batch has more
-    or less of: sum of share * loss(*pieces) is loss(*batches) where the loss is a sum of means over each batch. Of a
-    batch with fewer examples than there are parts, a piece is one example, which several parts see.
-    """
-    largest = max(len(batch) for batch in batches)
-    parts = (
-        -(-largest // size) if size == 1 else max(min(-(-largest // size), largest // 2), 1)
-    )  # none is of one example
-    for part in range(parts):
-        share = (largest * (part + 1) // parts - largest * part // parts) / largest
-        yield share, tuple(_piece(batch, part, parts, share) for batch in batches)
-
-
-def _piece(batch: Batch, part: int, parts: int, share: float) -> Batch:
-    count = len(batch)
-    start = count * part // parts
-    stop = max(count * (part + 1) // parts, start + 1)
-    times = sum(count * other // parts == start for other in range(parts))  # over 1 where an example is seen again
-    return batch.rows(start, stop, (stop - start) / count / times / share)
