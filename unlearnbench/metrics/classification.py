@@ -57,12 +57,15 @@ def by_class(label: Integers, prediction: Integers, classes: int, times: Floats 
     """
     counts = np.ones(len(label)) if times is None else times
     right = label == prediction
-    support = np.bincount(label, counts, minlength=classes)
-    predicted = np.bincount(prediction, counts, minlength=classes)
-    hits = np.bincount(label[right], counts[right], minlength=classes)
+    support, predicted = _totals(label, counts, classes), _totals(prediction, counts, classes)
+    hits = _totals(label[right], counts[right], classes)
     occurs = (support + predicted) > 0
     support, predicted, hits = support[occurs], predicted[occurs], hits[occurs]
     return ByClass(_ratio(hits, predicted), _ratio(hits, support), _ratio(2 * hits, support + predicted), support)
+
+
+def _totals(of: Integers, counts: Floats, classes: int) -> Floats:
+    return np.bincount(of, counts, minlength=classes).astype(np.float64)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

@@ -122,16 +122,18 @@ def _metrics() -> Iterator[Entry]:
     files = [folder / f"{name}.py" for name in MODULES]
     for file in (*files, *plugins.files()):
         tree = plugins.parsed(file)
-        given = {target.id: node.value for node in tree.body for target in _assigned(node)}
+        given = _given(tree)
         for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
             for line in function.decorator_list:
                 if isinstance(line, ast.Call) and getattr(line.func, "id", "") == "metric":
                     yield from _numbers(function, line, given)
 
 
-def _assigned(node: ast.stmt) -> list[ast.Name]:
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return [target for target in targets if isinstance(target, ast.Name)]
+def _given(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return a module's names and what it assigns to them."""
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None]
+    targets = [(node.targets if isinstance(node, ast.Assign) else [node.target], node.value) for node in assigned]
+    return {name.id: value for names, value in targets for name in names if isinstance(name, ast.Name) and value}
 
 
 def _numbers(function: ast.FunctionDef, line: ast.Call, given: dict[str, ast.expr]) -> Iterator[Entry]:
