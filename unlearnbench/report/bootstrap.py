@@ -27,8 +27,8 @@ def interval_over_examples(
 ) -> tuple[float, float] | None:
     """Return low and high of a metric's 95 % interval over the examples of a role; None where none is known.
 
-    `subjects` are its models: one, or several retrained ones, whose mean the interval is for. A distance to retrained is
-    a mean over the references, which have the same rows. Classification needs no references.
+    `subjects` are its models: one, or several retrained ones, whose mean the interval is for. A distance to retrained
+    is a mean over the references, which have the same rows. Classification needs no references.
     """
     cluster = subjects[0].cluster
     if metric in RATES:
@@ -40,7 +40,7 @@ def interval_over_examples(
 
 
 def _by_example(metric: str, subjects: Sequence[Scores], references: Sequence[Scores]) -> Floats | None:
-    """Return the values (n,) whose mean a metric is; None for any other metric, or without references for a distance."""
+    """Return the values (n,) whose mean a metric is; None for other metrics, and for a distance without references."""
     if metric == "loss":
         return _mean([losses(one) for one in subjects])
     if metric not in DISTANCES or not references:
