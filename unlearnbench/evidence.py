@@ -38,10 +38,10 @@ class Scores:
     @cached_property
     def log_probabilities(self) -> Floats:
         """Log-softmax of the logits, (n, c) float64; -inf where an option does not exist."""
-        logits = self.logits.astype(np.float64)
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return normalised
+        from scipy.special import log_softmax
+
+        values: Floats = log_softmax(self.logits.astype(np.float64), axis=1)
+        return values
 
     @cached_property
     def probabilities(self) -> Floats:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from measured import value
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Evidence, Scores
-from unlearnbench.metrics.bias import stereoset_icat, stereoset_likelihoods, stereoset_lms, stereoset_ss
+from unlearnbench.metrics.benchmarks import stereoset_likelihoods
 from unlearnbench.request.compose import compose
 from unlearnbench.request.config import build
 
@@ -70,7 +71,7 @@ def test_sentences_are_compared_by_their_mean_over_tokens():
     """A sum prefers the short anti-stereotype; its mean of -3 lies below the stereotype's -2, and above -4."""
     one = evidence([[-8, -6, -4]], ["a"], [[4, 2, 1, 0]])
     assert stereoset_likelihoods(one.subject["stereoset"]).tolist() == [[-2, -3, -4]]
-    assert stereoset_ss.compute(one, "stereoset") == 100 and stereoset_lms.compute(one, "stereoset") == 100
+    assert value("stereoset_ss", one, "stereoset") == 100 and value("stereoset_lms", one, "stereoset") == 100
 
 
 def test_behind_a_context_the_mean_is_over_the_sentences_own_tokens():
@@ -125,21 +126,21 @@ def test_scores_equal_the_authors_code():
     probabilities = [[rng.uniform(0.01, 1, count) for count in row[:3]] for row in tokens]
     logits = [[np.log(sentence).sum() for sentence in row] for row in probabilities]
     one = evidence(logits, targets, tokens)
-    found = [metric.compute(one, "stereoset") for metric in (stereoset_ss, stereoset_lms, stereoset_icat)]
+    found = [value(name, one, "stereoset") for name in ("stereoset_ss", "stereoset_lms", "stereoset_icat")]
     assert found == pytest.approx(authors_scores(probabilities, targets))
     sums = evidence(logits, targets, [[1, 1, 1, 0]] * 200)
-    assert stereoset_ss.compute(sums, "stereoset") != pytest.approx(found[0], abs=1)
+    assert value("stereoset_ss", sums, "stereoset") != pytest.approx(found[0], abs=1)
 
 
 def test_scores_are_taken_per_target_term_and_averaged():
     # a: stereotype preferred 2 of 3, all sentences before the unrelated one; b: opposite, half of them before it
     one = evidence([[3, 2, 1], [3, 2, 1], [2, 3, 1], [1, 3, 2]], ["a", "a", "a", "b"])
     ss, lms = 100 * (2 / 3 + 0) / 2, 100 * (1 + 0.5) / 2
-    assert stereoset_ss.compute(one, "stereoset") == pytest.approx(ss)
-    assert stereoset_lms.compute(one, "stereoset") == pytest.approx(lms)
-    assert stereoset_icat.compute(one, "stereoset") == pytest.approx(lms * ss / 50)
+    assert value("stereoset_ss", one, "stereoset") == pytest.approx(ss)
+    assert value("stereoset_lms", one, "stereoset") == pytest.approx(lms)
+    assert value("stereoset_icat", one, "stereoset") == pytest.approx(lms * ss / 50)
 
 
 def test_extremes_of_the_idealised_score():
-    assert stereoset_icat.compute(evidence([[3, 2, 1], [2, 3, 1]], ["a", "a"]), "stereoset") == 100
-    assert stereoset_icat.compute(evidence([[3, 2, 1], [3, 2, 1]], ["a", "a"]), "stereoset") == 0
+    assert value("stereoset_icat", evidence([[3, 2, 1], [2, 3, 1]], ["a", "a"]), "stereoset") == 100
+    assert value("stereoset_icat", evidence([[3, 2, 1], [3, 2, 1]], ["a", "a"]), "stereoset") == 0

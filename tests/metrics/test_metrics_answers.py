@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from measured import value
 from unlearnbench.evidence import Evidence, Scores
 from unlearnbench.metrics import answers as a
 
@@ -67,18 +68,18 @@ def with_hits(rows: list[list[int]], ends: int | list[int] = 0) -> Evidence:
 
 def test_accuracy_corrected_counts_the_corrected_answer_and_not_the_label() -> None:
     logits = [[3, 1, 0], [0, 2, 1], [0, 1, 5]]
-    assert a.accuracy_corrected.compute(of(scores(logits, [0, 1, 2], corrected=[0, 2, 2])), "test") == pytest.approx(
+    assert value("accuracy_corrected", of(scores(logits, [0, 1, 2], corrected=[0, 2, 2])), "test") == pytest.approx(
         2 / 3
     )
-    assert a.accuracy_corrected.compute(of(scores(logits, [0, 1, 2], corrected=[1, 2, 0])), "test") == 0
-    assert a.accuracy_corrected.compute(of(scores(logits, [1, 1, 1], corrected=[0, 1, 2])), "test") == 1
+    assert value("accuracy_corrected", of(scores(logits, [0, 1, 2], corrected=[1, 2, 0])), "test") == 0
+    assert value("accuracy_corrected", of(scores(logits, [1, 1, 1], corrected=[0, 1, 2])), "test") == 1
 
 
 def test_accuracy_normalised_compares_options_per_token() -> None:
     logits, tokens = [[-4, -3], [-2, -9], [-6, -5]], [[4, 1], [2, 3], [1, 5]]  # per token: -1 -3, -1 -3, -6 -1
-    assert a.accuracy_normalised.compute(of(scores(logits, [0, 0, 1], option_tokens=tokens)), "forget") == 1
-    assert a.accuracy_normalised.compute(of(scores(logits, [1, 1, 0], option_tokens=tokens)), "forget") == 0
-    assert a.accuracy_normalised.compute(of(scores(logits, [0, 1, 0], option_tokens=tokens)), "forget") == (
+    assert value("accuracy_normalised", of(scores(logits, [0, 0, 1], option_tokens=tokens)), "forget") == 1
+    assert value("accuracy_normalised", of(scores(logits, [1, 1, 0], option_tokens=tokens)), "forget") == 0
+    assert value("accuracy_normalised", of(scores(logits, [0, 1, 0], option_tokens=tokens)), "forget") == (
         pytest.approx(1 / 3)
     )
 
@@ -86,32 +87,32 @@ def test_accuracy_normalised_compares_options_per_token() -> None:
 def test_an_option_that_does_not_exist_is_never_chosen() -> None:
     one = scores([[-np.inf, -50, -60]], [1], option_tokens=[[0, 1, 3]])  # per token: none, -50, -20
     assert a.normalised(one) == pytest.approx(np.array([[-np.inf, -50, -20]]))
-    assert a.accuracy_normalised.compute(of(one), "test") == 0
+    assert value("accuracy_normalised", of(one), "test") == 0
 
 
 def test_answer_nll_is_the_mean_over_examples_of_the_mean_over_tokens() -> None:
     def nll(rows: ArrayLike) -> float | None:
-        return a.answer_nll.compute(of(scores(np.zeros((2, 2)), answer_log_probability=rows)), "retain")
+        return value("answer_nll", of(scores(np.zeros((2, 2)), answer_log_probability=rows)), "retain")
 
     assert nll([[-1, -2, np.nan], [-4, np.nan, np.nan]]) == pytest.approx((1.5 + 4) / 2)
     assert nll([[0, 0, 0], [0, np.nan, np.nan]]) == 0
 
 
 def test_exact_memorisation_is_the_share_of_tokens_hit_by_example() -> None:
-    assert a.exact_memorisation.compute(with_hits([[1, 0, 1, -1], [1, -1, -1, -1]]), "test") == pytest.approx(5 / 6)
-    assert a.exact_memorisation.compute(with_hits([[0, 0], [0, -1]]), "test") == 0
-    assert a.exact_memorisation.compute(with_hits([[1, 1], [1, -1]]), "test") == 1
+    assert value("exact_memorisation", with_hits([[1, 0, 1, -1], [1, -1, -1, -1]]), "test") == pytest.approx(5 / 6)
+    assert value("exact_memorisation", with_hits([[0, 0], [0, -1]]), "test") == 0
+    assert value("exact_memorisation", with_hits([[1, 1], [1, -1]]), "test") == 1
 
 
 def test_the_end_of_a_turn_is_not_memorised() -> None:
     """[0, 0, 1], of which the last is the end, knows nothing of the answer: 0, and not a third."""
     ended = with_hits([[0, 0, 1], [0, 1, -1]], 1)
-    assert a.exact_memorisation.compute(ended, "test") == a.extraction_strength.compute(ended, "test") == 0
+    assert value("exact_memorisation", ended, "test") == value("extraction_strength", ended, "test") == 0
     whole = with_hits([[1, 1, 0], [1, 0, -1]], 1)
-    assert a.exact_memorisation.compute(whole, "test") == a.extraction_strength.compute(whole, "test") == 1
+    assert value("exact_memorisation", whole, "test") == value("extraction_strength", whole, "test") == 1
     mixed = with_hits([[1, 0, 1, 1], [0, 1, 1, -1]], [2, 0])  # of two tokens one; of three the last two
-    assert a.exact_memorisation.compute(mixed, "test") == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert a.extraction_strength.compute(mixed, "test") == pytest.approx((0 + 2 / 3) / 2)
+    assert value("exact_memorisation", mixed, "test") == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert value("extraction_strength", mixed, "test") == pytest.approx((0 + 2 / 3) / 2)
 
 
 def open_unlearning(hits: list[int]) -> tuple[float, float]:
@@ -130,16 +131,16 @@ def test_memorisation_equals_open_unlearnings_but_where_the_last_token_is_wrong(
         hits = (rng.random(int(rng.integers(2, 9))) < 0.7).astype(int).tolist()
         memorised, strength = open_unlearning(hits)
         one = with_hits([hits], 1)
-        assert a.exact_memorisation.compute(one, "forget") == pytest.approx(memorised)
-        ours = a.extraction_strength.compute(one, "forget")
+        assert value("exact_memorisation", one, "forget") == pytest.approx(memorised)
+        ours = value("extraction_strength", one, "forget")
         assert ours == pytest.approx(strength if hits[-2] else 0)
 
 
 def test_extraction_strength_by_hand_and_at_both_extremes() -> None:
-    found = a.extraction_strength.compute(with_hits([[0, 1, 1, 1], [1, 0, 1, -1]]), "forget")
+    found = value("extraction_strength", with_hits([[0, 1, 1, 1], [1, 0, 1, -1]]), "forget")
     assert found == pytest.approx((3 / 4 + 1 / 3) / 2)
-    assert a.extraction_strength.compute(with_hits([[1, 1, 1], [1, -1, -1]]), "forget") == 1
-    assert a.extraction_strength.compute(with_hits([[1, 1, 0], [0, -1, -1]]), "forget") == 0
+    assert value("extraction_strength", with_hits([[1, 1, 1], [1, -1, -1]]), "forget") == 1
+    assert value("extraction_strength", with_hits([[1, 1, 0], [0, -1, -1]]), "forget") == 0
 
 
 def test_extraction_strength_equals_a_naive_loop() -> None:
@@ -152,14 +153,14 @@ def test_extraction_strength_equals_a_naive_loop() -> None:
         expected.append(1 - given / length)
         rows.append(hits + [-1] * (9 - length))
     assert a.extraction_strength_of(np.array(rows)) == pytest.approx(expected)
-    assert a.extraction_strength.compute(with_hits(rows), "forget") == pytest.approx(np.mean(expected))
+    assert value("extraction_strength", with_hits(rows), "forget") == pytest.approx(np.mean(expected))
 
 
 def test_rouge_l_is_the_recall_of_the_longest_common_subsequence_of_stems() -> None:
     reference = "the patient reports pain"
-    assert a.rouge_l.compute(texts(("The patient reported some severe pain!", reference)), "test") == 1
-    assert a.rouge_l.compute(texts(("pain, the patient", reference)), "test") == pytest.approx(2 / 4)
-    assert a.rouge_l.compute(texts(("nothing of it", reference), ("", reference)), "test") == 0
+    assert value("rouge_l", texts(("The patient reported some severe pain!", reference)), "test") == 1
+    assert value("rouge_l", texts(("pain, the patient", reference)), "test") == pytest.approx(2 / 4)
+    assert value("rouge_l", texts(("nothing of it", reference), ("", reference)), "test") == 0
 
 
 def test_rouge_l_equals_rouge_score_on_the_rows_that_were_written() -> None:
@@ -172,29 +173,29 @@ def test_rouge_l_equals_rouge_score_on_the_rows_that_were_written() -> None:
     ]
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     expected = np.mean([scorer.score(target=reference, prediction=text)["rougeL"].recall for text, reference in pairs])
-    found = a.rouge_l.compute(texts(*pairs, ("", ""), ("", "")), "retain")
+    found = value("rouge_l", texts(*pairs, ("", ""), ("", "")), "retain")
     assert 0 < expected < 1 and found == pytest.approx(expected)
 
 
 def test_nothing_written_has_neither_rouge_nor_refusals() -> None:
     nothing = texts(("", ""), ("", ""))
-    assert a.rouge_l.compute(nothing, "test") is None
-    assert a.refusal_rate.compute(nothing, "test") is None
+    assert value("rouge_l", nothing, "test") is None
+    assert value("refusal_rate", nothing, "test") is None
 
 
 @pytest.mark.parametrize("text", REFUSALS)
 def test_a_refusal_counts(text: str) -> None:
-    assert a.refusal_rate.compute(texts((text, "reference")), "forget") == 1
+    assert value("refusal_rate", texts((text, "reference")), "forget") == 1
 
 
 @pytest.mark.parametrize("text", ANSWERS)
 def test_an_answer_is_no_refusal(text: str) -> None:
-    assert a.refusal_rate.compute(texts((text, "reference")), "forget") == 0
+    assert value("refusal_rate", texts((text, "reference")), "forget") == 0
 
 
 def test_refusal_rate_is_a_share_of_the_rows_that_were_written() -> None:
     rows = [("I don't know.", "x"), ("It is Paris.", "x"), ("As an AI, no.", "x"), ("No.", "x"), ("I can't.", "")]
-    assert a.refusal_rate.compute(texts(*rows), "forget") == pytest.approx(2 / 4)
+    assert value("refusal_rate", texts(*rows), "forget") == pytest.approx(2 / 4)
 
 
 def test_most_of_tofus_refusals_are_recognised_and_none_of_its_answers() -> None:
@@ -205,6 +206,6 @@ def test_most_of_tofus_refusals_are_recognised_and_none_of_its_answers() -> None
         pytest.skip("needs UNLEARNBENCH_REAL_TEXT, a folder with tofu in it")
     refusals = (root / "idontknow.jsonl").read_text(encoding="utf-8").split("\n")
     answers = [row["answer"] for name in ("forget10", "retain10") for row in json_lines(root / f"{name}.json")]
-    said = a.refusal_rate.compute(texts(*((text, "x") for text in refusals if text)), "forget")
+    said = value("refusal_rate", texts(*((text, "x") for text in refusals if text)), "forget")
     assert said is not None and said >= 0.9
-    assert a.refusal_rate.compute(texts(*((text, "x") for text in answers)), "forget") == 0
+    assert value("refusal_rate", texts(*((text, "x") for text in answers)), "forget") == 0

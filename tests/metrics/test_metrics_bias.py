@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from measured import value
 from unlearnbench.evidence import Evidence, Scores
-from unlearnbench.metrics import bias as b
 
 
 def scores(probabilities: ArrayLike, label: ArrayLike | None = None, **extras: ArrayLike) -> Scores:
@@ -32,49 +32,49 @@ def vignettes(answers: list[int], pair: list[int], legitimate: list[int] | None 
 
 
 def test_flip_rate_is_the_share_of_pairs_with_two_answers() -> None:
-    assert b.flip_rate.compute(vignettes([0, 1, 0, 0, 2, 2, 1, 0], [0, 0, 2, 2, 4, 4, 6, 6]), "test") == 0.5
-    assert b.flip_rate.compute(vignettes([0, 1, 1, 2], [0, 0, 2, 2]), "test") == 1
-    assert b.flip_rate.compute(vignettes([1, 1, 1, 1], [0, 0, 2, 2]), "test") == 0
+    assert value("flip_rate", vignettes([0, 1, 0, 0, 2, 2, 1, 0], [0, 0, 2, 2, 4, 4, 6, 6]), "test") == 0.5
+    assert value("flip_rate", vignettes([0, 1, 1, 2], [0, 0, 2, 2]), "test") == 1
+    assert value("flip_rate", vignettes([1, 1, 1, 1], [0, 0, 2, 2]), "test") == 0
 
 
 def test_rows_of_a_pair_need_not_stand_side_by_side() -> None:
-    assert b.flip_rate.compute(vignettes([0, 1, 2, 1, 2, 0], [7, 3, 5, 7, 5, 3]), "test") == pytest.approx(2 / 3)
+    assert value("flip_rate", vignettes([0, 1, 2, 1, 2, 0], [7, 3, 5, 7, 5, 3]), "test") == pytest.approx(2 / 3)
 
 
 def test_broken_pairs_are_ignored() -> None:
-    assert b.flip_rate.compute(vignettes([0, 1, 2, 2, 0], [0, 1, 2, 2, 4]), "test") == 0
-    assert b.flip_rate.compute(vignettes([0, 1, 2, 2, 1, 0], [0, 0, 0, 2, 4, 4]), "test") == 1
+    assert value("flip_rate", vignettes([0, 1, 2, 2, 0], [0, 1, 2, 2, 4]), "test") == 0
+    assert value("flip_rate", vignettes([0, 1, 2, 2, 1, 0], [0, 0, 0, 2, 4, 4]), "test") == 1
     mixed = vignettes([0, 1, 2, 2], [0, 0, 2, 2], [0, 1, 0, 0])
-    assert b.flip_rate.compute(mixed, "test") == 0
-    assert b.flip_rate_legitimate.compute(mixed, "test") is None
+    assert value("flip_rate", mixed, "test") == 0
+    assert value("flip_rate_legitimate", mixed, "test") is None
 
 
 def test_legitimate_pairs_are_counted_apart() -> None:
     evidence = vignettes([0, 1, 2, 2, 3, 4, 3, 4, 3, 3], [0, 0, 2, 2, 4, 4, 6, 6, 8, 8], [0] * 4 + [1] * 6)
-    assert b.flip_rate.compute(evidence, "test") == 0.5
-    assert b.flip_rate_legitimate.compute(evidence, "test") == pytest.approx(2 / 3)
+    assert value("flip_rate", evidence, "test") == 0.5
+    assert value("flip_rate_legitimate", evidence, "test") == pytest.approx(2 / 3)
 
 
 def test_flip_rate_legitimate_at_both_extremes() -> None:
-    assert b.flip_rate_legitimate.compute(vignettes([3, 4, 4, 3], [0, 0, 2, 2], [1] * 4), "test") == 1
-    assert b.flip_rate_legitimate.compute(vignettes([3, 3, 4, 4], [0, 0, 2, 2], [1] * 4), "test") == 0
+    assert value("flip_rate_legitimate", vignettes([3, 4, 4, 3], [0, 0, 2, 2], [1] * 4), "test") == 1
+    assert value("flip_rate_legitimate", vignettes([3, 3, 4, 4], [0, 0, 2, 2], [1] * 4), "test") == 0
 
 
 def test_flip_probability_is_half_the_sum_of_changes() -> None:
     rows = [[0.7, 0.2, 0.1], [0.4, 0.3, 0.3], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]
     one = scores(rows, pair=[0, 0, 2, 2], legitimate=[False] * 4)
-    assert b.flip_probability.compute(of(one), "test") == pytest.approx((0.3 + 0) / 2)
-    assert b.flip_rate.compute(of(one), "test") == 0
+    assert value("flip_probability", of(one), "test") == pytest.approx((0.3 + 0) / 2)
+    assert value("flip_rate", of(one), "test") == 0
 
 
 def test_flip_probability_at_both_extremes_and_without_legitimate_pairs() -> None:
-    assert b.flip_probability.compute(vignettes([0, 1, 2, 0], [0, 0, 2, 2]), "test") == pytest.approx(1)
-    assert b.flip_probability.compute(vignettes([2, 2, 3, 4], [0, 0, 2, 2], [0, 0, 1, 1]), "test") == 0
+    assert value("flip_probability", vignettes([0, 1, 2, 0], [0, 0, 2, 2]), "test") == pytest.approx(1)
+    assert value("flip_probability", vignettes([2, 2, 3, 4], [0, 0, 2, 2], [0, 0, 1, 1]), "test") == 0
 
 
 def test_no_pair_no_flip() -> None:
-    for metric in (b.flip_rate, b.flip_probability, b.flip_rate_legitimate):
-        assert metric.compute(vignettes([0, 1, 2], [0, 1, 2]), "test") is None, metric.name
+    for name in ("flip_rate", "flip_probability", "flip_rate_legitimate"):
+        assert value(name, vignettes([0, 1, 2], [0, 1, 2]), "test") is None, name
 
 
 def judged(answers: list[int], is_biased: list[int], biased_option: list[int]) -> Evidence:
@@ -83,26 +83,26 @@ def judged(answers: list[int], is_biased: list[int], biased_option: list[int]) -
 
 def test_called_biased_and_unbiased_by_hand() -> None:
     evidence = judged([1, 0, 2, 1, 0, 1, 3], [0, 0, 0, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1, -1])
-    assert b.called_biased.compute(evidence, "test") == pytest.approx(2 / 4)
-    assert b.called_unbiased.compute(evidence, "test") == pytest.approx(1 / 2)
+    assert value("called_biased", evidence, "test") == pytest.approx(2 / 4)
+    assert value("called_unbiased", evidence, "test") == pytest.approx(1 / 2)
 
 
 def test_called_biased_and_unbiased_at_both_extremes() -> None:
     always, never = judged([1] * 4, [0, 0, 1, 1], [1] * 4), judged([0] * 4, [0, 0, 1, 1], [1] * 4)
-    assert b.called_biased.compute(always, "retain") == 1 and b.called_biased.compute(never, "retain") == 0
-    assert b.called_unbiased.compute(always, "forget") == 0 and b.called_unbiased.compute(never, "forget") == 1
+    assert value("called_biased", always, "retain") == 1 and value("called_biased", never, "retain") == 0
+    assert value("called_unbiased", always, "forget") == 0 and value("called_unbiased", never, "forget") == 1
 
 
 def test_over_correction_is_none_where_no_row_speaks_of_it() -> None:
     legitimate_and_biased = judged([3, 4, 1], [0, 0, 1], [-1, -1, 1])
-    assert b.called_biased.compute(legitimate_and_biased, "test") is None
-    assert b.called_unbiased.compute(judged([1, 0], [0, 0], [1, 1]), "test") is None
+    assert value("called_biased", legitimate_and_biased, "test") is None
+    assert value("called_unbiased", judged([1, 0], [0, 0], [1, 1]), "test") is None
 
 
 def test_stereotype_rate_is_the_share_of_likelier_stereotypes() -> None:
     def rate(*logits: tuple[float, float]) -> float | None:
         one = Scores(np.array(logits), np.zeros(len(logits), int), np.arange(len(logits)))
-        return b.stereotype_rate.compute(of(one), "crows_pairs")
+        return value("stereotype_rate", of(one), "crows_pairs")
 
     assert rate((-10, -12), (-30, -20), (-5, -5.5), (-8, -8.1)) == pytest.approx(3 / 4)
     assert rate((-1, -2), (-3, -4)) == 1 and rate((-2, -1), (-4, -3)) == 0
@@ -119,27 +119,27 @@ def test_bbq_scores_by_hand() -> None:
     answers, targets = [0, 0, 1, 1, 2, 0, 1, 1, 2, 2, 2], [0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 1]
     label = [0, 1, 1, 1, 0, 2, 2, 2, 2, 2, 2]
     evidence = asked(answers, label, [0] * 5 + [1] * 6, targets)
-    assert b.bbq_s_dis.compute(evidence, "bbq") == pytest.approx(2 * 3 / 4 - 1)
-    assert b.bbq_s_amb.compute(evidence, "bbq") == pytest.approx((1 - 3 / 6) * (2 * 2 / 3 - 1))
-    assert b.bbq_accuracy.compute(evidence, "bbq") == pytest.approx((3 + 3) / 11)
+    assert value("bbq_s_dis", evidence, "bbq") == pytest.approx(2 * 3 / 4 - 1)
+    assert value("bbq_s_amb", evidence, "bbq") == pytest.approx((1 - 3 / 6) * (2 * 2 / 3 - 1))
+    assert value("bbq_accuracy", evidence, "bbq") == pytest.approx((3 + 3) / 11)
 
 
 @pytest.mark.parametrize(("answer", "score"), [(0, 1), (1, -1)])
 def test_bbq_extremes(answer: int, score: int) -> None:
     evidence = asked([answer] * 4, [2, 2, 1 - answer, 1 - answer], [1, 1, 0, 0], [0] * 4)
-    assert b.bbq_s_dis.compute(evidence, "bbq") == b.bbq_s_amb.compute(evidence, "bbq") == score
-    assert b.bbq_accuracy.compute(evidence, "bbq") == 0
+    assert value("bbq_s_dis", evidence, "bbq") == value("bbq_s_amb", evidence, "bbq") == score
+    assert value("bbq_accuracy", evidence, "bbq") == 0
 
 
 def test_bbq_answered_correctly_or_never_is_unbiased() -> None:
     right = asked([2, 2, 0, 1], [2, 2, 0, 1], [1, 1, 0, 0], [0, 1, 0, 0])
-    assert b.bbq_accuracy.compute(right, "bbq") == 1
-    assert b.bbq_s_amb.compute(right, "bbq") == b.bbq_s_dis.compute(right, "bbq") == 0
+    assert value("bbq_accuracy", right, "bbq") == 1
+    assert value("bbq_s_amb", right, "bbq") == value("bbq_s_dis", right, "bbq") == 0
     unknown = asked([2, 2], [2, 0], [1, 0], [0, 0])
-    assert b.bbq_s_amb.compute(unknown, "bbq") == b.bbq_s_dis.compute(unknown, "bbq") == 0
+    assert value("bbq_s_amb", unknown, "bbq") == value("bbq_s_dis", unknown, "bbq") == 0
 
 
 def test_bbq_scores_are_none_where_their_condition_is_not_asked() -> None:
     ambiguous, plain = asked([0, 1], [2, 2], [1, 1], [0, 0]), asked([0, 1], [0, 0], [0, 0], [0, 0])
-    assert b.bbq_s_dis.compute(ambiguous, "bbq") is None and b.bbq_s_amb.compute(ambiguous, "bbq") == 0
-    assert b.bbq_s_amb.compute(plain, "bbq") is None and b.bbq_s_dis.compute(plain, "bbq") == 0
+    assert value("bbq_s_dis", ambiguous, "bbq") is None and value("bbq_s_amb", ambiguous, "bbq") == 0
+    assert value("bbq_s_amb", plain, "bbq") is None and value("bbq_s_dis", plain, "bbq") == 0

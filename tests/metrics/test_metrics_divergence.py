@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from measured import METRICS, value
 from unlearnbench.evidence import BySplit, Evidence, Scores
 from unlearnbench.metrics import divergence as d
 
@@ -13,7 +14,7 @@ P = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
 Q = np.array([[1 / 3, 1 / 3, 1 / 3], [0.2, 0.5, 0.3]])
 ONE, OTHER = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
 
-ALL = (d.kl_from_retrained, d.js_to_retrained, d.js_published, d.activation_distance, d.zrf, d.zrf_published)
+ALL = ("kl_from_retrained", "js_to_retrained", "js_published", "activation_distance", "zrf", "zrf_published")
 
 
 def model(probabilities: NDArray[np.float64]) -> BySplit:
@@ -29,7 +30,7 @@ def against(subject: NDArray[np.float64], *others: NDArray[np.float64]) -> Evide
 
 
 def test_zrf_published_reproduces_the_published_number() -> None:
-    assert d.zrf_published.compute(against(P, Q), "forget") == pytest.approx(0.959815, abs=1e-6)
+    assert value("zrf_published", against(P, Q), "forget") == pytest.approx(0.959815, abs=1e-6)
 
 
 def published(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
@@ -50,18 +51,18 @@ def test_js_published_equals_the_authors_code(classes: int) -> None:
     subject, *retrained = (rng.dirichlet(np.full(classes, 0.3), size=50) for _ in range(3))
     expected = np.mean([published(subject, other) for other in retrained])
     for split in ("forget", "test_forget"):
-        assert d.js_published.compute(against(subject, *retrained), split) == pytest.approx(expected)
-        assert d.zrf_published.compute(against(subject, *retrained), split) == pytest.approx(1 - expected)
+        assert value("js_published", against(subject, *retrained), split) == pytest.approx(expected)
+        assert value("zrf_published", against(subject, *retrained), split) == pytest.approx(1 - expected)
 
 
 def test_js_published_is_one_minus_zrf_published_and_not_the_divergence_in_bits() -> None:
     """By hand of metrics.md's example: 1 - .959815, where true bits are 1 - .844886."""
-    assert d.js_published.compute(against(P, Q), "test_forget") == pytest.approx(1 - 0.959815, abs=1e-6)
-    assert d.js_to_retrained.compute(against(P, Q), "test_forget") == pytest.approx(1 - 0.844886, abs=1e-6)
+    assert value("js_published", against(P, Q), "test_forget") == pytest.approx(1 - 0.959815, abs=1e-6)
+    assert value("js_to_retrained", against(P, Q), "test_forget") == pytest.approx(1 - 0.844886, abs=1e-6)
 
 
 def test_zrf_is_one_minus_the_true_divergence_in_bits() -> None:
-    assert d.zrf.compute(against(P, Q), "forget") == pytest.approx(0.844886, abs=1e-6)
+    assert value("zrf", against(P, Q), "forget") == pytest.approx(0.844886, abs=1e-6)
     assert 1 - d.js_bits(P, Q).mean() * np.log(2) == pytest.approx(0.892483, abs=1e-6)
 
 
@@ -75,50 +76,50 @@ def test_js_is_symmetric_and_equals_scipy() -> None:
 def test_kl_goes_from_the_retrained_to_the_model() -> None:
     evidence = against(np.array([[0.5, 0.5]]), np.array([[0.75, 0.25]]))
     expected = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)
-    assert d.kl_from_retrained.compute(evidence, "retain") == pytest.approx(expected)
+    assert value("kl_from_retrained", evidence, "retain") == pytest.approx(expected)
 
 
 def test_kl_comes_from_log_probabilities_that_underflow_as_probabilities() -> None:
     sure = {"forget": Scores(np.array([[2000.0, 0.0]]), np.zeros(1, int), np.arange(1))}
     even = {"forget": Scores(np.array([[0.0, 0.0]]), np.zeros(1, int), np.arange(1))}
-    found = d.kl_from_retrained.compute(Evidence(sure, sure, (even,), (), False), "forget")
+    found = value("kl_from_retrained", Evidence(sure, sure, (even,), (), False), "forget")
     assert found == pytest.approx(1000 - np.log(2))
 
 
 def test_extremes() -> None:
     same, apart = against(P, P), against(ONE, OTHER)
-    for metric in (d.kl_from_retrained, d.js_to_retrained, d.js_published, d.activation_distance):
-        assert metric.compute(same, "forget") == pytest.approx(0, abs=1e-15)
-    for metric in (d.zrf, d.zrf_published):
-        assert metric.compute(same, "forget") == pytest.approx(1)
-    assert d.js_to_retrained.compute(apart, "forget") == 1
-    assert d.activation_distance.compute(apart, "forget") == pytest.approx(d.activation_distance.high)
-    assert d.zrf.compute(apart, "forget") == 0
-    assert d.kl_from_retrained.compute(apart, "forget") == pytest.approx(-d.LOWEST_LOG)
-    assert d.js_published.high > d.js_published.compute(apart, "forget") == pytest.approx(21.49, abs=0.01)
-    assert d.zrf_published.low < d.zrf_published.compute(apart, "forget") == pytest.approx(-20.49, abs=0.01)
+    for name in ALL[:4]:
+        assert value(name, same, "forget") == pytest.approx(0, abs=1e-15)
+    for name in ALL[4:]:
+        assert value(name, same, "forget") == pytest.approx(1)
+    assert value("js_to_retrained", apart, "forget") == 1
+    assert value("activation_distance", apart, "forget") == pytest.approx(METRICS["activation_distance"].high)
+    assert value("zrf", apart, "forget") == 0
+    assert value("kl_from_retrained", apart, "forget") == pytest.approx(-d.LOWEST_LOG)
+    assert METRICS["js_published"].high > value("js_published", apart, "forget") == pytest.approx(21.49, abs=0.01)
+    assert METRICS["zrf_published"].low < value("zrf_published", apart, "forget") == pytest.approx(-20.49, abs=0.01)
 
 
 def test_activation_distance_by_hand() -> None:
     evidence = against(np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.8, 0.2], [1.0, 0.0]]))
-    assert d.activation_distance.compute(evidence, "forget") == pytest.approx(0.3 * np.sqrt(2) / 2)
+    assert value("activation_distance", evidence, "forget") == pytest.approx(0.3 * np.sqrt(2) / 2)
 
 
 def test_padded_options_change_nothing() -> None:
     def padded(p: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.concatenate([p, np.zeros((len(p), 2))], axis=1)
 
-    for metric in ALL:
-        expected = metric.compute(against(P, Q), "forget")
-        assert metric.compute(against(padded(P), padded(Q)), "forget") == pytest.approx(expected), metric.name
+    for name in ALL:
+        expected = value(name, against(P, Q), "forget")
+        assert value(name, against(padded(P), padded(Q)), "forget") == pytest.approx(expected), name
 
 
 def test_several_references_and_networks_are_averaged() -> None:
-    for metric in ALL:
-        apart = [metric.compute(against(P, other), "forget") for other in (Q, P)]
-        assert metric.compute(against(P, Q, P), "forget") == pytest.approx(np.mean(apart)), metric.name
+    for name in ALL:
+        apart = [value(name, against(P, other), "forget") for other in (Q, P)]
+        assert value(name, against(P, Q, P), "forget") == pytest.approx(np.mean(apart)), name
 
 
 def test_zrf_without_an_incompetent_network_says_so() -> None:
     with pytest.raises(ValueError, match="incompetent"):
-        d.zrf.compute(against(P), "forget")
+        value("zrf", against(P), "forget")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import math
-from pathlib import Path
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-import unlearnbench.metrics as package
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import BySplit, Evidence, Scores
-from unlearnbench.metrics import Metric, catalogue, metric
+from unlearnbench.metrics import Metric, Number, catalogue, declared, metric
 from unlearnbench.metrics.measure import Row, measure
+from unlearnbench.request.catalogue import entries
 
 NAMES = [
     "accuracy",
@@ -89,6 +88,24 @@ def ratio(evidence: Evidence, split: str) -> float:
     return float(evidence.subject[split].logits[0, 0] / np.mean([r[split].logits[0, 0] for r in evidence.references]))
 
 
+@metric(
+    Number("half", "Half of the model's number", ideal=2.0, source="elsewhere"),
+    Number("small", "The model's number where it is below 4", unit="rate", high=4.0),
+    splits=("forget", "test"),
+    unit="score",
+    low=0.0,
+    high=9.0,
+    source="test",
+)
+def several(evidence: Evidence, split: str) -> dict[str, float]:
+    """Two numbers, of which the second is left out for great ones."""
+    found = float(evidence.subject[split].logits[0, 0])
+    return {"half": found / 2} | ({"small": found} if found < 4 else {})
+
+
+WIDTH, RATIO, SEVERAL = declared(width), declared(ratio), declared(several)
+
+
 def number(value: float) -> BySplit:
     scores = Scores(np.array([[value, 0.0]]), np.zeros(1, dtype=np.int64), np.arange(1))
     return {"retain": scores, "forget": scores, "test": scores}
@@ -115,7 +132,7 @@ def run(*models: BySplit, metrics: tuple[Metric, ...], whole_class: bool = True)
 
 
 def test_rows_gap_and_floor_of_a_metric_with_three_references() -> None:
-    rows = run(number(5), number(3), number(1), number(2), number(4), metrics=(width,))
+    rows = run(number(5), number(3), number(1), number(2), number(4), metrics=WIDTH)
     assert [(row.role, row.metric, row.split) for row in rows] == [
         ("original", "width", "forget"),
         ("retrained", "width", "forget"),
@@ -127,7 +144,7 @@ def test_rows_gap_and_floor_of_a_metric_with_three_references() -> None:
 
 
 def test_rows_gap_and_floor_of_a_relative_metric() -> None:
-    found = numbers(run(number(6), number(4.5), number(2), number(4), metrics=(ratio,)))
+    found = numbers(run(number(6), number(4.5), number(2), number(4), metrics=RATIO))
     assert found == {
         ("original", "ratio"): pytest.approx(2),
         ("retrained", "floor_ratio"): pytest.approx((abs(2 / 4 - 1) + abs(4 / 2 - 1)) / 2),
@@ -137,9 +154,9 @@ def test_rows_gap_and_floor_of_a_relative_metric() -> None:
 
 
 def test_one_reference_has_no_floor_and_none_leaves_only_what_needs_none() -> None:
-    one = numbers(run(number(6), number(4), number(2), metrics=(width, ratio)))
+    one = numbers(run(number(6), number(4), number(2), metrics=(*WIDTH, *RATIO)))
     assert not [name for _, name in one if name.startswith("floor_")]
-    none = numbers(run(number(6), number(4), metrics=(width, ratio)))
+    none = numbers(run(number(6), number(4), metrics=(*WIDTH, *RATIO)))
     assert none == {("original", "width"): 6, ("unlearned", "width"): 4}
 
 
@@ -196,14 +213,14 @@ def test_scores_that_are_not_numbers_are_refused(bad: float) -> None:
     broken = random_model(1)
     broken["forget"].logits[0, 0] = bad
     with pytest.raises(ValueError, match="unlearned model's scores on forget are not numbers"):
-        run(random_model(0), broken, random_model(2), metrics=(width,))
+        run(random_model(0), broken, random_model(2), metrics=WIDTH)
 
 
 def test_a_missing_split_and_a_metric_that_is_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match="no scores on test"):
-        run(number(1), {"retain": number(1)["retain"], "forget": number(1)["forget"]}, metrics=(width,))
+        run(number(1), {"retain": number(1)["retain"], "forget": number(1)["forget"]}, metrics=WIDTH)
     with pytest.raises(ValueError, match="metric ratio is nan on forget"), np.errstate(invalid="ignore"):
-        run(number(0), number(0), number(0), metrics=(ratio,))
+        run(number(0), number(0), number(0), metrics=RATIO)
 
 
 def test_catalogue_has_every_metric_once_in_order() -> None:
@@ -212,31 +229,72 @@ def test_catalogue_has_every_metric_once_in_order() -> None:
 
 def test_catalogue_takes_a_plugins_metrics_but_no_second_of_a_name() -> None:
     plugin = ModuleType(__name__)
-    plugin.width, plugin.borrowed = width, catalogue()[0]  # type: ignore[attr-defined]
-    assert [each.name for each in catalogue([plugin])] == [*NAMES, "width"]
-    twice = Metric(**{**vars(width), "name": "accuracy"})
+    plugin.width, plugin.several, plugin.borrowed = width, several, catalogue()[0].function  # type: ignore[attr-defined]
+    assert [each.name for each in catalogue([plugin])] == [*NAMES, "width", "half", "small"]
+    twice = metric("accuracy", splits=("forget",), unit="rate", low=0.0, high=1.0, source="test")(lambda *_: 1.0)
     plugin.width = twice  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="'accuracy'"):
         catalogue([plugin])
 
 
 def test_declarations_can_be_read_without_importing() -> None:
-    """`list metrics` reads the decorators: literals, or names of the package."""
-    found = []
-    for name in package.MODULES:
-        for node in ast.parse(Path(package.__path__[0], f"{name}.py").read_text()).body:
-            if isinstance(node, ast.FunctionDef) and node.decorator_list:
-                call = node.decorator_list[0]
-                assert isinstance(call, ast.Call)
-                found.append(ast.literal_eval(call.args[0]))
-                for word in call.keywords:
-                    is_name = isinstance(word.value, ast.Name)
-                    assert hasattr(package, word.value.id) if is_name else ast.literal_eval(word.value) is not None
-    assert found == NAMES
+    """`list metrics` reads the @metric lines as they are when imported."""
+    for entry, each in zip(entries("metrics"), catalogue(), strict=True):
+        perfect = "the retrained model's value" if each.ideal is None else f"{each.ideal:g}"
+        about = f"{each.about.rstrip('.')}; perfect: {perfect}"
+        assert (entry.name, entry.kind, entry.about, entry.paper) == (each.name, each.unit, about, each.source)
+
+
+def test_each_of_several_numbers_takes_from_the_metric_line_what_it_leaves_out() -> None:
+    half, small = SEVERAL
+    assert (half.unit, half.high, half.ideal, half.source) == ("score", 9.0, 2.0, "elsewhere")
+    assert (small.unit, small.high, small.ideal, small.source) == ("rate", 4.0, None, "test")
+    assert half.splits == small.splits == ("forget", "test")
+
+
+def test_a_number_without_a_range_is_refused_where_it_is_declared() -> None:
+    with pytest.raises(TypeError, match="metric 'third' declares no high"):
+        metric(Number("third", "A number"), splits=("test",), unit="rate", low=0.0, source="test")(lambda *_: 0.5)
+
+
+def test_several_numbers_have_their_rows_gaps_and_floors_one_after_the_other() -> None:
+    rows = run(number(2), number(3), number(1), number(2), metrics=SEVERAL)
+    assert [(row.metric, row.split) for row in rows if row.role == "unlearned"] == [
+        (f"{kind}{name}", split) for name in ("half", "small") for split in ("forget", "test") for kind in ("", "gap_")
+    ]
+    found = {(row.role, row.metric): row.value for row in rows if row.split == "forget"}
+    assert found["unlearned", "half"] == 1.5 and found["unlearned", "gap_half"] == 0.75
+    assert found["retrained", "floor_half"] == 0.5 and found["retrained", "floor_small"] == 1
+
+
+def test_a_number_that_is_left_out_has_no_row() -> None:
+    rows = run(number(2), number(5), number(1), metrics=SEVERAL)
+    assert {row.metric for row in rows} == {"half", "gap_half"}
+    with pytest.raises(ValueError, match="small has a value on forget for the unlearned model, but not for another"):
+        run(number(5), number(2), number(1), metrics=SEVERAL)
+
+
+def test_a_function_of_several_numbers_is_called_once_for_a_model_and_split() -> None:
+    calls: list[str] = []
+
+    @metric(*(Number(name, name) for name in "abc"), splits=("forget",), unit="score", low=0, high=1, source="test")
+    def counted(evidence: Evidence, split: str) -> dict[str, float]:
+        calls.append(split)
+        return dict.fromkeys("abc", 0.5)
+
+    run(number(1), number(2), number(3), metrics=declared(counted))
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(("found", "says"), [({"hlaf": 1.0}, "returned hlaf"), (1.0, "returned one number")])
+def test_a_function_that_returns_what_it_does_not_declare_is_refused(found: object, says: str) -> None:
+    wrong = replace(SEVERAL[0], function=lambda *_: found)
+    with pytest.raises(ValueError, match=f"{says}, but its @metric line declares half, small"):
+        run(number(1), number(2), number(3), metrics=(wrong,))
 
 
 @pytest.mark.parametrize("each", catalogue(), ids=lambda each: each.name)
 def test_docstrings_are_short_and_say_what_is_perfect(each: Metric) -> None:
-    text = each.compute.__doc__ or ""
-    assert len(each.about) < 90 and each.about.endswith(".")
+    text = each.function.__doc__ or ""
+    assert len(each.about) < 95 and text.partition("\n")[0].endswith(".")
     assert "perfect" in text.lower() and each.source

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from measured import METRICS, value
 from unlearnbench.evidence import Evidence, Scores
-from unlearnbench.metrics import Metric, attack, membership
+from unlearnbench.metrics import attack, membership
+from unlearnbench.metrics.classification import losses
 from unlearnbench.metrics.measure import measure
 
-SHARES = [m for m in vars(membership).values() if isinstance(m, Metric) and m.name not in ("mia_auc", "mia_accuracy")]
+ATTACKS = [each for each in METRICS.values() if each.function.__module__ == membership.__name__]
+TABLE = {share.name: share for share in membership.SHARES}
 
 
 def floats(*values: float) -> np.ndarray:
@@ -85,21 +90,28 @@ def test_features_of_a_saturated_model_are_finite() -> None:
     assert attack.confidence(scores).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("metric", SHARES, ids=lambda metric: metric.name)
-def test_extremes(metric: Metric) -> None:
+def test_each_feature_meets_each_attack() -> None:
+    features = {attack.entropy, attack.confidence, attack.correctness, losses, attack.modified_entropy}
+    met = {(share.feature, share.attack) for share in membership.SHARES}
+    assert met == {(feature, by) for feature in features for by in (attack.by_threshold, attack.by_svc)}
+    assert len(ATTACKS) == len(met) + 2
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_extremes(name: str) -> None:
     rng = np.random.default_rng(0)
     known, unknown = rng.uniform(0.9, 0.95, 60), rng.uniform(0.2, 0.4, 40)
-    looks_trained_on = metric.compute(evidence(known, known[:20], unknown), "forget")
-    looks_new = metric.compute(evidence(known, unknown[:20], unknown), "forget")
-    assert (looks_trained_on, looks_new) == ((1, 0) if "mia_entropy" in metric.name else (0, 1))
+    looks_trained_on = value(name, evidence(known, known[:20], unknown), "forget")
+    looks_new = value(name, evidence(known, unknown[:20], unknown), "forget")
+    assert (looks_trained_on, looks_new) == ((1, 0) if "mia_entropy" in name else (0, 1))
 
 
 def test_hand_computed_shares() -> None:
     found = evidence(floats(0.9, 0.8, 0.95), floats(0.97, 0.85, 0.3, 0.55), floats(0.6, 0.4, 0.7))
-    assert membership.mia_confidence.compute(found, "forget") == 0.5
-    assert membership.mia_loss.compute(found, "forget") == 0.5
-    assert membership.mia_entropy.compute(found, "forget") == 0.5
-    assert membership.mia_correctness.compute(found, "forget") == 0.25
+    assert value("mia_confidence", found, "forget") == 0.5
+    assert value("mia_loss", found, "forget") == 0.5
+    assert value("mia_entropy", found, "forget") == 0.5
+    assert value("mia_correctness", found, "forget") == 0.25
 
 
 def test_svc_equals_the_published_classifier() -> None:
@@ -112,11 +124,15 @@ def test_svc_equals_the_published_classifier() -> None:
     assert attack.by_svc(members, others, targets) == theirs.predict(targets[:, None]).mean()
 
 
-def test_svc_sees_at_most_a_thousand_a_side(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_svc_sees_at_most_a_thousand_a_side() -> None:
     seen: list[int] = []
-    monkeypatch.setattr(membership, "by_svc", lambda *sides: seen.extend(map(len, sides)) or 0.0)
+
+    def spy(*sides: np.ndarray) -> float:
+        seen.extend(map(len, sides))
+        return 0.0
+
     rng = np.random.default_rng(0)
-    membership.mia_loss_svc.compute(evidence(rng.random(3000), rng.random(7), rng.random(1500)), "forget")
+    replace(TABLE["mia_loss_svc"], attack=spy).of(evidence(rng.random(3000), rng.random(7), rng.random(1500)))
     assert seen == [1000, 1000, 7]
 
 
@@ -128,8 +144,8 @@ def test_members_are_a_retain_sample_of_tests_size_but_for_entropy() -> None:
         return 0.25
 
     found = evidence(np.full(30, 0.5), np.full(5, 0.5), np.full(12, 0.5))
-    assert membership.called_other(found, attack.confidence, spy) == 0.75
-    assert membership.called_member(found, attack.entropy, spy, membership.EVERY) == 0.25
+    assert replace(TABLE["mia_confidence"], attack=spy).of(found) == 0.75
+    assert replace(TABLE["mia_entropy"], attack=spy).of(found) == 0.25
     assert seen == [12, 12, 5, 30, 12, 5]
 
 
@@ -153,33 +169,40 @@ def test_auc_equals_scikit_learn() -> None:
     assert attack.area_under_curve(members, others) == pytest.approx(theirs)
 
 
+def test_a_regression_that_saw_one_value_calls_nobody_a_member() -> None:
+    """Its intercept alone would: a fold may train on one member more than others."""
+    rare = np.where(np.arange(11) == 0, 0.7, 0.0)
+    assert attack.by_logistic_regression(np.zeros(11), rare, 1) == (0.5, 0.5)
+    assert attack.by_logistic_regression(np.zeros(12), np.zeros(12), 0) == (0.5, 0.5)
+
+
 def test_mia_auc_is_one_where_forget_stands_out_and_half_where_it_cannot() -> None:
     rng = np.random.default_rng(0)
     retain, sure, unsure = rng.random(50), rng.uniform(0.9, 0.99, 40), rng.uniform(0.2, 0.3, 60)
     told = evidence(retain, sure, unsure)
-    assert membership.mia_auc.compute(told, "forget") == 1
-    assert membership.mia_accuracy.compute(told, "forget") == 1
+    assert value("mia_auc", told, "forget") == 1
+    assert value("mia_accuracy", told, "forget") == 1
     alike = evidence(retain, np.full(40, 0.5), np.full(60, 0.5))
-    assert membership.mia_auc.compute(alike, "forget") == 0.5
-    assert membership.mia_accuracy.compute(alike, "forget") == 0.5
+    assert value("mia_auc", alike, "forget") == 0.5
+    assert value("mia_accuracy", alike, "forget") == 0.5
 
 
 def test_no_attack_claims_a_perfect_value_but_the_retrained_models() -> None:
     """Where test is of another kind than forget (TOFU), a retrained model's area is not .5, nor should another's be."""
-    assert all(each.ideal is None for each in vars(membership).values() if isinstance(each, Metric))
+    assert all(each.ideal is None for each in ATTACKS)
     rng = np.random.default_rng(0)
     never_seen, other_kind = rng.uniform(0.2, 0.3, 40), rng.uniform(0.6, 0.9, 60)
     retrained, unlearned = (evidence(rng.random(50), never_seen - less, other_kind) for less in (0, 0.01))
-    rows = measure(retrained.subject, (retrained.subject,), unlearned.subject, (), False, 0, (membership.mia_auc,))
+    rows = measure(retrained.subject, (retrained.subject,), unlearned.subject, (), False, 0, (METRICS["mia_auc"],))
     found = {(row.role, row.metric): row.value for row in rows}
     assert found["retrained", "mia_auc"] == 1 and found["unlearned", "gap_mia_auc"] == 0
 
 
-@pytest.mark.parametrize(("count", "value"), [(1, None), (2, 1.0), (5, 1.0)])
-def test_mia_auc_of_few_examples(count: int, value: float | None) -> None:
+@pytest.mark.parametrize(("count", "expected"), [(1, None), (2, 1.0), (5, 1.0)])
+def test_mia_auc_of_few_examples(count: int, expected: float | None) -> None:
     """Two a side are two folds, each trained on one a side; one a side tells nothing, and is not called perfect."""
     found = evidence(np.full(9, 0.5), np.linspace(0.8, 0.9, count), np.linspace(0.1, 0.2, 20))
-    assert membership.mia_auc.compute(found, "forget") == value
+    assert value("mia_auc", found, "forget") == expected
 
 
 def test_mia_auc_compares_with_test_examples_of_the_same_classes() -> None:
@@ -188,9 +211,9 @@ def test_mia_auc_compares_with_test_examples_of_the_same_classes() -> None:
     test = found.subject["test"]
     elsewhere = Scores(test.logits, np.ones(len(test), dtype=np.int64), test.index)
     other = Evidence({**found.subject, "test": elsewhere}, {}, (), (), False)
-    assert membership.mia_auc.compute(other, "forget") is None
-    assert membership.mia_accuracy.compute(other, "forget") is None
+    assert value("mia_auc", other, "forget") is None
+    assert value("mia_accuracy", other, "forget") is None
     whole = evidence(
         rng.random(50), rng.uniform(0.2, 0.3, 40), rng.uniform(0.2, 0.3, 99), test_forget=np.full(40, 0.95)
     )
-    assert membership.mia_auc.compute(whole, "forget") == 1
+    assert value("mia_auc", whole, "forget") == 1

@@ -196,5 +196,5 @@ def test_many_rows_of_few_templates_show_less_than_as_many_independent_ones() ->
 
 def test_a_premise_of_one_template_never_holds_and_few_are_named() -> None:
     one, four = (premise(model(40, 40, templates=count), model(0, 0, templates=count)) for count in (1, 4))
-    assert one is not None and not one["holds"] and "FEW CLUSTERS: the rows are of 1," in one["text"]
-    assert four is not None and four["holds"] and "FEW CLUSTERS: the rows are of 4," in four["text"]
+    assert one is not None and not one["holds"] and "FEW CLUSTERS: there are 1, too few" in one["text"]
+    assert four is not None and four["holds"] and "FEW CLUSTERS: there are 4, too few" in four["text"]

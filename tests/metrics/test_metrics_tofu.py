@@ -7,12 +7,14 @@ from statistics import harmonic_mean
 import numpy as np
 import pytest
 
+from measured import METRICS, value
 from unlearnbench.evidence import BySplit, Evidence, Scores
-from unlearnbench.metrics import answers, bias, catalogue, tofu
+from unlearnbench.metrics import answers, benchmarks, bias, tofu, utility, written
 from unlearnbench.metrics.measure import measure
 
 PARTS = ("real_authors", "world_facts")
-TEXT = [each for each in catalogue() if each.compute.__module__ in {m.__name__ for m in (answers, bias, tofu)}]
+MODULES = {module.__name__ for module in (answers, written, bias, benchmarks, tofu, utility)}
+TEXT = [each for each in METRICS.values() if each.function.__module__ in MODULES]
 
 
 def questions(rows: list[list[float]], part: str = "forget10", writes: tuple[str, ...] | None = None) -> Scores:
@@ -63,7 +65,7 @@ def test_truth_ratio_takes_the_answer_where_there_is_no_paraphrase_and_counts_th
 def test_rows_without_wrong_answers_have_no_truth_ratio() -> None:
     assert tofu.truth_ratios(questions([[0.5], [0.5, 0.4, 0.1]])) == pytest.approx([0.25])
     nothing = evidence(model(questions([[0.5], [0.2]])), model(questions([[0.5], [0.2]])))
-    metrics = [each for each in TEXT if each.compute.__module__ == tofu.__name__ and "forget" in each.splits]
+    metrics = [each for each in TEXT if each.function.__module__ == tofu.__name__ and "forget" in each.splits]
     assert len(metrics) == 7
     for metric in metrics:
         assert metric.compute(nothing, "forget") is None, metric.name
@@ -71,20 +73,20 @@ def test_rows_without_wrong_answers_have_no_truth_ratio() -> None:
 
 def test_truth_ratio_reads_ratios_as_each_split_asks() -> None:
     one = evidence(model(questions([[0.9, 0.4, 0.1, 0.3], [0.9, 0.1, 0.2, 0.6], [0.9, 0.2, 0.2, 0.2]])))  # .5, 4, 1
-    assert tofu.truth_ratio.compute(one, "forget") == pytest.approx((0.5 + 0.25 + 1) / 3)
+    assert value("truth_ratio", one, "forget") == pytest.approx((0.5 + 0.25 + 1) / 3)
     for split in ("retain", "test"):
-        assert tofu.truth_ratio.compute(one, split) == pytest.approx((0.5 + 0 + 0) / 3)
+        assert value("truth_ratio", one, split) == pytest.approx((0.5 + 0 + 0) / 3)
 
 
 def test_truth_ratio_extremes() -> None:
     even, knows = evidence(model(questions([[0.3, 0.3, 0.3]]))), evidence(model(questions([[1, 1, 1e-30]])))
     wrong = evidence(model(questions([[1e-30, 1e-30, 1]])))
-    assert tofu.truth_ratio.compute(even, "forget") == pytest.approx(1)
-    assert tofu.truth_ratio.compute(even, "retain") == pytest.approx(0)
-    assert tofu.truth_ratio.compute(knows, "forget") == pytest.approx(0)
-    assert tofu.truth_ratio.compute(knows, "retain") == pytest.approx(1)
-    assert tofu.truth_ratio.compute(wrong, "forget") == pytest.approx(0)
-    assert tofu.truth_ratio.compute(wrong, "retain") == 0
+    assert value("truth_ratio", even, "forget") == pytest.approx(1)
+    assert value("truth_ratio", even, "retain") == pytest.approx(0)
+    assert value("truth_ratio", knows, "forget") == pytest.approx(0)
+    assert value("truth_ratio", knows, "retain") == pytest.approx(1)
+    assert value("truth_ratio", wrong, "forget") == pytest.approx(0)
+    assert value("truth_ratio", wrong, "retain") == 0
 
 
 def test_truth_ratio_stays_in_its_range_where_probabilities_underflow() -> None:
@@ -93,8 +95,8 @@ def test_truth_ratio_stays_in_its_range_where_probabilities_underflow() -> None:
         logits = rows.logits.copy()
         logits[0, column] = -1e6
         one = evidence(model(Scores(logits, rows.label, rows.index, rows.extras)))
-        assert tofu.truth_ratio.compute(one, "forget") == pytest.approx(0)
-        assert tofu.truth_ratio.compute(one, "retain") == pytest.approx(column - 1)
+        assert value("truth_ratio", one, "forget") == pytest.approx(0)
+        assert value("truth_ratio", one, "retain") == pytest.approx(column - 1)
 
 
 def test_forget_quality_equals_scipy_and_is_the_mean_over_references() -> None:
@@ -103,19 +105,19 @@ def test_forget_quality_equals_scipy_and_is_the_mean_over_references() -> None:
     mine, first, second = drawn(0), drawn(1), drawn(2, shift=0.4)
     tests = [ks_2samp(tofu.truth_ratios(mine), tofu.truth_ratios(other)) for other in (first, second)]
     one = evidence(model(mine), model(first))
-    assert tofu.forget_quality.compute(one, "forget") == pytest.approx(tests[0].pvalue)
-    assert tofu.forget_quality_d.compute(one, "forget") == pytest.approx(tests[0].statistic)
+    assert value("forget_quality", one, "forget") == pytest.approx(tests[0].pvalue)
+    assert value("forget_quality_d", one, "forget") == pytest.approx(tests[0].statistic)
     both = evidence(model(mine), model(first), model(second))
-    assert tofu.forget_quality.compute(both, "forget") == pytest.approx(np.mean([test.pvalue for test in tests]))
-    assert tofu.forget_quality_d.compute(both, "forget") == pytest.approx(np.mean([test.statistic for test in tests]))
-    assert tofu.forget_quality_n.compute(both, "forget") == 40
+    assert value("forget_quality", both, "forget") == pytest.approx(np.mean([test.pvalue for test in tests]))
+    assert value("forget_quality_d", both, "forget") == pytest.approx(np.mean([test.statistic for test in tests]))
+    assert value("forget_quality_n", both, "forget") == 40
 
 
 def test_forget_quality_extremes() -> None:
     same, apart = evidence(model(drawn(0)), model(drawn(0))), evidence(model(drawn(0)), model(drawn(1, shift=9)))
-    assert tofu.forget_quality.compute(same, "forget") == 1 and tofu.forget_quality_d.compute(same, "forget") == 0
-    assert tofu.forget_quality_d.compute(apart, "forget") == 1
-    assert tofu.forget_quality.compute(apart, "forget") == pytest.approx(0, abs=1e-12)
+    assert value("forget_quality", same, "forget") == 1 and value("forget_quality_d", same, "forget") == 0
+    assert value("forget_quality_d", apart, "forget") == 1
+    assert value("forget_quality", apart, "forget") == pytest.approx(0, abs=1e-12)
 
 
 def test_model_utility_is_the_harmonic_mean_of_nine_terms() -> None:
@@ -129,7 +131,7 @@ def test_model_utility_is_the_harmonic_mean_of_nine_terms() -> None:
         (0.3 / 0.5 + 0.2 / 0.4) / 2, 0.25, (1 - 0.1 / 0.3 + 1 - 0.1 / 0.2) / 2,
     ]  # fmt: skip
     subject = evidence(model(drawn(0), retain, together(authors, facts_as_wide(facts, authors))))
-    assert tofu.model_utility.compute(subject, "test") == pytest.approx(harmonic_mean(terms))
+    assert value("model_utility", subject, "test") == pytest.approx(harmonic_mean(terms))
 
 
 def facts_as_wide(narrow: Scores, wide: Scores) -> Scores:
@@ -170,12 +172,10 @@ def test_published_truth_ratio_is_the_geometric_mean_and_that_of_both_code_bases
     assert tofu.published_ratios(mine) == pytest.approx(1 / locuslab_tofu(losses_of(mine)), rel=1e-9)
     one = evidence(model(mine))
     closer = np.mean(np.minimum(theirs, 1 / (theirs + 1e-10)))
-    assert tofu.truth_ratio_published.compute(one, "forget") == pytest.approx(closer, rel=1e-8)
+    assert value("truth_ratio_published", one, "forget") == pytest.approx(closer, rel=1e-8)
     better = np.mean(np.maximum(0, 1 - theirs))
-    assert tofu.truth_ratio_published.compute(one, "retain") == pytest.approx(better, rel=1e-8)
-    assert tofu.truth_ratio_published.compute(one, "forget") != pytest.approx(
-        tofu.truth_ratio.compute(one, "forget"), abs=1e-3
-    )
+    assert value("truth_ratio_published", one, "retain") == pytest.approx(better, rel=1e-8)
+    assert value("truth_ratio_published", one, "forget") != pytest.approx(value("truth_ratio", one, "forget"), abs=1e-3)
 
 
 def test_published_forget_quality_is_the_test_of_published_ratios() -> None:
@@ -185,12 +185,12 @@ def test_published_forget_quality_is_the_test_of_published_ratios() -> None:
     theirs = ks_2samp(open_unlearning(losses_of(mine)), open_unlearning(losses_of(other)))
     authors = ks_2samp(locuslab_tofu(losses_of(mine)), locuslab_tofu(losses_of(other)))
     one = evidence(model(mine), model(other))
-    assert tofu.forget_quality_published.compute(one, "forget") == pytest.approx(theirs.pvalue)
+    assert value("forget_quality_published", one, "forget") == pytest.approx(theirs.pvalue)
     assert theirs.pvalue == pytest.approx(authors.pvalue)  # a ratio or its inverse: the test is the same
-    assert tofu.forget_quality_d_published.compute(one, "forget") == pytest.approx(theirs.statistic)
+    assert value("forget_quality_d_published", one, "forget") == pytest.approx(theirs.statistic)
     same = evidence(model(mine), model(mine))
-    assert tofu.forget_quality_published.compute(same, "forget") == 1
-    assert tofu.forget_quality_d_published.compute(same, "forget") == 0
+    assert value("forget_quality_published", same, "forget") == 1
+    assert value("forget_quality_d_published", same, "forget") == 0
 
 
 def test_published_model_utility_equals_open_unlearnings_nine_metrics() -> None:
@@ -220,16 +220,16 @@ def test_published_model_utility_equals_open_unlearnings_nine_metrics() -> None:
         rouge = [scorer.score("one two three four", text)["rougeL"].recall for text in texts]
         values += [np.mean(prob), np.mean(rouge), np.mean(np.maximum(0, 1 - open_unlearning(losses)))]
     subject = evidence(model(drawn(0), retain, together(authors, facts)))
-    ours = tofu.model_utility_published.compute(subject, "test")
+    ours = value("model_utility_published", subject, "test")
     assert len(values) == 9 and ours == pytest.approx(hmean(values), rel=1e-8)
-    assert tofu.model_utility.compute(subject, "test") != pytest.approx(ours, abs=1e-4)
+    assert value("model_utility", subject, "test") != pytest.approx(ours, abs=1e-4)
 
 
 def test_model_utility_extremes() -> None:
     def utility(wrong: float, text: str) -> float | None:
         parts = [questions([[1, 0, wrong]], part, (text,)) for part in PARTS]
         subject = model(drawn(0), questions([[1, 1, wrong]], "retain10", (text,)), together(*parts))
-        return tofu.model_utility.compute(evidence(subject), "test")
+        return value("model_utility", evidence(subject), "test")
 
     assert utility(1e-30, "one two three four") == pytest.approx(1)
     assert utility(1e-30, "nothing of it") == pytest.approx(0, abs=1e-9)
@@ -240,9 +240,9 @@ def test_model_utility_needs_written_answers_of_all_three_parts() -> None:
     retain, silent = questions([[1, 1, 0.5]], "retain10", ("one",)), questions([[1, 1, 0.5]], "retain10")
     both = together(*(questions([[1, 1, 0.5]], part, ("one",)) for part in PARTS))
     one = questions([[1, 1, 0.5]], PARTS[0], ("one",))
-    assert tofu.model_utility.compute(evidence(model(drawn(0), retain, both)), "test") is not None
-    assert tofu.model_utility.compute(evidence(model(drawn(0), silent, both)), "test") is None
-    assert tofu.model_utility.compute(evidence(model(drawn(0), retain, one)), "test") is None
+    assert value("model_utility", evidence(model(drawn(0), retain, both)), "test") is not None
+    assert value("model_utility", evidence(model(drawn(0), silent, both)), "test") is None
+    assert value("model_utility", evidence(model(drawn(0), retain, one)), "test") is None
 
 
 EXTRAS = {

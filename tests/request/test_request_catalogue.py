@@ -53,6 +53,39 @@ def test_a_method_of_a_plugin_is_described_with_and_without_its_yaml(plugin, tmp
     assert not any(name.startswith("listed_plugin") for name in named)
 
 
+METRICS = '''
+raise RuntimeError("this file must not be run")
+
+SOURCE: str = "a paper"
+BOTH = (
+    Number("first", "What comes first", ideal=0.5),
+    Ours("second", about="What comes second.", unit="nats", source="another"),
+)
+
+@metric(*BOTH, Number("third", "What comes third"), unit="rate", low=0.0, high=1.0, source=SOURCE)
+def ordinals(evidence, split):
+    """Nothing that is listed."""
+
+@metric("alone", splits=("test",), unit="bits", low=0.0, high=1.0, ideal=None, source=SOURCE)
+def alone(evidence, split):
+    """One number of its own.
+
+    More of it.
+    """
+'''
+
+
+def test_the_numbers_of_a_plugins_metrics_are_listed_without_running_it(plugin):
+    plugin.write_text(METRICS)
+    found = [(entry.name, entry.kind, entry.about, entry.paper) for entry in entries("metrics")[-4:]]
+    assert found == [
+        ("first", "rate", "What comes first; perfect: 0.5", "a paper"),
+        ("second", "nats", "What comes second; perfect: the retrained model's value", "another"),
+        ("third", "rate", "What comes third; perfect: the retrained model's value", "a paper"),
+        ("alone", "bits", "One number of its own; perfect: the retrained model's value", "a paper"),
+    ]
+
+
 def test_a_plugin_that_is_no_python_is_named_with_its_line(plugin):
     plugin.write_text("x = 1\nclass:\n")
     for topic in ("methods", "metrics"):

@@ -38,12 +38,23 @@ def test_a_method_for_other_data_is_an_error_alone_and_a_row_in_a_sweep(command,
 
 METRIC = '''
 """A metric of somebody else."""
-from unlearnbench.metrics import metric
+from unlearnbench.metrics import Number, metric
+
+SPREAD = (
+    Number("lowest_loss", "The lowest loss", ideal=0.0),
+    Number("highest_loss", "The highest loss", source="there"),
+)
 
 @metric("mean_loss_twice", splits=("forget",), unit="nats", low=0.0, high=1e9, source="here")
 def mean_loss_twice(evidence, split):
     """Twice the mean loss."""
     return float(2 * evidence.subject[split].loss.mean())
+
+@metric(*SPREAD, splits=("forget", "test"), unit="nats", low=0.0, high=1e9, source="here")
+def spread(evidence, split):
+    """The ends of the losses."""
+    loss = evidence.subject[split].loss
+    return {"lowest_loss": float(loss.min()), "highest_loss": float(loss.max())}
 '''
 
 
@@ -54,8 +65,14 @@ def test_a_metric_of_a_plugin_is_computed_though_the_run_was_done_without_it(com
     done = command(*words, "--plugin", "mine.py")
     assert done.returncode == 0 and "done before" not in done.stdout
     with (tmp_path / done.stdout.partition("files: ")[2].strip() / "metrics.csv").open() as file:
-        values = {row["role"]: row["value"] for row in csv.DictReader(file) if row["metric"] == "mean_loss_twice"}
-    assert set(values) == {"original", "retrained", "unlearned"}
+        rows = list(csv.DictReader(file))
+    roles = {"original", "retrained", "unlearned"}
+    assert {row["role"] for row in rows if row["metric"] == "mean_loss_twice"} == roles
+    for name in ("lowest_loss", "highest_loss"):  # one function returns both
+        found = {(row["role"], row["split"]): float(row["value"]) for row in rows if row["metric"] == name}
+        assert set(found) == {(role, split) for role in roles for split in ("forget", "test")}
+        gaps = {row["split"]: float(row["value"]) for row in rows if row["metric"] == f"gap_{name}"}
+        assert gaps == {split: found["unlearned", split] - found["retrained", split] for split in ("forget", "test")}
 
 
 BROKEN = [

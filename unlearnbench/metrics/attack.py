@@ -1,8 +1,10 @@
-"""Membership attacks on one number per example: features, the attacks, and seeded samples."""
+"""Membership attacks: features (a number an example), rules that tell members by one, and seeded samples."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,30 +12,38 @@ from numpy.typing import NDArray
 from unlearnbench.evidence import Floats, Integers, Scores
 from unlearnbench.metrics.classification import losses
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
 SMALLEST = 1e-30  # Song & Mittal's stand-in for a probability of 0 inside a logarithm
+
+Feature = Callable[[Scores], Floats]
+Attack = Callable[[Floats, Floats, Floats], float]
+"""The share of some targets that it calls members, having seen members and non-members."""
 
 
 def entropy(scores: Scores) -> Floats:
-    """Entropy of the softmax in nats, (n,); 0 log 0 is 0."""
-    p = scores.probabilities
-    nats: Floats = -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1)
+    """Return the entropy of the softmax in nats, (n,)."""
+    from scipy.special import entr
+
+    nats: Floats = entr(scores.probabilities).sum(axis=1)
     return nats
 
 
 def confidence(scores: Scores) -> Floats:
-    """Probability of the label, (n,)."""
+    """Return the probability of the label, (n,)."""
     rate: Floats = np.exp(-scores.loss)
     return rate
 
 
 def correctness(scores: Scores) -> Floats:
-    """1 where the arg-max is the label, else 0, (n,) float64."""
+    """Return 1 where the arg-max is the label, else 0, (n,) float64."""
     hits: Floats = (scores.prediction == scores.label).astype(np.float64)
     return hits
 
 
 def modified_entropy(scores: Scores) -> Floats:
-    """-(1 - p_y) log p_y - sum over i != y of p_i log(1 - p_i), in nats, (n,); 0 is certain and right.
+    """Return -(1 - p_y) log p_y - sum over i != y of p_i log(1 - p_i), in nats, (n,); 0 is certain and right.
 
     Song and Mittal, Systematic Evaluation of Privacy Risks, USENIX Security 2021, arXiv:2003.10595;
     not SalUn's port, whose column indexing mixes the rows.
@@ -47,13 +57,13 @@ def modified_entropy(scores: Scores) -> Floats:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A rule on one feature: a member is at or above `at` (or, not `above`, below it); no `at`: nobody is one."""
+    """A rule on one feature: a member is at or above `at`, or, not `above`, below it. Without `at` nobody is one."""
 
     at: float | None
     above: bool
 
     def calls_member(self, feature: Floats) -> NDArray[np.bool_]:
-        """Say for each value (n,) whether it looks like a member's, (n,) bool."""
+        """Return for each value (n,) whether it looks like a member's, (n,) bool."""
         if self.at is None:
             return np.zeros(len(feature), dtype=np.bool_)
         return np.asarray((feature >= self.at) == self.above)
@@ -64,6 +74,7 @@ def best_threshold(members: Floats, others: Floats) -> Threshold:
 
     Thresholds are midpoints between neighbouring values. Ties: members above first, then the lowest threshold.
     Where all values are equal nothing can be learnt, and nobody is called a member (a logistic regression's answer).
+    scikit-learn's roc_curve has rates in floats, which break ties by rounding; here they are exact.
     """
     values = np.unique(np.concatenate([members, others]))
     if len(values) == 1:
@@ -109,41 +120,44 @@ def draw(values: Floats, index: Integers, size: int, rng: np.random.Generator) -
 
 
 def area_under_curve(members: Floats, others: Floats) -> float:
-    """Return the chance that a member's score is above another's, ties counting half."""
-    ranked = np.sort(others)
-    below, not_above = np.searchsorted(ranked, members), np.searchsorted(ranked, members, side="right")
-    return float((below + not_above).sum() / (2 * len(members) * len(others)))
+    """Return the chance that a member's score is above another's, ties counting half: Mann and Whitney's U.
+
+    scikit-learn's roc_auc_score adds up a curve in floats, and differs in the last digit.
+    """
+    from scipy.stats import mannwhitneyu
+
+    u = mannwhitneyu(members, others, method="asymptotic").statistic
+    return float(u / (len(members) * len(others)))
 
 
-@dataclass(frozen=True)
-class CrossValidated:
-    """Mean over the folds of a logistic regression's area under the curve and accuracy."""
+def by_logistic_regression(members: Floats, others: Floats, seed: int) -> tuple[float, float]:
+    """Return area under the curve and accuracy of telling equally many members and others apart by a feature.
 
-    auc: float
-    accuracy: float
-
-
-def by_logistic_regression(members: Floats, others: Floats, seed: int) -> CrossValidated:
-    """Tell equally many members and others apart by a standardised feature, 10-fold stratified cross-validation.
-
-    With fewer than ten a side, as many folds as examples a side; with fewer than two nothing can be told: 0.5.
+    The means over 10 stratified folds of a logistic regression on the standardised feature. With fewer than ten a side
+    there are as many folds as examples a side; with fewer than two nothing can be told: 0.5.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedKFold, cross_validate
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    folds = min(10, len(members), len(others))
-    if folds < 2:
-        return CrossValidated(0.5, 0.5)
-    feature = np.concatenate([members, others])[:, None]
-    labels = np.repeat([1, 0], [len(members), len(others)])
-    aucs, accuracies = [], []
-    for train, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32).split(feature, labels):
-        score = np.zeros(len(held_out))  # what a regression answers that saw one value only
-        if np.ptp(feature[train]) > 0:
-            centre, spread = feature[train].mean(), feature[train].std()
-            model = LogisticRegression(solver="newton-cholesky").fit((feature[train] - centre) / spread, labels[train])
-            score = model.decision_function((feature[held_out] - centre) / spread)
-        is_member = labels[held_out] == 1
-        aucs.append(area_under_curve(score[is_member], score[~is_member]))
-        accuracies.append(float(((score > 0) == is_member).mean()))
-    return CrossValidated(float(np.mean(aucs)), float(np.mean(accuracies)))
+    count = min(10, len(members), len(others))
+    if count < 2:
+        return 0.5, 0.5
+    found = cross_validate(
+        make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky")),
+        np.concatenate([members, others])[:, None],
+        np.repeat([1, 0], [len(members), len(others)]),
+        cv=StratifiedKFold(count, shuffle=True, random_state=seed % 2**32),
+        scoring=_told_apart,
+        error_score="raise",
+    )
+    return float(np.mean(found["test_auc"])), float(np.mean(found["test_accuracy"]))
+
+
+def _told_apart(model: Pipeline, feature: Floats, label: Integers) -> dict[str, float]:
+    """Score a fold; a regression that saw one value only has no slope, and calls nobody a member."""
+    score = model.decision_function(feature) if model[-1].coef_.any() else np.zeros(len(feature))
+    is_member = label == 1
+    auc = area_under_curve(score[is_member], score[~is_member])
+    return {"auc": auc, "accuracy": float(((score > 0) == is_member).mean())}

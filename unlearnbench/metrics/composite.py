@@ -10,7 +10,7 @@ from unlearnbench.metrics.classification import accuracy_of
 
 
 def aus_score(test_original: float, test_unlearned: float, delta: float) -> float:
-    """Adaptive unlearning score from two test accuracies and the distance of the forget accuracy to its target."""
+    """Return the adaptive unlearning score: two test accuracies, and the distance of forget accuracy to its target."""
     return (1 - (test_original - test_unlearned)) / (1 + delta)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
-from unlearnbench.evidence import BySplit, Evidence, Floats
-from unlearnbench.metrics import COMPARED, UNBOUNDED, metric
+from unlearnbench.evidence import Evidence, Floats, Scores
+from unlearnbench.metrics import COMPARED, UNBOUNDED, Number, metric
 
 LOWEST_LOG = float(np.log(np.finfo(np.float64).tiny))  # -708.4: what a probability of exactly 0 counts as
 PUBLISHED_CLAMP = float(np.finfo(np.float32).tiny)  # 1.2e-38: below it the published float32 code goes to infinity
@@ -18,16 +20,20 @@ def finite(log_probabilities: Floats) -> Floats:
 
 
 def relative_entropy(p: Floats, q: Floats) -> Floats:
-    """KL(p || q) in nats per row, (n,); rows (n, c) are probabilities, q > 0 where p matters, and 0 log 0 is 0."""
+    """Return KL(p || q) in nats per row, (n,); rows (n, c) are probabilities, q > 0 where p matters, 0 log 0 is 0.
+
+    scipy.special.rel_entr rounds differently, which changes js_to_retrained in its last digit.
+    """
     ratio = np.divide(p, q, out=np.ones_like(p), where=(p > 0) & (q > 0))
     nats: Floats = (p * np.log(ratio)).sum(axis=1)
     return nats
 
 
 def kl_nats(log_p: Floats, log_q: Floats) -> Floats:
-    """KL(p || q) in nats per row, (n,), from log-probabilities (n, c); options of probability 0 in p are left out.
+    """Return KL(p || q) in nats per row, (n,), from log-probabilities (n, c); options that p excludes are left out.
 
-    An option that q excludes outright (-inf) though p allows it counts as LOWEST_LOG.
+    An option that q excludes outright (-inf) though p allows it counts as LOWEST_LOG. scipy.special.rel_entr takes
+    probabilities, and is infinite where those of q underflow.
     """
     p = np.exp(log_p)
     terms = p * np.subtract(log_p, finite(log_q), out=np.zeros_like(log_p), where=p > 0)
@@ -36,7 +42,10 @@ def kl_nats(log_p: Floats, log_q: Floats) -> Floats:
 
 
 def js_bits(p: Floats, q: Floats) -> Floats:
-    """Jensen-Shannon divergence in bits per row, (n,) in [0, 1]; rows (n, c) are probabilities (Lin 1991)."""
+    """Return the Jensen-Shannon divergence in bits per row, (n,) in [0, 1]; rows (n, c) are probabilities (Lin 1991).
+
+    scipy.spatial.distance.jensenshannon is its root, and squaring that changes the last digit.
+    """
     mixture = (p + q) / 2
     nats = (relative_entropy(p, mixture) + relative_entropy(q, mixture)) / 2
     bits: Floats = np.clip(nats / np.log(2), 0.0, 1.0)
@@ -57,134 +66,92 @@ def js_published_by_example(p: Floats, q: Floats) -> Floats:
     return nats
 
 
-def l2_distance(p: Floats, q: Floats) -> Floats:
-    """Euclidean distance between the rows (n, c) of two arrays of probabilities, (n,) in [0, sqrt 2]."""
-    distance: Floats = np.sqrt(np.square(p - q).sum(axis=1))
-    return distance
+Distance = Callable[[Scores, Scores], Floats]
+
+DISTANCES: dict[str, Distance] = {
+    "kl_from_retrained": lambda model, other: kl_nats(other.log_probabilities, model.log_probabilities),
+    "js_to_retrained": lambda model, other: js_bits(model.probabilities, other.probabilities),
+    "js_published": lambda model, other: js_published_by_example(model.probabilities, other.probabilities),
+    "activation_distance": lambda model, other: np.linalg.norm(model.probabilities - other.probabilities, axis=1),
+}
+"""How far each row (n,) of a model's scores is from another model's."""
 
 
 @metric(
-    "kl_from_retrained",
+    Number(
+        "kl_from_retrained",
+        "Mean KL(retrained || model) of the softmax outputs, in nats",
+        unit="nats",
+        high=UNBOUNDED,
+        source="Kullback and Leibler 1951; Golatkar, Achille, Soatto 2020, arXiv:1911.04933",
+    ),
+    Number(
+        "js_to_retrained",
+        "Mean Jensen-Shannon divergence (bits) between the softmax outputs of model and retrained",
+        unit="bits",
+        high=1.0,
+        source="Lin 1991, Divergence measures based on the Shannon entropy",
+    ),
+    Number(
+        "js_published",
+        "Divergence to retrained as Chundawat's code computes it, for published tables only",
+        unit="nats",
+        high=21.5,
+        source="Chundawat et al. 2023, github.com/vikram2000b/bad-teaching-unlearning, metrics.py",
+    ),
+    Number(
+        "activation_distance",
+        "Mean L2 distance between the softmax outputs of model and retrained",
+        unit="distance",
+        high=1.4142135623730951,
+        source="Golatkar et al. 2021, arXiv:2012.13431; Chundawat et al. 2023, arXiv:2205.08096",
+    ),
     splits=COMPARED,
-    unit="nats",
     low=0.0,
-    high=UNBOUNDED,
     ideal=0.0,
     relative=True,
-    source="Kullback and Leibler 1951; Golatkar, Achille, Soatto 2020, arXiv:1911.04933",
 )
-def kl_from_retrained(evidence: Evidence, split: str) -> float:
-    """Mean KL(retrained || model) of the softmax outputs, in nats.
+def to_retrained(evidence: Evidence, split: str) -> dict[str, float]:
+    """Return the mean distances between the outputs of model and retrained, and their mean over the references.
 
-    At least 0, lower is better, 0 is perfect: the retrained model's outputs. Mean over the references.
+    At least 0, lower is better, 0 is perfect: the retrained model's outputs. js_published is KL from the mixture, in
+    nats, divided by the number of classes. Its authors' is of the forgotten class's test images (`test_forget`), and
+    has no upper bound; here it is at most 21.5 (two options).
     """
-    model = evidence.subject[split].log_probabilities
-    return _mean([kl_nats(reference[split].log_probabilities, model).mean() for reference in evidence.references])
+    model, others = evidence.subject[split], [reference[split] for reference in evidence.references]
+    return {name: _mean(of(model, other).mean() for other in others) for name, of in DISTANCES.items()}
 
 
 @metric(
-    "js_to_retrained",
-    splits=COMPARED,
-    unit="bits",
-    low=0.0,
-    high=1.0,
-    ideal=0.0,
-    relative=True,
-    source="Lin 1991, Divergence measures based on the Shannon entropy",
-)
-def js_to_retrained(evidence: Evidence, split: str) -> float:
-    """Mean Jensen-Shannon divergence (bits) between the softmax outputs of model and retrained.
-
-    In [0, 1], lower is better, 0 is perfect: the retrained model's outputs. Mean over the references.
-    """
-    model = evidence.subject[split].probabilities
-    return _mean([js_bits(model, reference[split].probabilities).mean() for reference in evidence.references])
-
-
-@metric(
-    "js_published",
-    splits=COMPARED,
-    unit="nats",
-    low=0.0,
-    high=21.5,
-    ideal=0.0,
-    relative=True,
-    source="Chundawat et al. 2023, github.com/vikram2000b/bad-teaching-unlearning, metrics.py",
-)
-def js_published(evidence: Evidence, split: str) -> float:
-    """Divergence to retrained as Chundawat's code computes it, for published tables only.
-
-    At least 0, lower is better, 0 is perfect: the retrained model's outputs. KL from the mixture, in nats, divided by
-    the number of classes; theirs is of the forgotten class's test images (`test_forget`). At most 21.5 here (two
-    options), unbounded there. Mean over the references.
-    """
-    model = evidence.subject[split].probabilities
-    others = (reference[split].probabilities for reference in evidence.references)
-    return _mean([js_published_by_example(model, other).mean() for other in others])
-
-
-@metric(
-    "activation_distance",
-    splits=COMPARED,
-    unit="distance",
-    low=0.0,
-    high=1.4142135623730951,
-    ideal=0.0,
-    relative=True,
-    source="Golatkar et al. 2021, arXiv:2012.13431; Chundawat et al. 2023, arXiv:2205.08096",
-)
-def activation_distance(evidence: Evidence, split: str) -> float:
-    """Mean L2 distance between the softmax outputs of model and retrained.
-
-    In [0, sqrt 2], lower is better, 0 is perfect: the retrained model's outputs. Mean over the references.
-    """
-    model = evidence.subject[split].probabilities
-    return _mean([l2_distance(model, reference[split].probabilities).mean() for reference in evidence.references])
-
-
-@metric(
-    "zrf",
+    Number(
+        "zrf",
+        "Zero retrain forgetting: 1 - mean JS divergence (bits) to a random-weight network",
+        low=0.0,
+        source="Chundawat et al. 2023, arXiv:2205.08096, with the true JS divergence in bits",
+    ),
+    Number(
+        "zrf_published",
+        "ZRF as its authors' code computes it, to compare with published tables only",
+        low=-20.5,
+        source="Chundawat et al. 2023, github.com/vikram2000b/bad-teaching-unlearning, metrics.py",
+    ),
     splits=("forget", "test_forget"),
     unit="score",
-    low=0.0,
     high=1.0,
-    source="Chundawat et al. 2023, arXiv:2205.08096, with the true JS divergence in bits",
 )
-def zrf(evidence: Evidence, split: str) -> float:
-    """Zero retrain forgetting: 1 - mean JS divergence (bits) to a random-weight network.
+def to_incompetent(evidence: Evidence, split: str) -> dict[str, float]:
+    """Return 1 - the divergence to networks that never learnt anything, and its mean over them.
 
-    In [0, 1]; 1 is the output of a network that never learnt anything. Perfect is the retrained model's value,
-    usually below 1. Mean over the incompetent networks.
+    zrf is in [0, 1], zrf_published (1 - `js_published`) in [-20.5, 1]; 1 is the output of such a network. Perfect is
+    the retrained model's value, usually below 1. The authors' number is of the forgotten class's test images
+    (`test_forget`), and has no lower bound.
     """
-    model = evidence.subject[split].probabilities
-    return _mean([1 - js_bits(model, other[split].probabilities).mean() for other in _incompetent(evidence)])
-
-
-@metric(
-    "zrf_published",
-    splits=("forget", "test_forget"),
-    unit="score",
-    low=-20.5,
-    high=1.0,
-    source="Chundawat et al. 2023, github.com/vikram2000b/bad-teaching-unlearning, metrics.py",
-)
-def zrf_published(evidence: Evidence, split: str) -> float:
-    """ZRF as its authors' code computes it, to compare with published tables only.
-
-    At most 1, unbounded below in theirs; probabilities are clamped at 1.2e-38, so at least -20.5 (two options).
-    Perfect is the retrained model's value. 1 - `js_published` to the incompetent networks, and their mean; theirs is of
-    the forgotten class's test images (`test_forget`).
-    """
-    model = evidence.subject[split].probabilities
-    others = (other[split].probabilities for other in _incompetent(evidence))
-    return _mean([1 - js_published_by_example(model, other).mean() for other in others])
-
-
-def _incompetent(evidence: Evidence) -> tuple[BySplit, ...]:
     if not evidence.incompetent:
         raise ValueError("zrf needs the scores of at least one incompetent network")
-    return evidence.incompetent
+    model, others = evidence.subject[split], [network[split] for network in evidence.incompetent]
+    measured = {"zrf": DISTANCES["js_to_retrained"], "zrf_published": DISTANCES["js_published"]}
+    return {name: _mean(1 - of(model, other).mean() for other in others) for name, of in measured.items()}
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values))
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))

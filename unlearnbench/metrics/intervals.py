@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from unlearnbench.evidence import Array, Floats
 
 DRAWS = 1000
+BATCH = 50
+"""Draws held in memory at a time."""
 FEWEST = 5
-"""Fewer clusters than these have no bootstrap: what they would draw has too little in it."""
+"""With fewer clusters there is no bootstrap: their draws differ too little."""
 Z = NormalDist().inv_cdf(0.975)
 
 Interval = tuple[float, float]
@@ -31,7 +33,10 @@ def rate_interval(values: Array, cluster: Array) -> Interval:
 
 
 def wilson(rate: float, count: float) -> Interval:
-    """Return Wilson's interval of a rate among so many independent examples; neither need be a whole number of them."""
+    """Return Wilson's interval of a rate among so many independent examples.
+
+    Neither the count nor the rate's share of it need be whole numbers, as scipy.stats.binomtest wants them.
+    """
     middle, half = rate + Z**2 / (2 * count), Z * math.sqrt(rate * (1 - rate) / count + Z**2 / (4 * count**2))
     low, high = (middle - half) / (1 + Z**2 / count), (middle + half) / (1 + Z**2 / count)
     return 0.0 if rate == 0 else max(low, 0.0), 1.0 if rate == 1 else min(high, 1.0)  # which they are but for rounding
@@ -51,7 +56,7 @@ def effective(values: Array, cluster: Array) -> float:
         return least
     between = float(np.square(sums - mean * sizes).sum()) * clusters / (clusters - 1) / count**2
     worth = 1 + mean * (1 - mean) / between if between > 0 else math.inf
-    return min(max(worth * (Z / _student(clusters)) ** 2, least), count)
+    return min(max(worth * (Z / student(clusters)) ** 2, least), count)
 
 
 def difference_interval(first: Array, second: Array, cluster: Array) -> Interval:
@@ -66,24 +71,33 @@ def difference_interval(first: Array, second: Array, cluster: Array) -> Interval
         return -1.0, 1.0
     error = math.sqrt(float(np.square(sums - others - mean * sizes).sum()) * clusters / (clusters - 1)) / len(first)
     below, above = _newcombe(first, second, cluster, _correlation(sums / sizes, others / sizes))
-    half = _student(clusters) * error
+    half = student(clusters) * error
     return max(mean - max(half, below), -1.0), min(mean + max(half, above), 1.0)
 
 
 def bootstrap(statistic: Callable[[Floats], float], cluster: Array, draws: int = DRAWS) -> Interval | None:
     """Return the interval of a statistic of how often each example (n,) is drawn, clusters drawn with replacement.
 
-    None with fewer than FEWEST clusters, and where all draws agree: no width would be no knowledge.
+    None with fewer than FEWEST clusters, and where all draws agree: an interval without width would claim too much.
     """
+    from scipy.stats import bootstrap as scipy_bootstrap
+
     _, member = np.unique(cluster, return_inverse=True)
     clusters = int(member.max()) + 1
     if clusters < FEWEST:
         return None
-    random = np.random.default_rng(0)
-    chosen = (random.integers(clusters, size=clusters) for _ in range(draws))
-    drawn = [statistic(np.bincount(one, minlength=clusters)[member].astype(np.float64)) for one in chosen]
-    tail = NormalDist().cdf(-math.sqrt(clusters / (clusters - 1)) * _student(clusters))
-    low, high = np.quantile(drawn, (tail, 1 - tail))
+    places = np.arange(clusters)
+    found = scipy_bootstrap(
+        (places,),
+        lambda drawn: statistic(np.bincount(drawn, minlength=clusters)[member].astype(np.float64)),
+        n_resamples=draws,
+        batch=BATCH,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    tail = NormalDist().cdf(-math.sqrt(clusters / (clusters - 1)) * student(clusters))
+    low, high = np.quantile(found.bootstrap_distribution, (tail, 1 - tail))
     return (float(low), float(high)) if low < high else None
 
 
@@ -111,7 +125,8 @@ def _totals(values: Array, cluster: Array) -> tuple[Floats, NDArray[np.int64]]:
     return sums, np.bincount(member).astype(np.int64)
 
 
-def _student(clusters: int) -> float:
+def student(count: int) -> float:
+    """Return half the width of Student's 95 % interval of a mean of so many values, in standard errors."""
     from scipy.stats import t
 
-    return float(t.ppf(0.975, clusters - 1))
+    return float(t.ppf(0.975, count - 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from statistics import fmean
@@ -11,7 +11,10 @@ from statistics import fmean
 import numpy as np
 
 from unlearnbench.evidence import BySplit, Evidence
-from unlearnbench.metrics import Metric
+from unlearnbench.metrics import Metric, numbers
+
+Values = dict[tuple[str, str], float]
+"""One model's numbers by metric and split."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,10 @@ def measure(
 ) -> list[Row]:
     """Compute every metric for every role and split, with gap_ rows (unlearned) and floor_ rows (retrained).
 
-    Retrained's value is the mean over the references; a relative metric has none, since a reference scores the
-    ideal against itself. gap_ is unlearned minus retrained (relative: minus the ideal). floor_, from two
-    references on, is the mean |difference| of two (relative: the mean |value - ideal| of one against another).
-    A metric stands on those of its splits that have examples. Rows go by role, metric, split.
+    Retrained's value is the mean over the references. A relative metric has none there, since a reference against
+    itself has the ideal value. gap_ is unlearned minus retrained (relative: minus the ideal). floor_ needs two
+    references: it is the mean |difference| of two (relative: the mean |value - ideal| of one against another).
+    A metric is computed on those of its splits that have examples. Rows go by role, metric, split.
 
     Raises ValueError where scores are not numbers (a model that diverged) or a metric's value is not finite.
     """
@@ -48,42 +51,65 @@ def measure(
     for reference in retrained:
         assert all(np.array_equal(reference[name].index, rows.index) for name, rows in unlearned.items()), "other rows"
 
+    def values(subject: BySplit, references: tuple[BySplit, ...], chosen: Iterable[Metric]) -> Values:
+        return _values(Evidence(subject, original, references, incompetent, whole_class, seed), tuple(chosen))
+
+    absolute = [metric for metric in metrics if not metric.relative]
+    relative = [metric for metric in metrics if metric.relative]
+    possible = metrics if retrained else absolute
+    before, after = (values(model, retrained, possible) for model in (original, unlearned))
+    targets = [values(reference, retrained, absolute) for reference in retrained]
+    pairs = [values(one, (other,), relative) for one, other in permutations(retrained, 2)]
+
     rows: dict[str, list[Row]] = {"original": [], "retrained": [], "unlearned": []}
-    for metric, split in _standing(metrics, unlearned, bool(retrained)):
-        first = metric.compute(Evidence(unlearned, original, retrained, incompetent, whole_class, seed), split)
-        if first is None:
-            continue
-        mine = _finite(metric, split, first)
-
-        def value(subject: BySplit, references: tuple[BySplit, ...], metric: Metric = metric, at: str = split) -> float:
-            evidence = Evidence(subject, original, references, incompetent, whole_class, seed)
-            return _finite(metric, at, metric.compute(evidence, at))
-
-        def add(role: str, name: str, number: float, at: str = split) -> None:
-            rows[role].append(Row(role, at, name, number))
-
-        add("original", metric.name, value(original, retrained))
-        add("unlearned", metric.name, mine)
-        if not retrained:
-            continue
-        target, apart = _target(metric, retrained, value)
-        if not metric.relative:
-            add("retrained", metric.name, target)
-        add("unlearned", f"gap_{metric.name}", mine - target)
-        if apart:
-            add("retrained", f"floor_{metric.name}", fmean(apart))
+    for metric in possible:
+        for split in metric.splits:
+            place = (metric.name, split)
+            if place not in after:
+                continue
+            rows["original"].append(Row("original", split, metric.name, _at(before, place)))
+            rows["unlearned"].append(Row("unlearned", split, metric.name, after[place]))
+            if not retrained:
+                continue
+            target, apart = _target(metric, [_at(one, place) for one in (pairs if metric.relative else targets)])
+            if not metric.relative:
+                rows["retrained"].append(Row("retrained", split, metric.name, target))
+            rows["unlearned"].append(Row("unlearned", split, f"gap_{metric.name}", after[place] - target))
+            if apart:
+                rows["retrained"].append(Row("retrained", split, f"floor_{metric.name}", fmean(apart)))
     return [row for role in rows.values() for row in role]
 
 
-def _target(
-    metric: Metric, retrained: tuple[BySplit, ...], value: Callable[[BySplit, tuple[BySplit, ...]], float]
-) -> tuple[float, list[float]]:
-    """Return what the unlearned model is compared with, and how far two references are apart, for each two."""
-    if metric.relative:
-        ideal = _ideal(metric)
-        return ideal, [abs(value(one, (other,)) - ideal) for one, other in permutations(retrained, 2)]
-    values = [value(reference, retrained) for reference in retrained]
-    return fmean(values), [abs(one - other) for one, other in combinations(values, 2)]
+def _values(evidence: Evidence, metrics: tuple[Metric, ...]) -> Values:
+    """Compute a model's numbers on every split that has what they need; raise ValueError where one is not finite."""
+    found: Values = {}
+    for split, scores in evidence.subject.items():
+        known = scores.extras.keys()
+        chosen = [metric for metric in metrics if split in metric.splits and set(metric.needs) <= known]
+        for name, value in numbers(chosen, evidence, split).items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {name} is {value} on {split}; a metric must be a finite number")
+            found[name, split] = float(value)
+    return found
+
+
+def _at(values: Values, place: tuple[str, str]) -> float:
+    if place not in values:
+        raise ValueError(f"metric {place[0]} has a value on {place[1]} for the unlearned model, but not for another")
+    return values[place]
+
+
+def _target(metric: Metric, values: list[float]) -> tuple[float, list[float]]:
+    """Return what the unlearned model is compared with, and how far two references are apart, for each two.
+
+    `values` are the references' own, or, of a relative metric, those of one reference against another.
+    """
+    if not metric.relative:
+        return fmean(values), [abs(one - other) for one, other in combinations(values, 2)]
+    if metric.ideal is None:
+        raise ValueError(f"metric {metric.name} is relative, and must declare its ideal value")
+    ideal = metric.ideal
+    return ideal, [abs(value - ideal) for value in values]
 
 
 def usable(role: str, scores: BySplit, needed: tuple[str, ...] = ("retain", "forget", "test")) -> BySplit:
@@ -97,22 +123,3 @@ def usable(role: str, scores: BySplit, needed: tuple[str, ...] = ("retain", "for
         if not np.isfinite(rows.logits.max(axis=1)).all():
             raise ValueError(f"the {role} model's scores on {name} are not numbers: it diverged")
     return present
-
-
-def _standing(metrics: Iterable[Metric], scores: BySplit, compared: bool) -> Iterator[tuple[Metric, str]]:
-    for metric in metrics:
-        if compared or not metric.relative:
-            splits = [split for split in metric.splits if split in scores]
-            yield from ((metric, split) for split in splits if set(metric.needs) <= scores[split].extras.keys())
-
-
-def _finite(metric: Metric, split: str, number: float | None) -> float:
-    if number is None or not math.isfinite(number):
-        raise ValueError(f"metric {metric.name} is {number} on {split}; a metric must be a finite number")
-    return float(number)
-
-
-def _ideal(metric: Metric) -> float:
-    if metric.ideal is None:
-        raise ValueError(f"metric {metric.name} is relative, and must declare its ideal value")
-    return metric.ideal

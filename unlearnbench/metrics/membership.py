@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from unlearnbench.evidence import Evidence, Floats, Scores
-from unlearnbench.metrics import metric
+from unlearnbench.evidence import Evidence
+from unlearnbench.metrics import Number, metric
 from unlearnbench.metrics.attack import (
-    CrossValidated,
+    Attack,
+    Feature,
     by_logistic_regression,
     by_svc,
     by_threshold,
@@ -22,253 +24,103 @@ from unlearnbench.metrics.attack import (
 )
 from unlearnbench.metrics.classification import losses
 
-Feature = Callable[[Scores], Floats]
-Attack = Callable[[Floats, Floats, Floats], float]
+SVC_SIDE = 1000
+"""Training examples a side: a support vector machine's time grows with their square."""
 
-EVERY = sys.maxsize
-SVC_SIDE = 1000  # training examples a side: a support vector machine's time grows with their square
+BAD_TEACHING = "Chundawat et al. 2023, arXiv:2205.08096; Foster et al. 2024, arXiv:2308.07707"
+SALUN = "Fan et al. 2024, SalUn, arXiv:2310.12508"
+SALUN_LOSS = "Fan et al. 2024, SalUn, arXiv:2310.12508; Yeom et al. 2018, arXiv:1709.01604"
+SALUN_M_ENTROPY = "Song and Mittal 2021, arXiv:2003.10595; Fan et al. 2024, SalUn, arXiv:2310.12508"
+STARTING_KIT = "NeurIPS 2023 Machine Unlearning Challenge, starting kit"
 
 
-def called_member(evidence: Evidence, feature: Feature, attack: Attack, size: int) -> float:
-    """Return the share of forget that the attack calls members, having seen retain against test.
+@dataclass(frozen=True, kw_only=True)
+class Share(Number):
+    """The share of forget that an attack on a feature, having seen retain against test, calls one thing.
 
-    Members and non-members are at most `size` examples a side, drawn by the evidence's seed: the same
-    examples for every model.
+    Where `called` is "member" the attack sees all of retain and test; where it is "non-member" it sees a retain sample
+    of test's size. Of either it sees at most `largest` a side, a seeded sample.
     """
-    rng = np.random.default_rng(evidence.seed)
-    sides = (evidence.subject["retain"], evidence.subject["test"])
-    members, others = (draw(feature(side), side.index, size, rng) for side in sides)
-    return attack(members, others, feature(evidence.subject["forget"]))
+
+    feature: Feature
+    attack: Attack
+    called: Literal["member", "non-member"]
+    largest: int = sys.maxsize
+
+    def of(self, evidence: Evidence) -> float:
+        """Return the share; the evidence's seed draws the same examples for every model."""
+        sides = evidence.subject["retain"], evidence.subject["test"]
+        size = self.largest if self.called == "member" else min(self.largest, len(sides[1]))
+        rng = np.random.default_rng(evidence.seed)
+        members, others = (draw(self.feature(side), side.index, size, rng) for side in sides)
+        members_share = self.attack(members, others, self.feature(evidence.subject["forget"]))
+        return members_share if self.called == "member" else 1 - members_share
 
 
-def called_other(evidence: Evidence, feature: Feature, attack: Attack, largest: int = EVERY) -> float:
-    """Return the share of forget called NON-member; members are a retain sample of test's size (SalUn)."""
-    return 1 - called_member(evidence, feature, attack, min(largest, len(evidence.subject["test"])))
+# fmt: off
+SHARES = (
+    Share("mia_entropy", "Share of forget called MEMBER by the best threshold on the entropy, retain against test",
+          feature=entropy, attack=by_threshold, called="member", source=BAD_TEACHING),
+    Share("mia_entropy_svc", "Share of forget called MEMBER by an rbf SVC (C = 3) on the entropy, retain against test",
+          feature=entropy, attack=by_svc, largest=SVC_SIDE, called="member", source=BAD_TEACHING),
+    Share("mia_confidence", "Share of forget called NON-member by the best threshold on the label's probability",
+          feature=confidence, attack=by_threshold, called="non-member", source=SALUN),
+    Share("mia_confidence_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on the label's probability",
+          feature=confidence, attack=by_svc, largest=SVC_SIDE, called="non-member", source=SALUN),
+    Share("mia_correctness", "Share of forget called NON-member by the best threshold on correctness",
+          feature=correctness, attack=by_threshold, called="non-member", source=SALUN),
+    Share("mia_correctness_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on correctness",
+          feature=correctness, attack=by_svc, largest=SVC_SIDE, called="non-member", source=SALUN),
+    Share("mia_loss", "Share of forget called NON-member by the best threshold on the loss",
+          feature=losses, attack=by_threshold, called="non-member", source=SALUN_LOSS),
+    Share("mia_loss_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on the loss",
+          feature=losses, attack=by_svc, largest=SVC_SIDE, called="non-member", source=SALUN_LOSS),
+    Share("mia_m_entropy", "Share of forget called NON-member by the best threshold on modified entropy",
+          feature=modified_entropy, attack=by_threshold, called="non-member", source=SALUN_M_ENTROPY),
+    Share("mia_m_entropy_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on modified entropy",
+          feature=modified_entropy, attack=by_svc, largest=SVC_SIDE, called="non-member", source=SALUN_M_ENTROPY),
+)
+# fmt: on
 
 
-def forget_against_test(evidence: Evidence) -> CrossValidated | None:
-    """Tell forget from equally many test examples of its classes by the loss, with the evidence's seed.
+@metric(*SHARES, splits=("forget",), unit="rate", low=0.0, high=1.0)
+def shares(evidence: Evidence, split: str) -> dict[str, float]:
+    """Return the share of forget that each attack of the table calls a member, or a non-member.
 
-    None with fewer than two a side: nothing can be told, and chance is what a perfect result would be.
+    In [0, 1]. 1 says that all of forget looks trained on where members are counted, and that none of it does where
+    non-members are. Perfect is the retrained model's value, not 0, .5 or 1. A threshold is the one of the highest
+    balanced accuracy. Unlike the authors' code, a support vector machine sees balanced classes and at most 1,000
+    examples a side.
+    """
+    return {share.name: share.of(evidence) for share in SHARES}
+
+
+@metric(
+    Number("mia_auc", "Area under the curve of telling forget from test of the same classes by the loss"),
+    Number("mia_accuracy", "Accuracy of telling forget from test examples of the same classes by the loss"),
+    splits=("forget",),
+    unit="rate",
+    low=0.0,
+    high=1.0,
+    source=STARTING_KIT,
+)
+def forget_against_test(evidence: Evidence, split: str) -> dict[str, float]:
+    """Return how well the loss tells forget from equally many test examples of its classes.
+
+    In [0, 1]; perfect is the retrained model's value. That is about .5 where test is of forget's own kind (a random
+    forget set, a class with test examples), and can be any other where it is not (TOFU's real authors and world facts).
+    Logistic regression on the standardised loss, on a seeded sample of equally many a side, mean of 10 stratified
+    folds, fewer where a side is smaller. With fewer than two a side nothing can be told, and there is no value.
     """
     forget, test = evidence.subject["forget"], evidence.subject["test"]
     if evidence.whole_class and "test_forget" in evidence.subject:
         test = evidence.subject["test_forget"]
     else:
         test = test.rows(np.isin(test.label, forget.label))
-    rng = np.random.default_rng(evidence.seed)
     size = min(len(forget), len(test))
     if size < 2:
-        return None
+        return {}
+    rng = np.random.default_rng(evidence.seed)
     members, others = (draw(losses(side), side.index, size, rng) for side in (forget, test))
-    return by_logistic_regression(members, others, evidence.seed)
-
-
-@metric(
-    "mia_entropy",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Chundawat et al. 2023, arXiv:2205.08096; Foster et al. 2024, arXiv:2308.07707",
-)
-def mia_entropy(evidence: Evidence, split: str) -> float:
-    """Share of forget called MEMBER by the best threshold on the entropy, retain against test.
-
-    In [0, 1]; 1 says that all of forget looks trained on. Perfect is the retrained model's value, not 0 or .5.
-    All of retain and test are seen; the threshold has the highest balanced accuracy.
-    """
-    return called_member(evidence, entropy, by_threshold, EVERY)
-
-
-@metric(
-    "mia_entropy_svc",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Chundawat et al. 2023, arXiv:2205.08096; Foster et al. 2024, arXiv:2308.07707",
-)
-def mia_entropy_svc(evidence: Evidence, split: str) -> float:
-    """Share of forget called MEMBER by an rbf SVC (C = 3) on the entropy, retain against test.
-
-    In [0, 1]; 1 says that all of forget looks trained on. Perfect is the retrained model's value. Unlike the
-    authors' code, classes are balanced and at most 1,000 examples a side are seen (a seeded sample).
-    """
-    return called_member(evidence, entropy, by_svc, SVC_SIDE)
-
-
-@metric(
-    "mia_confidence",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Fan et al. 2024, SalUn, arXiv:2310.12508",
-)
-def mia_confidence(evidence: Evidence, split: str) -> float:
-    """Share of forget called NON-member by the best threshold on the label's probability.
-
-    In [0, 1]; 1 says that none of forget looks trained on. Perfect is the retrained model's value, not 0, .5 or 1.
-    Members are a seeded retain sample of test's size, non-members are test.
-    """
-    return called_other(evidence, confidence, by_threshold)
-
-
-@metric(
-    "mia_confidence_svc",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Fan et al. 2024, SalUn, arXiv:2310.12508",
-)
-def mia_confidence_svc(evidence: Evidence, split: str) -> float:
-    """Share of forget called NON-member by an rbf SVC (C = 3) on the label's probability.
-
-    In [0, 1]; 1 says that none of forget looks trained on. Perfect is the retrained model's value. At most
-    1,000 examples a side are seen (a seeded sample), with balanced classes.
-    """
-    return called_other(evidence, confidence, by_svc, SVC_SIDE)
-
-
-@metric(
-    "mia_correctness",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Fan et al. 2024, SalUn, arXiv:2310.12508",
-)
-def mia_correctness(evidence: Evidence, split: str) -> float:
-    """Share of forget called NON-member by the best threshold on correctness.
-
-    In [0, 1]; 1 says that none of forget looks trained on. Perfect is the retrained model's value, not 0, .5 or 1.
-    Members are a seeded retain sample of test's size, non-members are test.
-    """
-    return called_other(evidence, correctness, by_threshold)
-
-
-@metric(
-    "mia_correctness_svc",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Fan et al. 2024, SalUn, arXiv:2310.12508",
-)
-def mia_correctness_svc(evidence: Evidence, split: str) -> float:
-    """Share of forget called NON-member by an rbf SVC (C = 3) on correctness.
-
-    In [0, 1]; 1 says that none of forget looks trained on. Perfect is the retrained model's value. At most
-    1,000 examples a side are seen (a seeded sample), with balanced classes.
-    """
-    return called_other(evidence, correctness, by_svc, SVC_SIDE)
-
-
-@metric(
-    "mia_loss",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Fan et al. 2024, SalUn, arXiv:2310.12508; Yeom et al. 2018, arXiv:1709.01604",
-)
-def mia_loss(evidence: Evidence, split: str) -> float:
-    """Share of forget called NON-member by the best threshold on the loss.
-
-    In [0, 1]; 1 says that none of forget looks trained on. Perfect is the retrained model's value, not 0, .5 or 1.
-    Members are a seeded retain sample of test's size, non-members are test.
-    """
-    return called_other(evidence, losses, by_threshold)
-
-
-@metric(
-    "mia_loss_svc",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Fan et al. 2024, SalUn, arXiv:2310.12508; Yeom et al. 2018, arXiv:1709.01604",
-)
-def mia_loss_svc(evidence: Evidence, split: str) -> float:
-    """Share of forget called NON-member by an rbf SVC (C = 3) on the loss.
-
-    In [0, 1]; 1 says that none of forget looks trained on. Perfect is the retrained model's value. At most
-    1,000 examples a side are seen (a seeded sample), with balanced classes.
-    """
-    return called_other(evidence, losses, by_svc, SVC_SIDE)
-
-
-@metric(
-    "mia_m_entropy",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Song and Mittal 2021, arXiv:2003.10595; Fan et al. 2024, SalUn, arXiv:2310.12508",
-)
-def mia_m_entropy(evidence: Evidence, split: str) -> float:
-    """Share of forget called NON-member by the best threshold on modified entropy.
-
-    In [0, 1]; 1 says that none of forget looks trained on. Perfect is the retrained model's value, not 0, .5 or 1.
-    Members are a seeded retain sample of test's size, non-members are test.
-    """
-    return called_other(evidence, modified_entropy, by_threshold)
-
-
-@metric(
-    "mia_m_entropy_svc",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="Song and Mittal 2021, arXiv:2003.10595; Fan et al. 2024, SalUn, arXiv:2310.12508",
-)
-def mia_m_entropy_svc(evidence: Evidence, split: str) -> float:
-    """Share of forget called NON-member by an rbf SVC (C = 3) on modified entropy.
-
-    In [0, 1]; 1 says that none of forget looks trained on. Perfect is the retrained model's value. At most
-    1,000 examples a side are seen (a seeded sample), with balanced classes.
-    """
-    return called_other(evidence, modified_entropy, by_svc, SVC_SIDE)
-
-
-@metric(
-    "mia_auc",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="NeurIPS 2023 Machine Unlearning Challenge, starting kit",
-)
-def mia_auc(evidence: Evidence, split: str) -> float | None:
-    """Area under the curve of telling forget from test of the same classes by the loss.
-
-    In [0, 1]; perfect is the retrained model's value. That is about .5 where test is of forget's own kind (a random
-    forget set, a class with test examples), and can be any other where it is not (TOFU's real authors and world facts).
-    Logistic regression on the standardised loss, equally many a side (a seeded sample), mean of 10 stratified folds,
-    fewer where a side is smaller; with fewer than two a side nothing can be told, and there is no value.
-    """
-    found = forget_against_test(evidence)
-    return None if found is None else found.auc
-
-
-@metric(
-    "mia_accuracy",
-    splits=("forget",),
-    unit="rate",
-    low=0.0,
-    high=1.0,
-    source="NeurIPS 2023 Machine Unlearning Challenge, starting kit",
-)
-def mia_accuracy(evidence: Evidence, split: str) -> float | None:
-    """Accuracy of telling forget from test examples of the same classes by the loss.
-
-    In [0, 1]; perfect is the retrained model's value. That is about .5 where test is of forget's own kind (a random
-    forget set, a class with test examples), and can be any other where it is not (TOFU's real authors and world facts).
-    Logistic regression on the standardised loss, equally many a side (a seeded sample), mean of 10 stratified folds,
-    fewer where a side is smaller; with fewer than two a side nothing can be told, and there is no value.
-    """
-    found = forget_against_test(evidence)
-    return None if found is None else found.accuracy
+    auc, accuracy = by_logistic_regression(members, others, evidence.seed)
+    return {"mia_auc": auc, "mia_accuracy": accuracy}

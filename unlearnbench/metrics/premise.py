@@ -1,4 +1,4 @@
-"""Is there anything to unlearn? Whether the original differs from the retrained model in what is to be forgotten."""
+"""Is there anything to unlearn? Compare the original with the retrained model on what is to be forgotten."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def premise(original: BySplit, retrained: BySplit, forget: str, *, rule_stays: b
     text = text.format(found="; ".join(f"{name}: {rate}" for name, rate in rates.items()))
     clusters = min(rate.original.clusters for rate in rates.values())
     if clusters < FEWEST:
-        text += f". FEW CLUSTERS: the rows are of {clusters}, of which no interval can be sure (try more of the data)"
+        text += f". FEW CLUSTERS: there are {clusters}, too few for a reliable interval (try more of the data)"
     if degenerate:
         text += (
             f". DEGENERATE: forgetting {forget} leaves one answer in the retain set, so the retrained model is a "
@@ -114,7 +114,7 @@ def _about_rows(holds: bool) -> str:
 
 
 def _rule(original: BySplit, retrained: BySplit) -> dict[str, Compared] | None:
-    """Biased answers to held-out biased rows, and flips where there are pairs of them; None without such rows."""
+    """Compare biased answers to held-out biased rows, and flips where rows come in pairs; None without such rows."""
     biased = original["test"].extras["is_biased"].astype(bool)
     if not biased.any():
         return None
@@ -131,7 +131,7 @@ def _rule(original: BySplit, retrained: BySplit) -> dict[str, Compared] | None:
 
 
 def _memory(original: BySplit, retrained: BySplit) -> dict[str, Compared]:
-    """How often each model gives a forget row the answer that the original was trained to give."""
+    """Compare how often each model gives a forget row the answer that the original was trained to give."""
     models = [scores["forget"] for scores in (original, retrained)]
     before, after = (scores.prediction == scores.label for scores in models)
     return {"trained answers to forget rows": Compared.of(before, after, original["forget"].cluster)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unlearnbench.evidence import BySplit, Floats
-from unlearnbench.metrics.classification import confusion_matrix, normalised
+from unlearnbench.metrics.classification import confusion_matrix
 from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, plain_text, save, short, tidy
 
 NAMED_CLASSES = 20
@@ -65,7 +65,7 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
     every = drawn.subplots(1, 3, sharey=True)
     forgotten = _forgotten(roles["original"], len(classes))
     for axes, (role, by_split) in zip(every, roles.items(), strict=True):
-        matrix = normalised(confusion_matrix(by_split["test"], len(classes)))
+        matrix = confusion_matrix(by_split["test"], len(classes))
         image = axes.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
         accuracy = (by_split["test"].prediction == by_split["test"].label).mean()
         axes.set_title(f"{role}: test accuracy {accuracy:.3f}", fontsize=11, loc="left")
@@ -100,7 +100,7 @@ def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[
     axes = drawn.subplots()
     places = np.arange(len(names))
     for number, (role, by_split) in enumerate(roles.items()):
-        rates = list(np.diag(normalised(confusion_matrix(by_split["test"], len(classes)))))
+        rates = list(np.diag(confusion_matrix(by_split["test"], len(classes))))
         if parts:
             rates.append(float((by_split["test_forget"].prediction == by_split["test_forget"].label).mean()))
         axes.bar(places + (number - 1) * 0.27, rates, 0.27, label=role, color=ROLE_COLOURS[role])

@@ -24,7 +24,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
 
     One value has no interval: low and high are NaN.
     """
-    from scipy.stats import t
+    from unlearnbench.metrics.intervals import student
 
     known = np.array([value for value in values if not math.isnan(value)])
     if len(known) == 0:
@@ -32,7 +32,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
     mean = float(known.mean())
     if len(known) == 1:
         return mean, math.nan, math.nan, 1
-    half = float(t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+    half = float(student(len(known)) * known.std(ddof=1) / math.sqrt(len(known)))
     return mean, mean - half, mean + half, len(known)
 
 
@@ -86,18 +86,17 @@ def _alike(one: Scores, other: Scores) -> bool:
 def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, str], float]:
     """Compare the stored scores of the retrained models of different seeds."""
     from unlearnbench.evidence import Evidence
-    from unlearnbench.metrics import catalogue
+    from unlearnbench.metrics import catalogue, numbers
 
     one_a_seed: dict[Any, str] = dict(mine.groupby("seed")["run_id"].first())
+    places = [runs.folders[run_id] for run_id in one_a_seed.values()]
+    known = [metric for metric in catalogue() if metric.relative and metric.name != "tug_of_war" and not metric.needs]
     found = {}
-    for metric in catalogue():
-        for split in metric.splits if metric.relative and metric.name != "tug_of_war" and not metric.needs else ():
-            places = [runs.folders[run_id] for run_id in one_a_seed.values()]
-            known = [score for place in places if (score := read(place, "retrained", split)) is not None]
-            same = [score for score in known if _alike(score, known[0])]
-            pairs = itertools.permutations(same, 2)
-            seen = (Evidence({split: a}, {split: a}, ({split: b},), (), whole_class=False) for a, b in pairs)
-            values = [value for evidence in seen if (value := metric.compute(evidence, split)) is not None]
-            if values:
-                found[(metric.name, split)] = float(np.mean([value for value in values if value is not None]))
+    for split in dict.fromkeys(split for metric in known for split in metric.splits):
+        scored = [scores for place in places if (scores := read(place, "retrained", split)) is not None]
+        pairs = itertools.permutations([scores for scores in scored if _alike(scores, scored[0])], 2)
+        seen = (Evidence({split: a}, {split: a}, ({split: b},), (), whole_class=False) for a, b in pairs)
+        values = [numbers([metric for metric in known if split in metric.splits], one, split) for one in seen]
+        for name in values[0] if values else ():
+            found[name, split] = float(np.mean([each[name] for each in values]))
     return found

@@ -121,18 +121,55 @@ def _metrics() -> Iterator[Entry]:
     folder = Path(__file__).parents[1] / "metrics"
     files = [folder / f"{name}.py" for name in MODULES]
     for file in (*files, *plugins.files()):
-        functions = [node for node in plugins.parsed(file).body if isinstance(node, ast.FunctionDef)]
-        for node in functions:
-            for call in node.decorator_list:
-                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "metric":
-                    about = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
-                    given: dict[str, Any] = {word.arg or "": _literal(word.value) for word in call.keywords}
-                    perfect = f"{given['ideal']:g}" if "ideal" in given else "the retrained model's value"
-                    name, unit, source = str(_literal(call.args[0])), str(given["unit"]), str(given["source"])
-                    yield Entry(name, unit, f"{about}; perfect: {perfect}", source)
+        tree = plugins.parsed(file)
+        given = _given(tree)
+        for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+            for line in function.decorator_list:
+                if isinstance(line, ast.Call) and getattr(line.func, "id", "") == "metric":
+                    yield from _numbers(function, line, given)
 
 
-def _literal(node: ast.expr) -> object:
+def _given(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return a module's names and what it assigns to them."""
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None]
+    targets = [(node.targets if isinstance(node, ast.Assign) else [node.target], node.value) for node in assigned]
+    return {name.id: value for names, value in targets for name in names if isinstance(name, ast.Name) and value}
+
+
+def _numbers(function: ast.FunctionDef, line: ast.Call, given: dict[str, ast.expr]) -> Iterator[Entry]:
+    """Describe the numbers of one @metric line: its own words, or those of the tuples that it unpacks.
+
+    `given` are the module's names and what they are assigned, which is all that the line may refer to.
+    """
+    shared = {word.arg or "": _literal(word.value, given) for word in line.keywords}
+    about = (ast.get_docstring(function) or "").partition("\n")[0]
+    for number in _unpacked(line.args, given):
+        own: dict[str, Any] = {"about": about, **shared}
+        words: list[ast.expr] = [number]
+        if isinstance(number, ast.Call):
+            words = number.args
+            own |= {word.arg or "": _literal(word.value, given) for word in number.keywords}
+        own |= {name: _literal(word, given) for name, word in zip(("name", "about"), words, strict=False)}
+        perfect = f"{own['ideal']:g}" if own.get("ideal") is not None else "the retrained model's value"
+        what = f"{str(own['about']).rstrip('.')}; perfect: {perfect}"
+        yield Entry(str(own["name"]), str(own.get("unit", "")), what, str(own.get("source", "")))
+
+
+def _unpacked(nodes: Iterable[ast.expr], given: dict[str, ast.expr]) -> Iterator[ast.expr]:
+    """Yield arguments one by one, those of a starred tuple or list among them."""
+    for node in nodes:
+        inner = node.value if isinstance(node, ast.Starred) else None
+        several = given.get(inner.id) if isinstance(inner, ast.Name) else inner
+        if isinstance(several, ast.Tuple | ast.List):
+            yield from _unpacked(several.elts, given)
+        else:
+            yield node
+
+
+def _literal(node: ast.expr, given: dict[str, ast.expr]) -> object:
+    """Return a literal's value, or that of the module's name for one; else its source text."""
+    if isinstance(node, ast.Name) and node.id in given:
+        return _literal(given[node.id], {})
     try:
         return ast.literal_eval(node)
     except ValueError:
