@@ -44,7 +44,7 @@ class Experiment:
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class Forgetting:
     """One request to forget: its world, the models before and after it, and what is asked of them.
 
     `scores` are the scorings of each role by split, `added` the stages of each evaluation by name.
@@ -62,7 +62,7 @@ class Request:
             yield from by_split.values()
 
 
-def build(experiment: Experiment, bench: Bench) -> tuple[Request, ...]:
+def build(experiment: Experiment, bench: Bench) -> tuple[Forgetting, ...]:
     """Lay out the stages of a run: one request, or those of a stream, each unlearned from the last one's result."""
     seed, recipe = experiment.seed, experiment.recipe
     splits = requests(experiment.forget, bench.data)
@@ -70,7 +70,7 @@ def build(experiment: Experiment, bench: Bench) -> tuple[Request, ...]:
     original: Train | Checkpoint = Checkpoint(bench)
     if experiment.model.checkpoint is None:
         original = Train(bench, "original", first.all, splits[0].validation, recipe, (seed, "original"))
-    found: list[Request] = []
+    found: list[Forgetting] = []
     before: Train | Checkpoint | Unlearn = original
     for number, one in enumerate(splits, 1):
         world = replace(first, splits=one)
@@ -83,6 +83,6 @@ def build(experiment: Experiment, bench: Bench) -> tuple[Request, ...]:
         models = Models(original, retrained, unlearned)
         scores = {role: score_all(model, world) for role, model in models.roles()}
         added = {name: evaluation.stages(models, world) for name, evaluation in experiment.evaluations.items()}
-        found.append(Request(number, world, models, scores, added))
+        found.append(Forgetting(number, world, models, scores, added))
         before = unlearned
     return tuple(found)

@@ -7,11 +7,11 @@ import pandas
 import pytest
 
 from unlearnbench.evaluations.relearn import halves
+from unlearnbench.forget.classes import ByClass
 from unlearnbench.forget.column import Column
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.runs.launch import execute, prepare
 from worlds import TINY, llama, notes, synthetic, world
-from unlearnbench.forget.classes import ByClass
 
 
 def test_halves_divide_forget_and_keep_pairs_together():

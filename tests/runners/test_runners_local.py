@@ -40,7 +40,7 @@ def inline(tmp_path_factory):
     """The sweep in one process."""
     folder = tmp_path_factory.mktemp("inline")
     done = start(folder, "run", *WORDS)
-    out, err = done.communicate(timeout=300)
+    _, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
     return results(folder), stages(folder)
 
@@ -101,7 +101,7 @@ def test_ctrl_c_ends_the_workers_too(tmp_path):
 def test_one_run_may_have_workers_too_and_its_failure_is_a_row(tmp_path):
     words = [*TINY, "threads=1", "method=finetune", "method.optimizer.lr=1e30", "runner=local"]
     done = start(tmp_path, "run", *words)
-    out, err = done.communicate(timeout=300)
+    _, err = done.communicate(timeout=300)
     assert done.returncode == 1, err
     (jobs,) = (tmp_path / "outputs" / "sweeps").glob("*/jobs.csv")
     assert "diverged" in jobs.read_text()

@@ -7,9 +7,9 @@ import weakref
 
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.tiny import TinyCNN
+from unlearnbench.request.compose import compose
 from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.runs.sweep import Sweep, launch
-from unlearnbench.request.compose import compose
 from worlds import TINY
 
 

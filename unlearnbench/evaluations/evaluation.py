@@ -13,7 +13,7 @@ from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.graph.artefact import Artefact
 from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
-from unlearnbench.metrics.measure import Row
+from unlearnbench.metrics.measure import Row as Row
 from unlearnbench.stages.score import Score
 from unlearnbench.stages.world import World
 

@@ -10,23 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.evaluations.evaluation import Column, Found, Models
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.keys import digest
 from unlearnbench.graph.sources import sources
 from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
-from unlearnbench.metrics.measure import Row
 from unlearnbench.models.four_bit import copied
 from unlearnbench.models.start import is_four_bit
 from unlearnbench.stages.score import Score
-from unlearnbench.stages.world import World
+
+if TYPE_CHECKING:
+    from unlearnbench.stages.world import World
 
 Bits = Annotated[int, Field(ge=2, le=16)]
 

@@ -15,11 +15,10 @@ import numpy as np
 
 from unlearnbench.contracts import Index
 from unlearnbench.data.sampling import first_units
-from unlearnbench.evaluations.evaluation import Column, Found, Models
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
-from unlearnbench.metrics.measure import Row
 from unlearnbench.models.start import trainable
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.ranges import Count

@@ -13,9 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from unlearnbench.errors import UserError
-from unlearnbench.evaluations.evaluation import Column, Found, Models
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.graph.stage import Stage
-from unlearnbench.metrics.measure import Row
 from unlearnbench.ranges import Count
 from unlearnbench.stages.score import Score
 from unlearnbench.stages.train import Train

@@ -10,10 +10,15 @@ from functools import cache
 from pathlib import Path
 
 OURS = "unlearnbench"
-FOLDERS = ("graph", "files", "request", "results", "runs", "runners", "report", "plots")
+FOLDERS = ("graph", "files", "request", "results", "runs", "runners", "report", "plots", "commands")
 """Folders of which no module can change a number that a stage computes."""
-MODULES = ("errors", "signals", "cli", "ranges", "training.progress", "machine.provenance", "machine.cost")
-"""Further modules that cannot: messages, bars, checks of settings, and notes about the machine."""
+MODULES = (
+    *("errors", "signals", "cli", "ranges", "training.progress", "evaluations.evaluation"),
+    *("machine.provenance", "machine.cost", "machine.memory", "machine.threads"),
+    *("machine.devices", "machine.precision"),
+)
+"""Further modules that cannot: messages, bars, checks of settings, notes about the machine, and what only decides
+settings that are part of keys themselves."""
 
 
 @cache
@@ -23,9 +28,9 @@ def sources(modules: tuple[str, ...]) -> dict[str, str]:
 
 
 def closure(modules: Iterable[str]) -> set[str]:
-    """Return these modules of ours and all that they import, at any depth, but those that cannot change a number."""
+    """Return these modules and all of ours that they import, at any depth, but those that cannot change a number."""
     found: set[str] = set()
-    left = [module for module in modules if _counts(module)]
+    left = [module for module in modules if module.partition(".")[0] == OURS]
     while left:
         module = left.pop()
         if module not in found:

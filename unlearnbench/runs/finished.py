@@ -96,7 +96,8 @@ def stage_sources(request: Request) -> dict[str, str]:
     """Return the digests of the sources that decide a run's results: what its parts import, metrics, all plugins."""
     parts = [target.rpartition(".")[0] for target in _targets(request.config)]
     metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (PACKAGE / "metrics").glob("*.py"))
-    roots = ("unlearnbench.experiment", "unlearnbench.stages.benches", *parts, *metrics)
+    ours = ("experiment", "stages.benches", "evaluations.evaluation")
+    roots = (*(f"unlearnbench.{name}" for name in ours), *parts, *metrics)
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
     return {**sources(roots), **theirs}
 

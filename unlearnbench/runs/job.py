@@ -15,8 +15,7 @@ from unlearnbench.assemble import Assembled
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.evaluations.evaluation import Found, divided
 from unlearnbench.evidence import BySplit
-from unlearnbench.experiment import Request as Asked
-from unlearnbench.experiment import build
+from unlearnbench.experiment import Forgetting, build
 from unlearnbench.files import disk, sums
 from unlearnbench.forget.splits import twins_retained
 from unlearnbench.graph.artefact import Damaged, Stored
@@ -55,7 +54,7 @@ class RunJob:
     identity: Identity
     outside: Looked
     raises: bool = False
-    picture: tuple[Asked, ...] = ()
+    picture: tuple[Forgetting, ...] = ()
     skipped: str | None = None
     error: Exception | None = None
     status: str = ""
@@ -179,14 +178,14 @@ class RunJob:
         self._plot(part, by_role, outcome)
         return outcome
 
-    def _scores(self, asked: Asked, workshop: Workshop) -> dict[str, BySplit]:
+    def _scores(self, asked: Forgetting, workshop: Workshop) -> dict[str, BySplit]:
         parts = asked.world.parts()
         return {
             role: divided({split: one.read(workshop) for split, one in by_split.items()}, parts)
             for role, by_split in asked.scores.items()
         }
 
-    def _measured(self, asked: Asked, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
+    def _measured(self, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
         whole_class = self.assembled.experiment.forget.whole_class
         for name, evaluation in self.assembled.experiment.evaluations.items():
             found = Found(asked.models, asked.world, by_role, asked.added[name], workshop, whole_class)
@@ -281,7 +280,7 @@ class RunJob:
         """Return what was logged while stages of this run were computed here."""
         return [line for asked in self.picture for stage in self._all(asked) for line in done.lines.get(stage.key, ())]
 
-    def _all(self, asked: Asked) -> Iterator[Stage]:
+    def _all(self, asked: Forgetting) -> Iterator[Stage]:
         yield from (cast(Stage, model) for _, model in asked.models.roles())
         yield from asked.stages()
 

@@ -12,6 +12,9 @@ from unlearnbench.machine.precision import Precision
 from unlearnbench.models.start import model_without_checkpoint
 from unlearnbench.request import plugins
 
+DETERMINISM = "unlearnbench.machine.determinism"
+"""The module that sets torch's own switches for every stage."""
+
 
 @dataclass(frozen=True, eq=False)
 class Bench:
@@ -56,8 +59,8 @@ class Bench:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules that define the task and the model."""
-        return (type(self.task).__module__, type(self.spec).__module__)
+        """The modules that define the task and the model, and how torch computes."""
+        return (type(self.task).__module__, type(self.spec).__module__, DETERMINISM)
 
     @property
     def plugin(self) -> object:
