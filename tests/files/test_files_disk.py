@@ -13,7 +13,7 @@ import pytest
 from unlearnbench.errors import Stopped, UserError
 from unlearnbench.files import disk, leftovers
 from unlearnbench.graph import cache
-from unlearnbench.results import folder as results
+from unlearnbench.results import folder, model, result, rows, scores
 from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.training import resume
 from worlds import HERE, TINY
@@ -75,8 +75,8 @@ def test_files_that_may_not_grow_are_a_full_disk(tmp_path, words, limit):
 
 
 PLACES = [
-    (cache, "write_artefact"), (results, "write_config"), (results, "write_metrics"), (results, "write_scores"),
-    (results, "write_model"), (results, "write_result"), (results, "publish"), (results, "new_folder"),
+    (cache, "write_artefact"), (folder, "write_config"), (rows, "write_metrics"), (scores, "write_scores"),
+    (model, "write_model"), (result, "write_result"), (folder, "publish"), (folder, "new_folder"),
 ]  # fmt: skip
 CODES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES]
 

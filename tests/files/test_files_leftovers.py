@@ -21,7 +21,7 @@ FORK = multiprocessing.get_context("fork")
 def left_by_a_dead_process(folder: Path) -> Path:
     """Have a process make a part in the folder and be killed."""
     script = (
-        "import os, sys; from pathlib import Path; from unlearnbench import leftovers\n"
+        "import os, sys; from pathlib import Path; from unlearnbench.files import leftovers\n"
         "part = leftovers.named(Path(sys.argv[1])); part.mkdir(parents=True); (part / 'run.log').write_text('x')\n"
         "print(part, flush=True); os.kill(os.getpid(), 9)"
     )
@@ -124,11 +124,11 @@ def test_nothing_is_left_of_a_killed_run_after_the_next(tmp_path):
         time.sleep(0.3)
         process.kill()
     outputs = tmp_path / "outputs"
-    assert list((outputs / "runs").glob(".part-*")) and list((outputs / "cache" / "locks").iterdir())
+    assert list((outputs / "runs").glob(".part-*")) and list((outputs / "cache" / "claims").iterdir())
     again = [word.replace("300", "1") for word in words]
     assert subprocess.run(again, cwd=tmp_path, capture_output=True, env=HERE, check=False).returncode == 0
     assert not list(outputs.rglob(".part-*"))
-    for name in ("locks", "parts"):
+    for name in ("claims", "parts"):
         assert not list((outputs / "cache" / name).iterdir())
 
 

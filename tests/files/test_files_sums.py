@@ -18,6 +18,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.files import sums
 from unlearnbench.report.collect import read
 from unlearnbench.results import folder as results
+from unlearnbench.results.result import read_result
 from unlearnbench.runs.finished import find
 from unlearnbench.runs.launch import execute, prepare
 from worlds import HERE, TINY
@@ -162,7 +163,7 @@ def test_damage_is_told_and_the_run_made_again_from_the_cache(copy, caplog, case
     again = execute(request(copy))
     assert not again.reused and again.folder == run
     assert "is damaged, and made again from the cache" in caplog.text and named in caplog.text
-    assert set(results.read_result(run)["reused"].values()) == {True}
+    assert set(read_result(run)["reused"].values()) == {True}
     assert content(run) == before and sums.damage(run) == []
     assert find(request(copy)) == run
 

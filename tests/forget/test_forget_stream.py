@@ -41,7 +41,9 @@ def test_a_request_that_forgets_nothing_more_is_refused():
 
 
 def test_a_stream_is_a_chain_with_references_for_the_first_and_last(tmp_path):
-    requests = "[{forget: class, classes: [0]}, {forget: random, count: 10}, {forget: class, classes: [1]}]"
+    requests = (
+        "[{forget: class, classes: [0]}, {forget: random, fraction: null, count: 10}, {forget: class, classes: [1]}]"
+    )
     words = [*TINY, "method=finetune", "forget=stream", f"forget.requests={requests}", f"outputs={tmp_path}"]
     done = execute(prepare(words))
     rows = pandas.read_csv(done.folder / "metrics.csv")

@@ -23,7 +23,8 @@ MODULES = sorted(
 )
 IMAGES = (*TINY, "method=distill", "eval=[standard,quantise,relearn,shadow]")
 TEXT = ("dataset=clinical_notes", "model=llama_tiny", "method=npo", "dataset.limit=60")
-EVERY, NOTHING = "*", ""
+EVERY = "*"
+MARKS = {"bit": "rounded", "incompetent": "incompetent"}
 MOVED = {
     "contracts": EVERY,
     "evidence": EVERY,
@@ -40,9 +41,10 @@ MOVED = {
     "evaluations.quantise": "images/rounded",
     "evaluations.relearn": "images/relearn",
     "stages.train": "*/train",
-    "stages.trained": "*/train */unlearn",
+    "stages.trained": "*/train",
     "stages.unlearn": "*/unlearn",
-    "stages.score": "*/score */rounded",
+    "stages.score": "*/score images/rounded */incompetent",
+    "stages.incompetent": "*/incompetent",
     "tasks.image": "images/*",
     "tasks.augment": "images/*",
     "tasks.chat": "text/*",
@@ -52,7 +54,8 @@ MOVED = {
     "tasks.options": "text/*",
     "tasks.rendering": "text/*",
     "tasks.text": "text/*",
-    "training.*": "*/train */unlearn images/relearn",
+    "training.progress": "",
+    "training.*": "*/train",
 }
 """What an edit of a module moves by itself, as kinds of stages of the two runs; what reads them moves with them.
 
@@ -77,10 +80,15 @@ def keys(laid_out):
     found, reads = {}, {}
     for name, (experiment, bench) in laid_out.items():
         for stage in in_order(stage for asked in build(experiment, bench) for stage in asked.stages()):
-            kind = "rounded" if "bit" in stage.label else stage.kind
+            kind = kind_of(stage)
             found[(name, kind, stage.label)] = stage.key
             reads[(name, kind, stage.label)] = stage
     return found, reads
+
+
+def kind_of(stage):
+    """Return a stage's kind; scorings of rounded and of incompetent models are kinds of their own."""
+    return next((name for mark, name in MARKS.items() if mark in stage.label), stage.kind)
 
 
 def own(before, after, reads):
@@ -134,13 +142,13 @@ WORDS = {
     "seed=1": "images/*",
     "unlearn_seed=1": "images/unlearn",
     "eval_seed=1": "images/relearn images/train",
-    "train.epochs=3": "images/train images/unlearn",
+    "train.epochs=3": "images/train",
     "method.epochs=9": "images/unlearn",
-    "eval.batch_size=100": "images/score images/rounded",
+    "eval.batch_size=100": "images/score images/rounded images/incompetent",
     "eval.quantise.bits=[3]": "images/rounded",
     "eval.relearn.epochs=9": "images/relearn",
     "precision=bf16": "images/*",
-    "device=cuda": "",
+    "device=cuda precision=fp32": "",
     "threads=1": "",
     "outputs=elsewhere": "",
     "save_model=true": "",
@@ -156,11 +164,11 @@ def test_a_setting_moves_exactly_the_stages_that_it_decides(word):
         experiment = assemble(prepare(list(words)), planning=True).experiment
         found = build(experiment, benches.of(experiment))
         return {
-            (("rounded" if "bit" in one.label else one.kind), one.label.replace("3bit", "8bit")): one
+            (kind_of(one), one.label.replace("3bit", "8bit")): one
             for one in in_order(stage for asked in found for stage in asked.stages())
         }
 
-    before, after = stages(IMAGES), stages((*IMAGES, word))
+    before, after = stages(IMAGES), stages((*IMAGES, *word.split()))
     known = {one.key for one in before.values()}
     moved = {place for place, one in after.items() if one.key not in known}
     alone = {f"images/{place[0]}" for place in moved if not any(one.key not in known for one in after[place].inputs)}

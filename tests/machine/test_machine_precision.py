@@ -9,7 +9,7 @@ import torch
 
 from unlearnbench.machine import precision, threads
 from unlearnbench.machine.precision import Precision, processor_of, resolve
-from unlearnbench.machine.threads import Load, automatic, available, load, using
+from unlearnbench.machine.threads import Load, automatic, available, load, using, warn_if_busy
 
 CPUINFO = {
     "amx": "vendor_id : GenuineIntel\nflags : avx512f avx512_bf16 amx_bf16 amx_tile\n",
@@ -112,14 +112,18 @@ def test_a_machine_is_busy_where_its_load_was_above_its_cores_and_still_is():
 
 def test_a_busy_machine_is_told_of_with_the_word_to_type(monkeypatch, caplog):
     monkeypatch.setattr(threads, "load", lambda: Load(2, 4.24, 4))
+    warn_if_busy(2)
+    assert "load 4.2 on 2 cores" in caplog.text and "threads=1" in caplog.text
+    caplog.clear()
+    warn_if_busy(1)
+    assert "busy" in caplog.text and "threads=1" not in caplog.text
+
+
+def test_threads_are_set_for_the_block_alone():
     before = torch.get_num_threads()
     with using(2):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
-    assert "load 4.2 on 2 cores" in caplog.text and "threads=1" in caplog.text
-    caplog.clear()
-    with using(1):
-        assert "busy" in caplog.text and "threads=1" not in caplog.text
 
 
 def test_the_load_is_read_from_the_system(monkeypatch):

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, RobertaConfig, Rob
 
 from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError
-from unlearnbench.graph.artefact import Artefact
+from unlearnbench.graph.artefact import Computed
 from unlearnbench.graph.keys import digest
 from unlearnbench.models import adapter, saved, weights
 from unlearnbench.models.prefix import Prefixed
@@ -209,14 +209,14 @@ def test_a_prompt_survives_state_and_file(folder, tmp_path, tiny_text):
     assert isinstance(model, Prefixed)
     again = weights.restore(tiny_text.spec.build(tiny_text.data.info), weights.state_of(model))
     torch.testing.assert_close(logits(again), logits(model))
-    artefact = Artefact(weights.state_of(model), {"adapter": False})
+    artefact = Computed(weights.state_of(model), {"adapter": False})
     saved.write(tmp_path / "run", model, tiny_text.task, tiny_text.spec, artefact, lambda: model, tmp_path / "run")
     torch.testing.assert_close(logits(saved.read(tmp_path / "run")), logits(model))
 
 
 def test_saved_models_are_read_by_transformers_and_peft(trained, tmp_path, tiny_text):
     student, before = trained
-    artefact = Artefact(weights.state_of(student), {"adapter": True})
+    artefact = Computed(weights.state_of(student), {"adapter": True})
     expected = logits(student)
     merged = weights.merged(student)
     saved.write(tmp_path / "part", merged, tiny_text.task, llama(LORA), artefact, lambda: before, tmp_path / "run")

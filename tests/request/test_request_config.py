@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import Field
 
+from unlearnbench.assemble import assemble
 from unlearnbench.errors import UserError
 from unlearnbench.request.compose import compose, scaled
 from unlearnbench.request.config import build, config_root, takes, typed
@@ -98,7 +99,12 @@ def test_shipped_yaml_lists_every_value_and_builds(file):
         return
     if group == "dataset" and file.stem in ("bbq", "crows_pairs", "stereoset"):
         assert request.config["model"]["_target_"].endswith("ResNet18")  # evaluation only: they choose no model
-    build(request.config[group], group)
+    if group == "eval":
+        build(request.config[group][file.stem], f"eval.{file.stem}", "eval")
+    elif file.stem == "stream":
+        assert len(assemble(request).experiment.forget.requests) == 2
+    else:
+        build(request.config[group], group)
     assert "_target_" in yaml.safe_load(file.read_text())
 
 

@@ -216,12 +216,12 @@ def test_a_file_of_hydra_s_own_name_is_not_read(monkeypatch, capsys, tmp_path, n
     file.parent.mkdir(parents=True)
     file.write_text("# @package hydra\ncallbacks: {c: {_target_: evil.x}}\nhelp: {template: theirs}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("unlearnbench.runs.sweep.job", lambda config: 0.0)
+    monkeypatch.setattr("unlearnbench.runs.sweep.launch", lambda *_what: (tmp_path, 1))
     monkeypatch.setattr(sys, "argv", ["unlearnbench", "run", "--config-dir", "theirs", *words])
     with pytest.raises(SystemExit) as stop:
         main()
     said = capsys.readouterr()
-    assert stop.value.code == (1 if "-m" in words else 0), said  # jobs that do nothing make an empty sweep
+    assert stop.value.code == (1 if "-m" in words else 0), said
     assert "evil" not in said.out + said.err and "template: theirs" not in said.out and said.out != "theirs\n"
 
 

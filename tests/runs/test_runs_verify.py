@@ -15,7 +15,7 @@ from run_folders import make_run
 from unlearnbench import cli
 from unlearnbench.errors import UserError
 from unlearnbench.files import leftovers, sums
-from unlearnbench.graph.artefact import Artefact, write_artefact
+from unlearnbench.graph.artefact import Computed, write_artefact
 from unlearnbench.graph.cache import Cache
 from unlearnbench.runs.sweep_folder import COLUMNS
 
@@ -52,8 +52,8 @@ def made(tmp_path_factory):
     cache = Cache(outputs / "cache")
     for number, key in enumerate(KEYS):
         facts = {"seconds": 1.0, "key": key}
-        write_artefact(cache.folder / "stages" / key, Artefact({"x": torch.full((3,), float(number))}, facts))
-    write_artefact(cache.unfinished("c" * 64), Artefact({"x": torch.ones(3)}, {"epoch": 1}))
+        write_artefact(cache.folder / "stages" / key, Computed({"x": torch.full((3,), float(number))}, facts))
+    write_artefact(cache.unfinished("c" * 64), Computed({"x": torch.ones(3)}, {"epoch": 1}))
     (cache.folder / "runs").mkdir()
     (cache.folder / "runs" / f"{KEYS[0]}.json").write_text(
         json.dumps({"key": KEYS[0], "folder": runs[0].name, "outside": {}})

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from unlearnbench.graph.artefact import Artefact, write_artefact
+from unlearnbench.graph.artefact import Computed, write_artefact
 from unlearnbench.randomness import seeded
 from unlearnbench.training.fit import fit
 from unlearnbench.training.optimizer import Optimizer
@@ -94,7 +94,7 @@ def tensors_with(change):
 def rewrite(folder, facts, tensors):
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     shutil.rmtree(folder)
-    write_artefact(folder, Artefact(tensors, facts))
+    write_artefact(folder, Computed(tensors, facts))
 
 
 def file_with(name, content):

@@ -103,7 +103,7 @@ class Relearning(Stage):
         """Seed, model, task, recipe and the rows."""
         bench = self.world.bench
         rows = (bench.print(self.taught), bench.print(self.held))
-        return (self.model.key, self._seed, bench.setting, bench.plugin, self.recipe, rows)
+        return (self.model.key, self._seed, bench.setting, self.recipe, rows)
 
     @property
     def modules(self) -> tuple[str, ...]:

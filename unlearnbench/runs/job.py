@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,7 @@ from unlearnbench.graph.artefact import Damaged, Stored
 from unlearnbench.graph.outside import Looked
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
-from unlearnbench.machine import cost
-from unlearnbench.machine.determinism import computing
+from unlearnbench.machine import cost, determinism
 from unlearnbench.machine.devices import on_cuda
 from unlearnbench.machine.threads import using
 from unlearnbench.metrics.measure import Row
@@ -107,8 +106,8 @@ class RunJob:
     def computing(self) -> Iterator[None]:
         """Set threads, device and determinism as the run asks for them."""
         experiment = self.assembled.experiment
-        fixed = computing(experiment.precision.device, deterministic=experiment.deterministic)
-        with using(self.assembled.settings.threads), fixed if on_cuda(self.device()) else nullcontext():
+        fixed = determinism.computing(experiment.precision.device, deterministic=experiment.deterministic)
+        with using(self.assembled.settings.threads), fixed:
             yield
 
     def finish(self, workshop: Workshop, done: Done) -> None:

@@ -42,12 +42,14 @@ class Bench:
         return self.data.info
 
     @property
-    def setting(self) -> object:
-        """What of the configuration decides every stage's result, as JSON."""
+    def setting(self) -> str:
+        """A digest of what decides every stage's result: model, task, number format, the code of a model's plugin."""
         if "setting" not in self._memo:
             numbers = (self.precision.bf16, self.precision.channels_last, self.deterministic)
-            self._memo["setting"] = describe((model_without_checkpoint(self.spec), self.task.settings(), numbers))
-        return self._memo["setting"]
+            self._memo["setting"] = digest(
+                model_without_checkpoint(self.spec), self.task.settings(), numbers, self.plugin_of(self.spec)
+            )
+        return str(self._memo["setting"])
 
     @property
     def scoring(self) -> tuple[int, int, int]:
@@ -62,10 +64,12 @@ class Bench:
         """The modules that define the task and the model, and how torch computes."""
         return (type(self.task).__module__, type(self.spec).__module__, DETERMINISM)
 
-    @property
-    def plugin(self) -> object:
-        """The code of the plugin that the model comes from, if it comes from one."""
-        return describe(plugins.code_of(type(self.spec).__module__))
+    def plugin_of(self, part: object) -> object:
+        """Return the digests of the plugin's files that define a part of the experiment; of ours, nothing."""
+        module = type(part).__module__
+        if module not in self._memo:
+            self._memo[module] = describe(plugins.code_of(module))
+        return self._memo[module]
 
     def print(self, index: Index) -> str:
         """Return a digest of the examples at these positions as the task reads them."""

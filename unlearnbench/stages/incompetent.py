@@ -45,7 +45,7 @@ class Incompetent:
         """What decides its weights."""
         bench = self.bench
         return digest(
-            "incompetent", self._names, bench.setting, bench.plugin, len(bench.info.classes),
+            "incompetent", self._names, bench.setting, len(bench.info.classes),
             sources((__name__, *bench.modules)),
         )  # fmt: skip
 

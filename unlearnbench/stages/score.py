@@ -50,7 +50,7 @@ class Score(Stage):
         """Model, task, the rows and how many at once; behind a prompt also the limit that may cut them."""
         bench = self.bench
         limit = cast(Any, bench.task).encoder.limit.tokens if getattr(self.model, "prompts", False) else None
-        return (self.model.key, bench.print(self.index), bench.setting, bench.plugin, bench.scoring, limit)
+        return (self.model.key, bench.print(self.index), bench.setting, bench.scoring, limit)
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Train(Stage):
         """Seed, model, task, recipe, and the rows."""
         bench = self.bench
         rows = (bench.print(self.index), bench.print(self.validation))
-        return (stage_seed(*self.names), bench.setting, bench.plugin, self.recipe, rows)
+        return (stage_seed(*self.names), bench.setting, self.recipe, rows)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ class Checkpoint(Stage):
     def settings(self) -> tuple[object, ...]:
         """Model, task, the file's content, and the number of classes."""
         bench = self.bench
-        return (bench.setting, bench.plugin, bench.spec.checkpoint, len(bench.info.classes))
+        return (bench.setting, bench.spec.checkpoint, len(bench.info.classes))
 
     @property
     def modules(self) -> tuple[str, ...]:

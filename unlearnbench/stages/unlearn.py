@@ -11,7 +11,7 @@ from torch import nn
 
 from unlearnbench.errors import UserError
 from unlearnbench.graph.artefact import Artefact
-from unlearnbench.graph.keys import describe, digest
+from unlearnbench.graph.keys import digest
 from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models import weights
@@ -21,7 +21,6 @@ from unlearnbench.models.prefix import inner
 from unlearnbench.models.start import adapter_of, trainable
 from unlearnbench.problem import Method, Problem
 from unlearnbench.randomness import seeded, stage_seed
-from unlearnbench.request import plugins
 from unlearnbench.stages.trained import Made, built, kept
 from unlearnbench.training.progress import Progress, Quiet
 from unlearnbench.training.recipe import Recipe
@@ -62,8 +61,8 @@ class Unlearn(Stage):
         """Seed, model, task, the method with its values, the recipe of the original, and the rows it may see."""
         bench, splits = self.world.bench, self.world.splits
         rows = tuple(bench.print(index) for index in (splits.retain, splits.forget, splits.steering))
-        method = (type(self.method).__module__, self.method, describe(plugins.code_of(type(self.method).__module__)))
-        return (self.original.key, rows, method, self.recipe, self.seed, bench.setting, bench.plugin)
+        method = (type(self.method).__module__, self.method, bench.plugin_of(self.method))
+        return (self.original.key, rows, method, self.recipe, self.seed, bench.setting)
 
     @property
     def modules(self) -> tuple[str, ...]:
