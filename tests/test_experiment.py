@@ -107,6 +107,7 @@ def test_a_run_folder_holds_what_the_contract_says(tmp_path):
         "model",
         "method",
         "seed",
+        "request",
         "role",
         "split",
         "metric",

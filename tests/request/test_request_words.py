@@ -24,7 +24,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.request import jobs
 from unlearnbench.request.compose import compose
-from unlearnbench.request.config import GROUPS, _class, config_root
+from unlearnbench.request.config import GROUPS, build_class, config_root
 from unlearnbench.request.words import PLACES, literal
 from worlds import HERE, TINY, synthetic
 
@@ -81,7 +81,7 @@ def test_every_setting_that_is_a_path_is_known_as_a_place():
         for file in (config_root() / group).glob("*.yaml"):
             values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
             if isinstance(values, dict) and "_target_" in values:
-                kind = _class(values["_target_"], group)
+                kind = build_class(values["_target_"], group)
                 found |= {f"{group}.{name}" for name in paths_of(kind) if name in values}
     hints = get_type_hints(Settings)
     found |= {f"{name}.{below}" for name, kind in hints.items() if dataclasses.is_dataclass(kind)

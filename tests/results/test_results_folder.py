@@ -44,9 +44,11 @@ def test_a_method_has_a_setting_of_its_own():
 
 def test_metrics_are_read_back_as_written(tmp_path):
     names = Identity("00e1", "", "d", "random:0.1", "m", "none", 3)
-    write_metrics(tmp_path, names, [Row("original", "test", "zrf", 0.25), Row("original", "test", "tofu", nan)])
+    write_metrics(
+        tmp_path, names, [(1, Row("original", "test", "zrf", 0.25)), (2, Row("original", "test", "tofu", nan))]
+    )
     table = read_metrics(tmp_path)
-    first = {**vars(names), "role": "original", "split": "test", "metric": "zrf", "value": 0.25}
+    first = {**vars(names), "request": 1, "role": "original", "split": "test", "metric": "zrf", "value": 0.25}
     assert table.loc[0].to_dict() == first
     assert isnan(table.loc[1, "value"])
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
 from unlearnbench.contracts import Data, DataInfo, Index
 from unlearnbench.errors import UserError
-from unlearnbench.forget.splits import ForgetSet, Splits
+from unlearnbench.forget.splits import Splits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Several forget sets, one after the other. Rows that an earlier request forgot are not forgotten again."""
+    """Several forget sets, one after the other. Rows that an earlier request forgot are not forgotten again.
 
-    requests: tuple[ForgetSet, ...]
+    Each of `requests` is a ForgetSet.
+    """
+
+    requests: tuple[Any, ...]
 
     @property
     def whole_class(self) -> bool:
         """Return whether every request forgets whole classes."""
-        return all(one.whole_class for one in self.requests)
+        return all(bool(one.whole_class) for one in self.requests)
 
     def label(self, info: DataInfo) -> str:
         """Return stream: and the labels of the requests; raise UserError where one of them is wrong."""

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("unlearnbench")
 
 COLUMNS = (
-    *CELL, "source", "reported", "measured", "ci_low", "ci_high", "interval", "seeds", "difference", "differs",
-)  # fmt: skip
+    *(name for name in CELL if name != "request"),
+    *("source", "reported", "measured", "ci_low", "ci_high", "interval", "seeds", "difference", "differs"),
+)
 """Of reported.csv: CELL as in summary.csv; `interval` is what it is over (seeds, examples, or nothing)."""
 HEADER = (
     "method", "split", "metric", "source", "reported", "measured", "95 % interval", "over", "difference", "verdict",

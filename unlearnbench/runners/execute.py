@@ -154,7 +154,7 @@ class _Work:
         except Stopped:
             raise
         except Exception as error:
-            if disk.why(error, self.cache.folder):
+            if disk.why(error, self.cache.folder.parent):
                 raise
             self.done.failed[stage.key] = error
             if self.failures:

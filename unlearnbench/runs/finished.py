@@ -94,7 +94,7 @@ def _write(entry: Path, folder: Path, outside: Looked) -> None:
 
 def stage_sources(request: Request) -> dict[str, str]:
     """Return the digests of the sources that decide a run's results: what its parts import, metrics, all plugins."""
-    parts = [target.rpartition(".")[0] for target in _targets(request.config)]
+    parts = [target.rpartition(".")[0] for target in _targets({**request.config, "runner": None})]
     metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (PACKAGE / "metrics").glob("*.py"))
     ours = ("experiment", "stages.benches", "evaluations.evaluation")
     roots = (*(f"unlearnbench.{name}" for name in ours), *parts, *metrics)
