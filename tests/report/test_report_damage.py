@@ -100,7 +100,7 @@ CASES = {
     "an accuracy of 3": lambda run: metrics(run, "unlearned,test,accuracy,0.8", "unlearned,test,accuracy,3"),
     "an infinite accuracy": lambda run: metrics(run, "unlearned,test,accuracy,0.8", "unlearned,test,accuracy,inf"),
     "rows of another run": lambda run: metrics(run, f"{BAD},", f"{GOOD},"),
-    "one row of another run": lambda run: metrics(run, "distill,0,original,test", "distil,0,original,test"),
+    "one row of another run": lambda run: metrics(run, "distill,0,1,original,test", "distil,0,original,test"),
     "rows of another seed": lambda run: metrics(run, "distill,0,", "distill,1,"),
     "a row twice": lambda run: raw(run, (text_of(run) + text_of(run).splitlines()[-1] + "\n").encode(), "metrics.csv"),
     "a seed of 30 digits": lambda run: metrics(run, "distill,0,", "distill,1" + "0" * 30 + ","),

@@ -41,7 +41,10 @@ def main(words: list[str]) -> int:
         return DONE
     log_to_terminal()
     composed = composed_line(given)
-    if composed.sweep or composed.request.name("runner") != "inline":
+    if not composed.sweep and composed.request.name("runner") != "inline":  # workers do one job as they do many
+        given.multirun = True
+        composed = composed_line(given)
+    if composed.sweep:
         from unlearnbench.runs.sweep import Sweep, launch
 
         return _show_sweep(*launch(Sweep(given.overrides, composed.parameters, given.config_dir), composed))

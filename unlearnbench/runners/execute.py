@@ -58,6 +58,13 @@ class Done:
         self.computed: set[str] = set()
         self.failed: dict[str, Exception] = {}
         self.lines: dict[str, list[str]] = {}
+        self._told: set[str] = set()
+
+    def is_new(self, key: str) -> bool:
+        """Return whether a stage was computed here, and no job has been told so yet: for the others it was there."""
+        new = key in self.computed and key not in self._told
+        self._told.add(key)
+        return new
 
     def error(self, stages: Iterable[Stage]) -> Exception | None:
         """Return why one of these stages is not there, or None."""

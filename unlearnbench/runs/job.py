@@ -230,7 +230,7 @@ class RunJob:
             "validation_seconds": {name: one["validation_seconds"] for name, one in facts.items()},
             "peak_mib": {name: one["peak_mib"] for name, one in facts.items()},
             "examples_seen": {name: one["examples"] for name, one in facts.items()},
-            "reused": {name: stage.key not in done.computed for name, stage in stages.items()},
+            "reused": {name: not done.is_new(stage.key) for name, stage in stages.items()},
             "cost_ratio": ratio,
             "cost_note": note,
             "stage_keys": {name: stage.key for name, stage in stages.items()},
