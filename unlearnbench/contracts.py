@@ -87,10 +87,10 @@ class Dataset(Protocol):
     """A data set's configuration. `name` is its group choice's name in the YAML."""
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
+        """Describe the data set without reading it."""
 
     def check(self) -> None:
-        """Raise UserError where the data cannot be had or is damaged; may read files' digests."""
+        """Raise UserError if the data cannot be had or is damaged; may read files' digests."""
 
     def load(self) -> Data:
         """Read the data set; memory and time are proportional to the limits asked for."""

@@ -83,7 +83,7 @@ def test_names_do_not_depend_on_how_they_were_given(data):
     [
         (ByClass(classes=("clas1",), seed=0), "Did you mean 'class1'"),
         (ByClass(classes=(9,), seed=0), "0 to 3"),
-        (ByClass(classes=(-1,), seed=0), "names -1"),
+        (ByClass(classes=(-1,), seed=0), "unknown class -1"),
         (ByClass(classes=(), seed=0), "nothing would be forgotten"),
         (ByClass(classes=(0, 1, 2, 3), seed=0), "nothing would be retained"),
         (Subclass(classes=(0,), seed=0), "dataset.labels=superclass"),

@@ -1,4 +1,4 @@
-"""The official class names of CIFAR, and the superclass of each of CIFAR-100's classes, in the files' own order."""
+"""CIFAR's official class names, and the superclass of each CIFAR-100 class, in the order of the files."""
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100_CLASSES = (

@@ -11,7 +11,7 @@ MIB = 2**20
 
 
 def size_of(file: Path, limit: int, name: str = "", remedy: str = "Try: another file") -> int:
-    """Return a file's size in bytes; raise UserError where it is no regular file, empty, or larger than `limit`.
+    """Return a file's size in bytes; raise UserError if it is no regular file, empty, or larger than `limit`.
 
     A pipe or a device would be waited for, or read without end. `name` is what a user typed for it.
     """

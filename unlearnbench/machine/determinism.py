@@ -26,7 +26,7 @@ def computing(device: str, *, deterministic: bool) -> Iterator[None]:
     """Make `device` torch's current one in the block, where float32 is never TF32; leave torch as it was after it.
 
     With `deterministic`, equal runs give equal bits. Changes nothing on a CPU, where they do so by themselves.
-    Raises UserError where cuBLAS has already started in another way.
+    Raises UserError if cuBLAS has already started in another way.
     """
     if not on_cuda(device):
         yield
@@ -66,7 +66,7 @@ def _fixed(device: str) -> Iterator[None]:
 
 
 def _check_products(device: str) -> None:
-    """Raise UserError where torch refuses a matrix product, since cuBLAS started without its workspace."""
+    """Raise UserError if torch refuses a matrix product, since cuBLAS started without its workspace."""
     try:
         torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)
     except RuntimeError as error:

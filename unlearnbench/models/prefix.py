@@ -1,4 +1,4 @@
-"""A prompt as a module: tokens that stand before every sequence a language model is given."""
+"""A prompt as a module: tokens put before every sequence that a language model sees."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Prefixed(nn.Module):
 
     @property
     def replaced(self) -> int:
-        """How many tokens at the start of a sequence the prefix stands for."""
+        """How many tokens at the start of a sequence the prefix replaces."""
         return int(self.get_buffer("replaced_tokens"))
 
     def tokens(self, inputs: Tensor) -> Tensor:
-        """Return the sequences (n, t) as the inner model is given them, (n, p + t - replaced)."""
+        """Return the sequences (n, t) as the inner model sees them, (n, p + t - replaced)."""
         return torch.cat([self.prefix.expand(len(inputs), -1), inputs[:, self.replaced :]], dim=1)
 
     def forward(
@@ -65,5 +65,5 @@ def inner(model: nn.Module) -> nn.Module:
 
 
 def longer(model: nn.Module) -> int:
-    """Return by how many tokens the model's prompt, where it has one, lengthens a sequence."""
+    """Return how many tokens the model's prompt adds to a sequence; 0 without a prompt."""
     return len(model.prefix) - model.replaced if isinstance(model, Prefixed) else 0

@@ -10,7 +10,7 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it.
 
     Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures and report.html, and reported.csv where
-    runs carry published numbers. Raises UserError where a folder does not exist or holds no run, or where the target
+    runs carry published numbers. Raises UserError if a folder does not exist or holds no run, or where the target
     cannot be written.
     """
     from unlearnbench.files.escapes import csv_table

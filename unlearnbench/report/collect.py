@@ -55,7 +55,7 @@ class Runs:
 def collect(folders: Sequence[Path]) -> Runs:
     """Read every run at or below the folders once, and leave out, with a warning, what is damaged.
 
-    Raises UserError where there is no run, or none that is sound.
+    Raises UserError if there is no run, or none that is sound.
     """
     import pandas
 

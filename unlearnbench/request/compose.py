@@ -184,7 +184,7 @@ def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequ
 
 
 def _resolved(config: Any) -> dict[str, Any]:
-    """Return a run's settings as plain values; raise UserError where they refer to each other without end."""
+    """Return a run's settings as plain values; raise UserError if they refer to each other without end."""
     extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
@@ -192,7 +192,7 @@ def _resolved(config: Any) -> dict[str, Any]:
 
 
 def _refuse_names(request: Request) -> None:
-    """Raise UserError where the choices and the model's name are no plain ones: runs and their folders go by them."""
+    """Raise UserError if the choices and the model's name are no plain ones: runs and their folders go by them."""
     refuse_names(request.choices)
     refuse_names({"model": request.model})
 

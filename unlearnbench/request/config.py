@@ -53,7 +53,7 @@ def build(values: Mapping[str, Any], where: str, group: str | None = None) -> An
 
 
 def _class(target: object, where: str, groups: Iterable[str] = tuple(INTERFACES)) -> Any:
-    """Return the class that a `_target_` names; raise UserError where it is none of these groups, or is not there."""
+    """Return the class that a `_target_` names; raise UserError if it is none of these groups, or is not there."""
     if not isinstance(target, str) or not _DOTTED.fullmatch(target):
         raise UserError(
             f"{where} has no _target_ that names its class.\nTry: a choice of `unlearnbench list`, as {where}=NAME"
@@ -102,7 +102,7 @@ def takes(values: Any, path: Sequence[str]) -> bool:
 
 
 def typed(kind: Any, values: Mapping[str, Any], where: str) -> Any:
-    """Check values against a dataclass's types and ranges and return the object; raise UserError where they differ."""
+    """Check values against a dataclass's types and ranges and return the object; raise UserError if they differ."""
     from pydantic import ValidationError
 
     _check_keys(kind, values, where)

@@ -64,7 +64,7 @@ def _depth(word: str) -> int:
 
 
 def refuse_jobs(swept: Sequence[Override], values: Callable[[Override], list[str]]) -> None:
-    """Raise UserError where a sweep comes to more jobs than anyone waits for; a range is counted, not made."""
+    """Raise UserError if a sweep comes to more jobs than anyone waits for; a range is counted, not made."""
     counts = {item.key_or_group: _count(item, values) for item in swept}
     jobs = math.prod(counts.values())
     if not jobs:
@@ -88,7 +88,7 @@ def _count(item: Override, values: Callable[[Override], list[str]]) -> int:
 
 
 def refuse_growth(tree: Any) -> None:
-    """Raise UserError where values of a configuration, nothing resolved yet, refer in a circle or grow without end."""
+    """Raise UserError if values of a configuration, nothing resolved yet, refer in a circle or grow without end."""
     _Growth(tree).weigh(tree, (), ())
 
 

@@ -141,7 +141,7 @@ class Checked(ConfigLoaderImpl):
         return config
 
     def _check(self, config: DictConfig, typed: Sequence[str] | None) -> None:
-        """Raise UserError where files (typed is None), or files and the command line, say what they may not."""
+        """Raise UserError if files (typed is None), or files and the command line, say what they may not."""
         values = OmegaConf.to_container(config, resolve=False)
         assert isinstance(values, dict)
         found, own = values.pop("hydra", None), self.own.get("hydra")

@@ -10,7 +10,7 @@ from unlearnbench.files import disk, leftovers
 
 
 def writable(folder: Path, flag: str, below: Sequence[str] = ()) -> None:
-    """Raise UserError where a folder, asked for by `flag` ("outputs="), or one `below` it cannot be written.
+    """Raise UserError if a folder, asked for by `flag` ("outputs="), or one `below` it cannot be written.
 
     Leaves nothing there.
     """

@@ -48,7 +48,7 @@ _REFERENCE = re.compile(r"\$\{(?!hydra\b)[A-Za-z_]\w*(?:\.\w+|\[\w+\])*\}", re.A
 
 
 def refuse_references(values: Any, path: str = "") -> None:
-    """Raise UserError where a text refers to anything but another key of ours: to code, the environment, Hydra."""
+    """Raise UserError if a text refers to anything but another key of ours: to code, the environment, Hydra."""
     if isinstance(values, (dict, list)):
         for key, value in values.items() if isinstance(values, dict) else enumerate(values):
             refuse_references(value, f"{path}.{key}" if path else str(key))
@@ -65,14 +65,14 @@ def _references(text: str) -> list[int]:
 
 
 def refuse_path(path: str) -> None:
-    """Raise UserError where a configuration file's name, or that of its group, is not a plain one."""
+    """Raise UserError if a configuration file's name, or that of its group, is not a plain one."""
     group, _, choice = path.partition("/")
     if not all(NAME.fullmatch(part) for part in path.split("/")):
         raise UserError(f"{group}={choice!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
 
 
 def refuse_names(names: Mapping[str, object]) -> None:
-    """Raise UserError where a choice, which names folders and results, is not one plain name (or none)."""
+    """Raise UserError if a choice, which names folders and results, is not one plain name (or none)."""
     for group, name in names.items():
         if name and not (isinstance(name, str) and NAME.fullmatch(name)):
             raise UserError(f"{group}={name!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
@@ -92,7 +92,7 @@ def refuse_words(words: Iterable[tuple[str, Any]]) -> None:
 
 
 def refuse_hydra(found: Any, own: Any, typed: Iterable[str] = ()) -> None:
-    """Raise UserError where Hydra's settings differ from its own, but for the few that may be set.
+    """Raise UserError if Hydra's settings differ from its own, but for the few that may be set.
 
     `own` is what Hydra, the installed launchers and our run.yaml say themselves; `typed` are the command line's keys.
     """
@@ -116,7 +116,7 @@ def _apart(settings: Any) -> tuple[Any, Any]:
 
 
 def _refuse_setting(path: str, value: Any, *, by_hand: bool) -> None:
-    """Raise UserError where a setting under hydra. may not be made, or not to this value."""
+    """Raise UserError if a setting under hydra. may not be made, or not to this value."""
     section, _, last = path.rpartition(".")
     if path in PLACES:
         if not by_hand:
@@ -137,7 +137,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _refuse_parameters(values: Any) -> None:
-    """Raise UserError where a parameter of a sweep is none of a run's, or no plain text."""
+    """Raise UserError if a parameter of a sweep is none of a run's, or no plain text."""
     for key, value in values.items() if isinstance(values, dict) else ():
         found = _PARAMETER.fullmatch(str(key))
         if not found or found[1] in ("hydra", ROOT):

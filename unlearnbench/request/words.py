@@ -50,7 +50,7 @@ def several(word: str) -> bool:
 
 
 def refuse_several(words: Sequence[str]) -> None:
-    """Raise UserError where a sweep is given several places of which it has one."""
+    """Raise UserError if a sweep is given several places of which it has one."""
     for word in words:
         key, _, value = word.partition("=")
         if _key(word) in ONE and several(word):

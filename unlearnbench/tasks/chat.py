@@ -54,7 +54,7 @@ class Chat:
         self.tail = self._behind_the_turn()
 
     def render(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        """Return conversations as texts; raise UserError where the template refuses one."""
+        """Return conversations as texts; raise UserError if the template refuses one."""
         try:
             return self._renderer.render(conversations)
         except Refused as error:

@@ -102,7 +102,7 @@ class Encoder:
         """Return the rows' tokens; a question loses its middle where a conversation of its row would be too long.
 
         `answers` are each row's different texts, `longer` is what a prompt adds to each sequence. What is cut is the
-        question's text, so that a shorter conversation too is tokenised as a whole. Raises UserError where too long
+        question's text, so that a shorter conversation too is tokenised as a whole. Raises UserError if too long
         ones are refused, or not even two tokens of a question would be left.
         """
         rows = self._rows(questions, answers)
@@ -260,7 +260,7 @@ def _behind(encoding: Encoding, text: str, place: int) -> int:
 
 
 def _start_of(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token that bare sentences begin with; raise UserError where the tokenizer has none."""
+    """Return the token that bare sentences begin with; raise UserError if the tokenizer has none."""
     start = (tokenizer.bos_token_id, tokenizer.eos_token_id)
     if start == (None, None):
         raise UserError(

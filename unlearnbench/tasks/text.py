@@ -80,7 +80,7 @@ class TextTask:
     def behind(self, longer: int) -> Encoded:
         """Return the rows for a model whose own prompt makes sequences so much longer: cut where they need it.
 
-        Raises UserError where too long sequences are refused.
+        Raises UserError if too long sequences are refused.
         """
         if longer not in self._behind:
             before = self.encoder.cut
@@ -194,7 +194,7 @@ class TextTask:
     def opened(self, messages: Sequence[Message]) -> Tokens:
         """Return the tokens that stand for the opening where messages come before a question.
 
-        Raises UserError where sequences then are too long, or where the tokenizer joins messages and questions: the
+        Raises UserError if sequences then are too long, or where the tokenizer joins messages and questions: the
         conversation would have other tokens than its parts.
         """
         opened: Tokens = []
