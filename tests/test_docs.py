@@ -36,7 +36,7 @@ def test_an_entry_point_is_found_without_flags(command, tmp_path):
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
     entry = block(page, "toml").splitlines()[1].replace('"', "")
-    (facts / "entry_points.txt").write_text(f"[unlearnbench.request.plugins]\n{entry}\n")
+    (facts / "entry_points.txt").write_text(f"[unlearnbench.plugins]\n{entry}\n")
     path = {"PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"}
     assert "weight_noise" in command("list", "methods", env=path).stdout
     words = ["method=weight_noise", "dataset=synthetic", "model=tiny_cnn", "train.epochs=2"]

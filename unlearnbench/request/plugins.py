@@ -17,7 +17,7 @@ from types import ModuleType
 from unlearnbench.errors import UserError
 from unlearnbench.graph.keys import source_of
 
-GROUP = "unlearnbench.request.plugins"
+GROUP = "unlearnbench.plugins"
 FILES = "UNLEARNBENCH_PLUGIN_FILES"
 """Environment variable with the files of --plugin, as JSON, so that a launcher's worker processes trust them too."""
 AT_START = os.environ.get(FILES, "")
