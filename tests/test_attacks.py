@@ -162,7 +162,7 @@ def test_a_row_taken_out_of_jobs_csv_is_seen(tmp_path, capsys):
     with (tmp_path / "jobs.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows[:-1])
     assert dispatch(["verify", str(tmp_path)]) == 1
-    assert "jobs.csv is not what it was" in capsys.readouterr().out
+    assert "jobs.csv has changed since" in capsys.readouterr().out
 
 
 def test_what_a_kill_leaves_below_sweeps_is_removed(tmp_path):

@@ -266,7 +266,7 @@ def test_a_context_that_cuts_behind_a_prompt_alone_changes_the_prompted_scores(t
 
 def test_prompts_that_lengthen_sequences_are_refused_before_training_or_cut_and_counted(tmp_path):
     words = ("method=icul", "method.contexts=2", "dataset.context=300", "eval.generate=0")
-    with pytest.raises(UserError, match=r"behind the prompt are over dataset\.context=300"):
+    with pytest.raises(UserError, match=r"with the prompt are over dataset\.context=300"):
         run(tmp_path, *words, "dataset.too_long=refuse")
     assert not (tmp_path / "cache" / "stages").exists()
     _, result = run(tmp_path, *words)

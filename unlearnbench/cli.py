@@ -1,4 +1,4 @@
-"""The command line: run, report, verify, list. Nothing heavy is imported before it is needed."""
+"""The command line: run, report, verify, list. Heavy imports happen only where they are needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ usage: unlearnbench COMMAND ...
 
   run [GROUP=CHOICE] [KEY=VALUE] ... [-m]   train, unlearn, evaluate; -m sweeps over comma-separated values
   report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page
-  verify FOLDER                             what is damaged in a run, sweep, outputs folder or cache
+  verify FOLDER                             find damage in a run, sweep, outputs folder or cache
   list [TOPIC]                              methods, models, datasets, forget, metrics, experiments
   --version, --help                         `unlearnbench run --help` shows all groups and keys
 
@@ -35,14 +35,14 @@ completion for bash: eval "$(unlearnbench -sc install=bash)"   (zsh and fish too
 
 
 def main() -> NoReturn:
-    """Run the command line of this process and exit with its code."""
+    """Run this process's command line and exit with its code."""
     provenance.typed(sys.argv[1:])
     with signals.handled():
         sys.exit(_code())
 
 
 def _code() -> int:
-    """Do what was typed; say in one line what went wrong, and return the exit code."""
+    """Run what was typed; report a failure in one line, and return the exit code."""
     try:
         code = dispatch(sys.argv[1:])
         sys.stdout.flush()
@@ -60,7 +60,7 @@ def _code() -> int:
         if error.errno not in disk.FULL or error.filename is not None:
             raise
         _let_go_of_stdout()
-        return _say(f"{disk.FULL[error.errno]}: what was to be shown cannot be written", FAILED)
+        return _say(f"{disk.FULL[error.errno]}: the output cannot be written", FAILED)
 
 
 def _say(line: str, code: int) -> int:
@@ -70,12 +70,12 @@ def _say(line: str, code: int) -> int:
 
 
 def _let_go_of_stdout() -> None:
-    """Let Python throw away at its end what it could not write, without another complaint."""
+    """Make Python discard unwritten output when it exits, without another error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def dispatch(words: Sequence[str]) -> int:
-    """Do what the words after `unlearnbench` ask for; return the exit code."""
+    """Run the command in the words after `unlearnbench`; return the exit code."""
     command, rest = (words[0], list(words[1:])) if words else ("--help", [])
     if command in ("-sc", "--shell-completion"):
         return _complete(list(words))
@@ -87,13 +87,13 @@ def dispatch(words: Sequence[str]) -> int:
         return DONE
     commands = {"run": _run, "report": _report, "verify": _verify, "list": _list}
     if command not in commands:
-        raise UserError(f"{command!r} is no command.{nearest(command, COMMANDS)}\nTry: unlearnbench --help")
+        raise UserError(f"unknown command {command!r}.{nearest(command, COMMANDS)}\nTry: unlearnbench --help")
     return commands[command](rest)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Raise the mistake as any other."""
+        """Raise a UserError instead of exiting."""
         raise UserError(f"{message}\nTry: {self.prog} --help")
 
 
@@ -117,20 +117,22 @@ def _run(words: list[str]) -> int:
 
     for folder in given.config_dir:
         if not folder.is_dir():
-            raise UserError(f"--config-dir {folder} is no folder.\nTry: a folder with method/NAME.yaml in it")
+            raise UserError(f"--config-dir {folder} is not a folder.\nTry: a folder with method/NAME.yaml in it")
     for file in given.plugin:
         plugins.trust_file(file)
     given.overrides = scaled(given.overrides, given.config_dir)
     if given.multirun and (given.cfg or given.info):
         raise UserError(
-            "--cfg and --info show one configuration, -m asks for several.\nTry: without -m, and one value each"
+            "--cfg and --info show one configuration, but -m asks for several.\nTry: without -m, one value per key"
         )
     if given.help or given.hydra_help or given.cfg or given.info:
         compose([] if given.hydra_help else given.overrides, given.config_dir)
         sweep.hydra_main(_hydra_words(given))
         return DONE
     _log_to_terminal()
-    one = list(next(expand(given.overrides, (), given.config_dir)))  # a preset that is a sweep takes several values too
+    one = list(
+        next(expand(given.overrides, (), given.config_dir))
+    )  # a preset that is a sweep allows several values too
     composed = compose(one, given.config_dir, sweep=given.multirun)
     if not composed.sweep and one != literal(given.overrides):
         composed = compose(given.overrides, given.config_dir)
@@ -160,7 +162,7 @@ def _show_sweep(folder: Path, code: int) -> int:
 
 
 def _hydra_words(given: argparse.Namespace) -> list[str]:
-    """Give Hydra's own flags back to it."""
+    """Return the words to pass to Hydra, with its own flags."""
     from unlearnbench.request.compose import search_path
     from unlearnbench.request.words import literal
 
@@ -189,9 +191,9 @@ def _report(words: list[str]) -> int:
 def _verify(words: list[str]) -> int:
     parser = _Parser(
         "unlearnbench verify",
-        description="Read every file again, and say what is not as it was written: a line a problem, the counts last.",
-        epilog="Exit codes: 0 all is well, 1 something is wrong, 2 the folder is none of these. A damaged run or stage "
-        "is made again by the run's own command.",
+        description="Read every file again and report what has changed: one line per problem, then the counts.",
+        epilog="Exit codes: 0 everything is sound, 1 something is damaged, 2 the folder is none of these. To replace a "
+        "damaged run or stage, run its command again.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a run, a sweep, an outputs folder or a cache")
     given = parser.parse_args(words)
@@ -208,7 +210,7 @@ def _list(words: list[str]) -> int:
     from unlearnbench.request import plugins
     from unlearnbench.request.catalogue import TOPICS, entries
 
-    parser = _Parser("unlearnbench list", description="Show what there is to choose from.")
+    parser = _Parser("unlearnbench list", description="Show the available choices.")
     parser.add_argument("topic", nargs="?", metavar="TOPIC", help=", ".join(TOPICS))
     parser.add_argument("--config-dir", action="append", type=Path, default=[])
     parser.add_argument("--plugin", action="append", type=Path, default=[])
@@ -217,7 +219,7 @@ def _list(words: list[str]) -> int:
         plugins.trust_file(file)
     if given.topic is not None and given.topic not in TOPICS:
         raise UserError(
-            f"{given.topic!r} is no topic.{nearest(given.topic, TOPICS)}\nTry: unlearnbench list, or one of "
+            f"unknown topic {given.topic!r}.{nearest(given.topic, TOPICS)}\nTry: unlearnbench list, or one of "
             f"{', '.join(TOPICS)}"
         )
     from rich.console import Console
@@ -240,7 +242,7 @@ def _list(words: list[str]) -> int:
 
 
 def _complete(words: list[str]) -> int:
-    """Hydra's completion, which knows no commands of ours: the word `run` is taken out of what it sees."""
+    """Complete with Hydra, hiding the word `run`, because Hydra does not know our commands."""
     line = os.environ.get("COMP_LINE", "")
     after_run = re.match(r"^(\S+)\s+run\s(.*)$", line, re.DOTALL)
     if any(word.startswith("query=") for word in words) and not after_run:
@@ -256,7 +258,7 @@ def _complete(words: list[str]) -> int:
 
 
 def _next_words(before: Sequence[str]) -> Sequence[str]:
-    """Return what may follow these words: a command, or a topic of `list`."""
+    """Return the words that may follow: commands, or the topics of `list`."""
     from unlearnbench.request.catalogue import TOPICS
 
     if not before:
@@ -267,7 +269,7 @@ def _next_words(before: Sequence[str]) -> Sequence[str]:
 def _log_to_terminal() -> None:
     log = logging.getLogger("unlearnbench")
     log.setLevel(logging.DEBUG)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of a kernel on the hub, used or not
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns about a kernel on the hub even if unused
     log.propagate = False
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)

@@ -111,7 +111,9 @@ def test_bbq_lines_of_another_form_inside_are_named(tmp_path, changes):
 
 def test_bbq_mistakes_are_said(tmp_path):
     for root in (None, tmp_path, tmp_path / "nothing"):
-        with pytest.raises(UserError, match=r"eval.root is not set.\nTry: eval.root=FOLDER"):
+        with pytest.raises(
+            UserError, match=r"(eval.root is not set|has no \*.jsonl files of BBQ).\nTry: eval.root=FOLDER"
+        ):
             Bbq(root=root, **PLAIN).check()
     with pytest.raises(UserError, match="answer that is not among its options"):
         bbq(tmp_path, bbq_line(label=3))

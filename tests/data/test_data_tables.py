@@ -139,7 +139,7 @@ def test_one_table_in_a_folder_is_found_and_several_or_none_are_refused(tmp_path
 
 def test_a_root_that_is_no_table_is_refused(tmp_path):
     (tmp_path / "README.md").write_text("not a table")
-    with pytest.raises(UserError, match=r"README\.md is no .parquet, .csv, .jsonl file of clinical_bias"):
+    with pytest.raises(UserError, match=r"README\.md: expected a .parquet, .csv, .jsonl file of clinical_bias"):
         bias(tmp_path / "README.md").check()
     with pytest.raises(UserError, match=r"nothing\.csv does not exist.\nTry: dataset.root=FILE"):
         bias(tmp_path / "nothing.csv").check()

@@ -92,7 +92,7 @@ def test_a_limit_takes_a_part_of_every_set_with_what_is_asked_of_it(folder):
     scored = dict(splits.scored())
     assert prompts(data, scored["forget"]) == prompts(data, splits.forget)
     assert 20 < len(scored["retain"]) < 60
-    with pytest.raises(UserError, match=r"dataset\.limit leaves \d rows of forget01 among 20"):
+    with pytest.raises(UserError, match=r"dataset\.limit leaves \d of 20 rows in forget01"):
         Given(name="forget01").split(loaded(folder, limit=20))
 
 
@@ -149,7 +149,7 @@ MIXED = [
     ("forget01", parts()["full"][:40], "forget01.json is not the last 40 rows of full"),
     ("retain95", parts()["full"][:3960], "retain95.json holds 3960 rows; TOFU's retain95 has 3800"),
     ("retain99", parts()["full"][40:], "retain99.json is not the first 3960 rows of full"),
-    ("forget05_perturbed", [wrong(n, "x") for n in range(200)], "forget05_perturbed.json does not ask the 200"),
+    ("forget05_perturbed", [wrong(n, "x") for n in range(200)], "forget05_perturbed.json does not have the 200"),
     ("forget01_perturbed", parts()["forget01"], "forget01_perturbed.json: 40 rows have no perturbed"),
     ("retain_perturbed", [wrong(n, "x") for n in range(3500, 3900)], "has 300 questions that are not in retain90"),
     ("real_authors_perturbed", parts()["real_authors_perturbed"][:9], "holds 9 rows; TOFU's real_authors_perturbed"),

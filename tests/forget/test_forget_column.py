@@ -119,7 +119,9 @@ def test_label_names_column_value_and_what_is_not_all(forget: Column, label: str
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_and_all_names() -> None:
-    with pytest.raises(UserError, match=r"forget.column=is_bias .*Did you mean 'is_biased'\?") as error:
+    with pytest.raises(
+        UserError, match=r"forget.column: unknown column 'is_bias'.*Did you mean 'is_biased'\?"
+    ) as error:
         column("is_bias", True).label(INFO)
     assert "The columns are: is_biased, axis, year, constant." in str(error.value)
     assert "Try: forget.column=is_biased" in str(error.value)

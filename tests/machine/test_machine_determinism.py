@@ -160,7 +160,9 @@ def test_a_run_computes_as_its_device_and_setting_say(tmp_path, monkeypatch):
 
 def test_a_gpu_is_named_only_where_it_is_there(gpus, monkeypatch):
     assert [resolved(word) for word in ("cuda", "cuda:1", "cpu", "auto")] == ["cuda", "cuda:1", "cpu", "cuda"]
-    with pytest.raises(UserError, match=r"device=cuda:2 is not here: PyTorch sees cuda:0, cuda:1.\nTry: device=cuda:1"):
+    with pytest.raises(
+        UserError, match=r"device=cuda:2 does not exist: PyTorch finds cuda:0, cuda:1.\nTry: device=cuda:1"
+    ):
         resolved("cuda:2")
     assert name_of("cuda:1") == "GPU of cuda:1" and name_of("cpu") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -36,7 +36,7 @@ def test_values_become_typed_objects():
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"epohcs": 3}, "method.epohcs is no setting of method. Did you mean 'epochs'"),
+        ({"epohcs": 3}, "method.epohcs: unknown setting of method. Did you mean 'epochs'"),
         ({"epochs": 3, "inner": {"lrr": 1}}, "method.inner.lrr .* Did you mean 'lr'"),
         ({"epochs": 3}, "method.inner is missing"),
         ({"epochs": 3, "inner": {}}, "method.inner.lr is missing"),
@@ -113,7 +113,7 @@ def test_globs_and_intervals_are_checked_too():
     assert methods == {"method=distill", "method=distill_paper"}
     ends = [words[-1] for words in expand(["method.optimizer.lr=interval(0.25,0.5)"], [])]
     assert ends == ["method.optimizer.lr=0.25", "method.optimizer.lr=0.5"]
-    with pytest.raises(UserError, match="matches no choice"):
+    with pytest.raises(UserError, match="does not match any choice"):
         list(expand(["method=glob(x*)"], []))
 
 

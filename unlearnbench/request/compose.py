@@ -1,4 +1,4 @@
-"""Hydra at arm's length: what a command line asks for, composed, and refused where it could run code."""
+"""Compose a command line with Hydra, kept at arm's length: anything that could run code is refused."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 OWN_FILES = "cpu"
-"""The scale that only presets with a file of their own have."""
+"""The scale that a preset has only if it has its own file for it."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One run as composed: plain values, the choice made in each group, and the overrides that asked for it."""
+    """One composed run: plain values, the choice in each group, and the overrides."""
 
     config: dict[str, Any]
     choices: dict[str, str | None]
@@ -38,11 +38,11 @@ class Request:
 
     @property
     def outputs(self) -> Path:
-        """The folder everything is written below."""
+        """The folder to write everything into."""
         return Path(str(self.config["outputs"]))
 
     def name(self, group: str) -> str:
-        """The choice made in a group, or an empty string."""
+        """The choice in a group, or ""."""
         return self.choices.get(group) or ""
 
     @property
@@ -55,7 +55,7 @@ class Request:
 class Composed:
     """A composed command line: a single run, or a sweep with its parameters.
 
-    `dated` says that the sweep's folder is named by the clock, and not the very one that somebody asks for.
+    `dated` says whether the sweep's folder is named by date and time rather than chosen by the user.
     """
 
     request: Request
@@ -66,14 +66,14 @@ class Composed:
 
 
 def model_name(choice: str, model: Any) -> str:
-    """Name a model in results: by its choice, of timm's models at large by timm's name of it, as timm_<name>."""
+    """Return a model's name in results: its choice, or timm_<architecture> for model=timm."""
     if choice != "timm" or not isinstance(model, Mapping):
         return choice
     return f"timm_{model.get('architecture')}"
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool = False) -> Composed:
-    """Compose overrides (without sweeps over several values) into plain values; raise UserError naming the remedy."""
+    """Compose single-valued overrides into plain values; raise UserError with a remedy if that fails."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -93,35 +93,35 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
 
 
 def _refuse_search(overrides: Sequence[str]) -> None:
-    """Raise UserError for an override that names places of configurations: `--config-dir` says which."""
+    """Raise UserError for an override of Hydra's search path; use `--config-dir` instead."""
     for override in overrides:
         if override.strip(" +~").startswith("hydra.searchpath"):
             raise UserError(f"{override} is refused: it can import packages.\nTry: --config-dir FOLDER")
 
 
 def search_path(folders: Sequence[Path]) -> list[str]:
-    """Return the override that shows Hydra further configuration folders, those of plugins included, or none."""
+    """Return the override, if any, that adds configuration folders, including those of plugins, to Hydra's search."""
     found = [text(f"file://{folder.resolve()}") for folder in (*folders, *plugins.config_folders())]
     return [f"hydra.searchpath=[{','.join(found)}]"] if found else []
 
 
 def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
-    """Take the preset's own file for a scale, where it has one: experiment=P scale=S becomes experiment=P_S.
+    """Use the preset's own file for a scale, if it has one: experiment=P scale=S becomes experiment=P_S.
 
-    Hydra lets no configuration that is found by another's choice override groups, and a scale may change the model.
-    The group's own file of that scale is for presets that have none; `OWN_FILES` has no such.
-    Raises UserError for several scales, and for presets of which some only have the scale.
+    A scale may change the model, but Hydra does not let a group's configuration override other groups. Presets without
+    their own file use the group's file for that scale; for `OWN_FILES` there is none.
+    Raises UserError for several scales, or if only some of the presets have the scale.
     """
     given = dict(word.split("=", 1) for word in overrides if word.startswith(("experiment=", "scale=")))
     known, scale = choices_of("experiment", folders), given.get("scale", "")
     names = given.get("experiment", "").split(",")
     if "," in scale:
-        raise UserError(f"scale={scale}: one scale at a time.\nTry: scale={scale.partition(',')[0]}")
+        raise UserError(f"scale={scale}: expected one scale.\nTry: scale={scale.partition(',')[0]}")
     without = [name for name in names if f"{name}_{scale}" not in known]
     if (scale == OWN_FILES and without) or 0 < len(without) < len(names):
         have = ", ".join(name.removesuffix(f"_{scale}") for name in known if name.endswith(f"_{scale}"))
         who = f"experiment={without[0]}" if without[0] else "a run without a preset"
-        raise UserError(f"{who} has no scale={scale} of its own.\nIt is a scale of: {have}.\nTry: scale=smoke")
+        raise UserError(f"{who} has no scale={scale} of its own.\nThese presets have it: {have}.\nTry: scale=smoke")
     if without:
         return list(overrides)
     taken = ",".join(f"{name}_{scale}" for name in names)
@@ -132,11 +132,11 @@ def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
 def expand(
     overrides: Sequence[str], parameters: Sequence[str], folders: Sequence[Path] = ()
 ) -> Iterator[tuple[str, ...]]:
-    """Yield single-valued override lists that together show every value and every combination of group choices.
+    """Yield single-valued override lists that together cover every value and every combination of group choices.
 
-    The product is taken over groups only: values of plain keys are each tried once, so that checking a sweep
-    costs far less than running it. An override replaces the parameter (of a preset) of its name, as it does for
-    Hydra's sweepers. Raises UserError for an override that does not parse.
+    The product is only over groups: each value of a plain key is tried once, so that checking a sweep costs far less
+    than running it. An override replaces a preset's parameter of the same name, as in Hydra's sweepers. Raises
+    UserError for an override that does not parse.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -162,7 +162,7 @@ def expand(
 
 
 def _values(item: Override, folders: Sequence[Path]) -> list[str]:
-    """Return a swept override's values as overrides; of an interval, as optimisers take it, its two ends."""
+    """Return a swept override's values as overrides; for an interval (used by optimisers), its two ends."""
     from hydra.core.override_parser.types import Glob, IntervalSweep
 
     key, value = item.get_key_element(), item.value()
@@ -171,20 +171,20 @@ def _values(item: Override, folders: Sequence[Path]) -> list[str]:
     if isinstance(value, Glob):
         found = value.filter(choices_of(item.key_or_group, folders))
         if not found:
-            raise UserError(f"{item.input_line} matches no choice.\nTry: `unlearnbench list`")
+            raise UserError(f"{item.input_line} does not match any choice.\nTry: `unlearnbench list`")
         return [f"{key}={name}" for name in found]
     return [f"{key}={text}" for text in item.sweep_string_iterator()]
 
 
 def from_job(config: DictConfig, choices: dict[str, str | None], overrides: Sequence[str]) -> Request:
-    """Turn the configuration that Hydra hands a job of a sweep into a request."""
+    """Turn the configuration of a sweep's job, as Hydra composed it, into a request."""
     request = Request(_resolved(config), choices, tuple(overrides), in_sweep=True)
     _refuse_names(request)
     return request
 
 
 def _resolved(config: Any) -> dict[str, Any]:
-    """Return a run's settings as plain values; raise UserError if they refer to each other without end."""
+    """Return a run's settings as plain values; raise UserError for endless references."""
     extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
@@ -192,7 +192,7 @@ def _resolved(config: Any) -> dict[str, Any]:
 
 
 def _refuse_names(request: Request) -> None:
-    """Raise UserError if the choices and the model's name are no plain ones: runs and their folders go by them."""
+    """Raise UserError unless the choices and the model's name are plain: runs and folders are named by them."""
     refuse_names(request.choices)
     refuse_names({"model": request.model})
 
@@ -212,16 +212,16 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
         reason = str(error).splitlines()[0]
         raise UserError(f"the configuration does not resolve: {reason}{escaped(overrides)}") from error
     if not isinstance(values.get("outputs"), str):
-        raise UserError("outputs has no value.\nTry: outputs=FOLDER, or without it: outputs=outputs")
+        raise UserError("outputs has no value.\nTry: outputs=FOLDER; the default is outputs=outputs")
     request = Request(values, choices, tuple(overrides))
     _refuse_names(request)
     return Composed(request, multirun, parameters, sweep_dir, dated)
 
 
 def _by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
-    """Return what the group choices alone come to, or an empty request where they do not compose."""
+    """Compose only the group choices; return an empty request if they do not compose."""
     groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
-    if len(groups) == len(overrides):  # they alone are what does not compose
+    if len(groups) == len(overrides):  # these very overrides do not compose
         return Request({}, {}, ())
     try:
         return compose(groups, folders).request
