@@ -167,7 +167,7 @@ def test_the_report_says_whether_the_premise_holds_and_what_is_left_of_the_bias(
     page = (target / "report.html").read_text()
     assert "PREMISE FAILS" in page and "flip rate where legitimate" in page
     for text in (board, page):
-        assert "of biased rows the biased one" in text and "all answers should flip" in text
+        assert "For biased rows that is the biased" in text and "all answers should flip" in text
 
 
 def test_a_sweep_on_text_shows_what_was_skipped_and_the_noise_of_the_bias_table(command, tmp_path):

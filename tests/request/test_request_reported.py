@@ -48,7 +48,7 @@ def test_entries_are_typed(preset):
         ({**GOOD, "split": "tset"}, r"reported\[0\].split=tset: accuracy is not measured there. Did you mean 'test'"),
         (
             {**GOOD, "metric": "zrf"},
-            r"reported\[0\].split=test: zrf is not measured there. Did you mean 'test_forget'\?\nIts splits are: forget",
+            r"reported\[0\].split=test: zrf is not measured there. Did you mean 'test_forget'\?\nIts splits",
         ),
         ({**GOOD, "metric": "acuracy"}, r"reported\[0\].metric=acuracy: unknown metric. Did you mean 'accuracy'"),
         ({**GOOD, "value": "64 %"}, r'reported\[0\].value="64 %"'),

@@ -128,7 +128,7 @@ FAULTS = [
     (RUN, lambda run: (run / "sums.json").write_text("null"), "sums.json is not a JSON object"),
     (RUN, lambda run: (run / "sums.json").unlink(), "sums.json is missing"),
     (RUN, lambda run: (run / "result.json").unlink(), "result.json is missing"),
-    (RUN, other_rows, "rows of another run"),
+    (RUN, other_rows, "are from different runs"),
     (RUN, lambda run: (edit(run / "result.json", "ratio\": 0.1", "ratio\": \"x\""), sums.write(run)), "cost_ratio"),
     (RUN, lambda run: (run / "scores" / "retrained_forget.npz").unlink(), "scores/retrained_forget.npz is missing"),
     ("runs", lambda runs: swap(runs / "distill_m_d_aaaaaaa0", runs / "distill_m_d_aaaaaaa1"), "name does not fit"),

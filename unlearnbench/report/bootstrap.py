@@ -1,7 +1,7 @@
-"""A 95 % interval over the examples of one seed: a rate's for accuracy, else a bootstrap's (`intervals` says which).
+"""A 95 % interval over the examples of one seed: a rate's for accuracy, else a bootstrap's (see `intervals`).
 
-It says how far a number would move on other examples of the same kind, and nothing of other training seeds. Examples
-that belong together (of one template or author) count together.
+It shows how much a number would vary on other examples of the same kind, not with other training seeds. Examples that
+belong together (one template or author) count together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unlearnbench.metrics.divergence import js_bits, js_published_by_example, kl
 from unlearnbench.metrics.intervals import bootstrap, rate_interval
 
 RATES = ("accuracy", "recall_weighted")
-"""The share of examples that are right, by both its names."""
+"""The share of right answers, under both its names."""
 COUNTED = ("precision_macro", "recall_macro", "f1_macro", "precision_weighted", "f1_weighted")
 """Other functions of the confusion matrix."""
 
@@ -24,10 +24,10 @@ COUNTED = ("precision_macro", "recall_macro", "f1_macro", "precision_weighted", 
 def interval_over_examples(
     metric: str, subjects: Sequence[Scores], references: Sequence[Scores] = ()
 ) -> tuple[float, float] | None:
-    """Return low and high of a metric's 95 % interval over the examples of a role; None where none is known.
+    """Return the ends of a metric's 95 % interval over a role's examples, or None if it has no interval.
 
-    `subjects` are its models: one, or several retrained ones, whose mean is meant. Classification needs them alone; a
-    distance to retrained is a mean over the references, of equal rows.
+    `subjects` are the role's models: one, or several retrained ones to average. A distance to retrained also needs the
+    `references`, with the same rows, and is averaged over them.
     """
     cluster = subjects[0].cluster
     if metric in RATES:
@@ -39,7 +39,7 @@ def interval_over_examples(
 
 
 def _by_example(metric: str, subjects: Sequence[Scores], references: Sequence[Scores]) -> Floats | None:
-    """Return the values (n,) whose mean a metric is; None for a metric that is no such mean, or lacks references."""
+    """Return the values (n,) whose mean is the metric; None if it is not such a mean, or references are missing."""
     if metric == "loss":
         return _mean([losses(one) for one in subjects])
     if not references:
@@ -59,7 +59,7 @@ def _mean(rows: Sequence[Floats]) -> Floats:
 
 
 def _of_confusion(metric: str, scores: Scores) -> Callable[[Floats], float]:
-    """Return a metric of the confusion matrix as a function of how often each example (n,) is drawn."""
+    """Return a metric of the confusion matrix, as a function of how often each example (n,) is drawn."""
     classes = scores.logits.shape[1]
     cells, cell = np.unique(scores.label.astype(np.int64) * classes + scores.prediction, return_inverse=True)
     label, prediction = np.divmod(cells, classes)
@@ -80,7 +80,7 @@ def _of_confusion(metric: str, scores: Scores) -> Callable[[Floats], float]:
 
 
 def _totals(drawn: Floats, of: Integers, classes: int) -> Floats:
-    """Add up the cells that are of each class, to (classes,)."""
+    """Sum the cells of each class, (classes,)."""
     return np.bincount(of, weights=drawn, minlength=classes).astype(np.float64)
 
 
