@@ -33,7 +33,10 @@ class Bbq(TextSettings):
     root: Path | None = field(metadata={"key": False})
 
     def info(self) -> DataInfo:
-        """Describe the data set without reading it; the row count depends on the categories in the folder."""
+        """Describe the data set without reading it.
+
+        The row count depends on the categories in the folder.
+        """
         classes = ("first", "second", "third")
         return DataInfo(kind="text", classes=classes, train=0, test=self.limit_test or 0, shape=())
 

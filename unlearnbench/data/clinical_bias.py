@@ -74,9 +74,10 @@ class ClinicalBias(TextSettings):
 
 
 def _row(values: dict[str, Any], number: int) -> TextRow:
-    """Turn a row of the table into a question; as in the study, a biased statement's corrected answer is "not biased".
+    """Turn a row of the table into a question.
 
-    The statements of one patient (SUBJECT_ID, if the table has it) form a cluster.
+    As in the study, a biased statement's corrected answer is "not biased". The statements of one patient (SUBJECT_ID,
+    if the table has it) form a cluster.
     """
     text = values["TEXT"]
     if not isinstance(text, str | int) or not str(text).strip():  # a missing text is None or NaN

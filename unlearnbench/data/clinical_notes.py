@@ -88,7 +88,10 @@ def _is_legitimate(values: dict[str, Any]) -> bool:
 
 
 def _row(values: dict[str, Any]) -> TextRow:
-    """Turn a line of the file into a row; the two options of legitimate templates have their own columns."""
+    """Turn a line of the file into a row.
+
+    The two options of legitimate templates have their own columns.
+    """
     legitimate = _is_legitimate(values)
     options: tuple[str, ...] = tuple(values["options"])
     columns = (None,) * 3 + options if legitimate else options + (None,) * 2

@@ -1,7 +1,9 @@
-"""5,000 images of Fashion-MNIST, embedded; the default data set, because it needs no network.
+"""5,000 images of Fashion-MNIST, embedded.
+
+The default data set, because it needs no network. scripts/build_fashion.py chose the images: the first 4,000 are for
+training, the last 1,000 for testing, both balanced.
 
 Xiao, Rasul, Vollgraf: Fashion-MNIST (2017), arXiv:1708.07747; MIT licence (fashion.LICENSE beside this file).
-scripts/build_fashion.py chose the images: the first 4,000 are for training, the last 1,000 for testing, both balanced.
 """
 
 from __future__ import annotations

@@ -71,7 +71,10 @@ def _hub_files(hub: str, revision: str | None, remedy: str) -> tuple[Path, ...]:
 def read_table(
     root: Path | None, hub: str, revision: str | None, columns: Sequence[str], remedy: str
 ) -> pandas.DataFrame:
-    """Return the table as a data frame; raise UserError if it cannot be read, is empty or lacks a column."""
+    """Return the table as a data frame.
+
+    Raises UserError if it cannot be read, is empty or lacks a column.
+    """
     table = _from_hub(hub, revision, remedy) if root is None else _from_file(table_in(root, hub, remedy), remedy)
     place = hub if root is None else root
     if not len(table):
@@ -129,7 +132,10 @@ def parquet(file: Path) -> Any:
 
 
 def _written_out(column: Any) -> int:
-    """Return a pyarrow column's size in bytes with every text expanded; raise ValueError for nested rows."""
+    """Return a pyarrow column's size in bytes with every text expanded.
+
+    Raises ValueError for nested rows.
+    """
     import pyarrow
     import pyarrow.compute as compute  # type: ignore[import-untyped]
 
@@ -144,7 +150,10 @@ def _written_out(column: Any) -> int:
 
 
 def _check_width(file: Path, columns: Sized) -> None:
-    """Raise UserError for a table with too many columns: even a short row gets a cell for each of them."""
+    """Raise UserError for a table with too many columns.
+
+    Even a short row gets a cell for each of them.
+    """
     if len(columns) > COLUMNS:
         raise UserError(f"{file} has {len(columns):,} columns; at most {COLUMNS:,} are read.\n{AS_PUBLISHED}")
 
@@ -195,7 +204,10 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def parsed(text: str, where: str) -> Any:
-    """Parse JSON; raise UserError if it is invalid, too deep, or has a number of over 4,300 digits."""
+    """Return the value of a JSON text.
+
+    Raises UserError if it is invalid, too deep, or has a number of over 4,300 digits.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

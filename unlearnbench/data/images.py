@@ -75,7 +75,10 @@ class ImageSettings:
         return max(round(self.validation * train), 1)
 
     def shaped(self, channels: int, side: int) -> tuple[int, int, int]:
-        """Return the shape of a model's input; raise UserError for a mean, std or crop that does not fit it."""
+        """Return the shape of a model's input.
+
+        Raises UserError for a mean, std or crop that does not fit it.
+        """
         if not len(self.mean) == len(self.std) == channels:
             raise UserError(
                 f"dataset.mean and dataset.std need {channels} value(s), one per channel, not {len(self.mean)} and "

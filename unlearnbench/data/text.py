@@ -130,9 +130,10 @@ def assemble(
     chat: bool = True,
     asked: Sequence[TextRow] = (),
 ) -> TextData:
-    """Build a data set from its parts, each within its limit; raise UserError for a row without a valid answer.
+    """Build a data set from its parts, each within its limit.
 
-    `asked` rows come after the others and belong to no part; a forget set may be scored on them.
+    Raises UserError for a row without a valid answer. `asked` rows come after the others and belong to no part; a
+    forget set may be scored on them.
     """
     chosen = {
         "train": sampled(train, settings.limit, settings.seed, "limit"),

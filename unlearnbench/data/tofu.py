@@ -156,7 +156,10 @@ def _author(number: int) -> str:
 
 
 def _given(data: TextData, numbers: Index) -> dict[str, GivenSet]:
-    """Return the official forget sets; `numbers` are the training rows' places in `full`, (n,) int64."""
+    """Return the official forget sets.
+
+    `numbers` are the training rows' places in `full`, (n,) int64.
+    """
     part = data.columns["part"]
     return {
         name: GivenSet(

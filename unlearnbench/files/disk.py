@@ -54,7 +54,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _full(error: BaseException) -> tuple[str, Path | None] | None:
-    """Return the reason and file if the error means a full disk; Rust libraries only say so in the text."""
+    """Return the reason and file if the error means a full disk.
+
+    Rust libraries only say so in the text.
+    """
     if isinstance(error, OSError):
         return (FULL[error.errno], _file(error)) if error.errno in FULL else None
     told = re.search(r"\(os error (\d+)\)", "" if isinstance(error, UserError) else str(error))

@@ -11,9 +11,10 @@ MIB = 2**20
 
 
 def size_of(file: Path, limit: int, name: str = "", remedy: str = "Try: another file") -> int:
-    """Return a file's size in bytes; raise UserError if it is not a regular file, empty, or larger than `limit`.
+    """Return a file's size in bytes.
 
-    Reading a pipe or a device could block or never end. `name` is what the user typed for it.
+    Raises UserError if it is not a regular file, empty, or larger than `limit`. Reading a pipe or a device could block
+    or never end. `name` is what the user typed for it.
     """
     name = name or str(file)
     try:
@@ -31,7 +32,10 @@ def size_of(file: Path, limit: int, name: str = "", remedy: str = "Try: another 
 
 
 def text_of(file: Path, limit: int, remedy: str = "Try: the file in UTF-8") -> str:
-    """Return a file's text, "" for an empty file; raise UserError like `size_of`, or if it is not UTF-8."""
+    """Return a file's text, "" for an empty file.
+
+    Raises UserError like `size_of`, or if it is not UTF-8.
+    """
     if file.is_file() and not file.stat().st_size:
         return ""
     size_of(file, limit, remedy=remedy)

@@ -12,7 +12,10 @@ LIMIT = 64 * 2**20
 
 
 def content(path: Path) -> bytes:
-    """Return a regular file's content; raise OSError or ValueError if it is missing or far too large."""
+    """Return a regular file's content.
+
+    Raises OSError or ValueError if it is missing or far too large.
+    """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):  # opening a pipe could block forever
         raise ValueError(f"{path.name} is not a regular file")

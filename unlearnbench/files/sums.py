@@ -40,7 +40,10 @@ def record(folder: Path, name: str) -> None:
 
 
 def changed(folder: Path, name: str) -> str:
-    """Return what is wrong with a file whose sum `record` wrote; "" if it is sound or there are no sums."""
+    """Return what is wrong with a file whose sum `record` wrote.
+
+    "" if it is sound or there are no sums.
+    """
     if not (folder / NAME).exists():
         return ""
     try:

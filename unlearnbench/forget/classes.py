@@ -64,7 +64,10 @@ class Subclass:
 
 
 def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> tuple[int, ...]:
-    """Turn names and numbers into sorted numbers; raise UserError if one is unknown, or for none or all of them."""
+    """Turn names and numbers into sorted numbers.
+
+    Raises UserError if one is unknown, or for none or all of them.
+    """
     numbers = set()
     for entry in chosen:
         if isinstance(entry, int) and 0 <= entry < len(names):

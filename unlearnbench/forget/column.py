@@ -55,7 +55,10 @@ class Column:
         return f"forget.column={info.columns[0]}" if info.columns else "forget=class"
 
     def split(self, data: Data) -> Splits:
-        """Split training and test data by the column; raise UserError if nothing or everything would be forgotten."""
+        """Split training and test data by the column.
+
+        Raises UserError if nothing or everything would be forgotten.
+        """
         values = data.columns[self.column]
         known = sorted(set(values[data.train].tolist()))
         value = next((one for one in known if one == self.value or str(one) == str(self.value)), None)

@@ -33,7 +33,10 @@ class Random:
     whole_class = False
 
     def label(self, info: DataInfo) -> str:
-        """Return random:<fraction or count>; raise UserError if it does not fit the number of training examples."""
+        """Return random:<fraction or count>.
+
+        Raises UserError if it does not fit the number of training examples.
+        """
         if (self.fraction is None) == (self.count is None):
             raise UserError(
                 "forget=random takes either a fraction or a count.\nTry: forget.fraction=0.1, or "

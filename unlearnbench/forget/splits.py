@@ -57,7 +57,10 @@ class ForgetSet(Protocol):
         """Return whether whole classes or subclasses are forgotten, so that the test set is split too."""
 
     def label(self, info: DataInfo) -> str:
-        """Return the forget set's name in results, the same for every run seed; raise UserError if it is invalid."""
+        """Return the forget set's name in results, the same for every run seed.
+
+        Raises UserError if it is invalid.
+        """
 
     def split(self, data: Data) -> Splits:
         """Split the data; raise UserError for a forget set that is empty or everything."""

@@ -11,7 +11,10 @@ def on_cuda(device: str) -> bool:
 
 
 def resolved(device: str) -> str:
-    """Return the device that `device=` means; raise UserError for a GPU that this machine does not have."""
+    """Return the device that `device=` means.
+
+    Raises UserError for a GPU that this machine does not have.
+    """
     import torch
 
     if device == "auto":

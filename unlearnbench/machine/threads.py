@@ -34,13 +34,19 @@ def available() -> int:
 
 
 def automatic() -> int:
-    """Return the threads for `threads=auto`: the available cores, or OMP_NUM_THREADS if that is fewer."""
+    """Return the threads for `threads=auto`.
+
+    The available cores, or OMP_NUM_THREADS if that is fewer.
+    """
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(available(), int(asked)) if asked.isdigit() and int(asked) > 0 else available()
 
 
 def _groups(root: Path, own: Path) -> list[Path]:
-    """Return the folders of this process's control group and all its parents; each may have a quota."""
+    """Return the folders of this process's control group and all its parents.
+
+    Each may have a quota.
+    """
     try:
         paths = [line.rpartition(":")[2].strip("/") for line in own.read_text().splitlines() if line.startswith("0::")]
     except OSError:

@@ -96,7 +96,10 @@ def configuration(adapter: Adapter) -> LoraConfig:
 
 
 def check(model: nn.Module, adapter: Adapter) -> None:
-    """Raise UserError for targets that are not linear layers of the model: peft would fail or skip them."""
+    """Raise UserError for targets that are not linear layers of the model.
+
+    peft would fail or skip them.
+    """
     importlib.import_module("peft")  # here, so that the import is not counted in a stage's seconds
     linear = [name for name, module in model.named_modules() if _is_linear(module)]
     layers = sorted({name.rpartition(".")[2] for name in linear})

@@ -42,7 +42,10 @@ def read(path: Path, limit: int = 2**62) -> dict[str, Tensor]:
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Load the file's weights into the model; raise UserError if names, shapes or values are wrong."""
+    """Load the file's weights into the model.
+
+    Raises UserError if names, shapes or values are wrong.
+    """
     own = model.state_dict()
     state = read(path, TIMES * sum(tensor.numel() * 4 for tensor in own.values()) + BESIDE)
     remedy = "the model=, dataset= and model's own settings (stem, depth) it was trained with"

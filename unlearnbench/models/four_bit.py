@@ -44,7 +44,10 @@ def check(r: int) -> None:
 
 
 def read(folder: Path) -> nn.Module:
-    """Return a causal language model with 4-bit linear layers, on the CPU; the run moves it to its device."""
+    """Return a causal language model with 4-bit linear layers, on the CPU.
+
+    The run moves it to its device.
+    """
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     nf4: Any = BitsAndBytesConfig
@@ -102,7 +105,10 @@ def fold(model: PeftModel) -> nn.Module:
 
 
 def add(layer: nn.Module, down: Tensor, up: Tensor) -> None:
-    """Add the change `up @ down`, (out, r) @ (r, in), to a 4-bit layer; ranks of several changes add up."""
+    """Add the change `up @ down`, (out, r) @ (r, in), to a 4-bit layer.
+
+    Ranks of several changes add up.
+    """
     down, up = down.to(COMPUTE), up.to(COMPUTE)
     if hasattr(layer, DOWN):
         down, up = torch.cat([layer.get_buffer(DOWN), down]), torch.cat([layer.get_buffer(UP), up], dim=1)

@@ -18,12 +18,18 @@ class Dropped(nn.Linear):
     share: float
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features (n, d) to logits (n, c); in training, drop a random share of the features first."""
+        """Map features (n, d) to logits (n, c).
+
+        In training, drop a random share of the features first.
+        """
         return super().forward(functional.dropout(x, self.share, self.training))
 
 
 def dropped(linear: nn.Linear, share: float) -> nn.Linear:
-    """Return the layer with dropout on its input, sharing its weights; at a share of 0, the layer itself."""
+    """Return the layer with dropout on its input, sharing its weights.
+
+    At a share of 0, the layer itself.
+    """
     if not share:
         return linear
     head = Dropped(linear.in_features, linear.out_features, device="meta")

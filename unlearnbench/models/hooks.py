@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 
 def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor:
-    """Return the named submodule's output during `run()`, (n, ...) float32; raise TypeError if not a tensor."""
+    """Return the named submodule's output during `run()`, (n, ...) float32.
+
+    Raises TypeError if not a tensor.
+    """
     seen: list[object] = []
 
     def note(_module: nn.Module, _inputs: object, out: object) -> None:

@@ -114,7 +114,10 @@ class Pretrained:
             four_bit.check(self.adapter.r)
 
     def files(self) -> dict[str, Path]:
-        """Return the files of weights, configuration and tokenizer; their content is part of every key."""
+        """Return the files of weights, configuration and tokenizer.
+
+        Their content is part of every key.
+        """
         return files(self._place())
 
     @property

@@ -1,6 +1,7 @@
-"""Load a language model from a vetted folder; everything that transformers loads is loaded here, without its code.
+"""Load a language model from a vetted folder.
 
-Whatever a library raises for a damaged file becomes one message of ours.
+Everything that transformers loads is loaded here, without its code. Whatever a library raises for a damaged file
+becomes one message of ours.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ def hush() -> None:
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Turn whatever a library raises for a damaged file into a UserError; transformers raises a dozen kinds."""
+    """Turn whatever a library raises for a damaged file into a UserError.
+
+    transformers raises a dozen kinds.
+    """
     try:
         yield
     except Exception as error:
@@ -59,7 +63,10 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def built(folder: Path) -> nn.Module:
-    """Return the model's architecture with random weights; raise UserError if transformers cannot build it."""
+    """Return the model's architecture with random weights.
+
+    Raises UserError if transformers cannot build it.
+    """
     from transformers import AutoModelForCausalLM
 
     config = configuration(folder)

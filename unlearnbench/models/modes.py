@@ -70,7 +70,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def needs_company(model: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Return whether training fails on a single example (c, h, w): batch norm over one-pixel maps needs two."""
+    """Return whether training fails on a single example (c, h, w).
+
+    Batch norm over one-pixel maps needs two.
+    """
     try:
         with torch.no_grad():
             model.train()(torch.zeros(1, *shape))

@@ -44,7 +44,10 @@ class Prefixed(nn.Module):
         position_ids: Tensor | None = None,
         **named: Any,
     ) -> Any:
-        """Run the inner model on the longer sequences; masks are (n, 1, t, t) bool, as scoring packs them."""
+        """Run the inner model on the longer sequences.
+
+        Masks are (n, 1, t, t) bool, as scoring packs them.
+        """
         longer = len(self.prefix) - self.replaced
         if position_ids is not None:
             start = torch.arange(len(self.prefix), device=input_ids.device).expand(len(input_ids), -1)

@@ -47,9 +47,10 @@ class Place:
 
 
 def check(place: Place) -> None:
-    """Fetch what is missing; raise UserError if it is not available, unreadable, or not a causal language model.
+    """Fetch what is missing.
 
-    Only the headers of weight files are read: they say how long a file must be and which tensors it holds.
+    Raises UserError if it is not available, unreadable, or not a causal language model. Only the headers of weight
+    files are read: they say how long a file must be and which tensors it holds.
     """
     folder = folder_of(place)
     vetted.check(folder)
@@ -84,7 +85,10 @@ def parts_of(place: Place) -> Parts:
 
 
 def named_parts(model: Any) -> Parts:
-    """Name the parts of a causal language model of transformers; each architecture has its own names."""
+    """Name the parts of a causal language model of transformers.
+
+    Each architecture has its own names.
+    """
     names = {id(module): name for name, module in model.named_modules()}
     layers, modules = next((name, module) for name, module in model.named_modules() if _is_list(module))
     beside = list(model.get_submodule(layers.rpartition(".")[0]).children())
@@ -102,7 +106,10 @@ def _is_list(module: nn.Module) -> bool:
 
 @cache
 def folder_of(place: Place) -> Path:
-    """Return the folder with config.json, safetensors and tokenizer; raise UserError if there is none."""
+    """Return the folder with config.json, safetensors and tokenizer.
+
+    Raises UserError if there is none.
+    """
     if place.path is not None:
         if not (place.path / "config.json").is_file():
             raise UserError(f"model.path={place.path} is not a folder with a config.json.\n{ELSE}")
@@ -144,7 +151,10 @@ def _from_hub(place: Place) -> Path:
 
 
 def _gguf_of(place: Place) -> Path | None:
-    """Return the package's GGUF file if the package is used and installed; raise UserError if it holds none."""
+    """Return the package's GGUF file if the package is used and installed.
+
+    Raises UserError if it holds none.
+    """
     package = importlib.util.find_spec(place.package) if place.package and place.path is None else None
     if package is None or package.origin is None:
         return None

@@ -22,7 +22,10 @@ LARGEST = 10**5
 
 
 def read(source: Path, facts: Mapping[str, Any]) -> nn.Module:
-    """Return the model in evaluation mode on the CPU; raise UserError if the weights do not fit the folder."""
+    """Return the model in evaluation mode on the CPU.
+
+    Raises UserError if the weights do not fit the folder.
+    """
     file, info = source / "model.safetensors", _info(source, facts)
     vetted.header(file, AGAIN)
     spec: Any = build({**facts["model"], "checkpoint": None}, "model")

@@ -63,7 +63,10 @@ class ResNet18:
         return model
 
     def start(self, info: DataInfo) -> nn.Module:
-        """Return the network with pretrained weights and a new last layer; raise UserError if they do not fit."""
+        """Return the network with pretrained weights and a new last layer.
+
+        Raises UserError if they do not fit.
+        """
         if info.shape[0] != 3 or self._small(info.shape[1]):
             raise UserError(
                 f"model.pretrained needs colour images and the standard stem; this run has {info.shape[0]} channels "

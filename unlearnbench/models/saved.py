@@ -57,7 +57,10 @@ def write(
 
 
 def _write_four_bit(target: Path, model: nn.Module, task: Task) -> None:
-    """Write 4-bit weights and, in the same folder, their change as an adapter; transformers loads both together."""
+    """Write 4-bit weights and, in the same folder, their change as an adapter.
+
+    transformers loads both together.
+    """
     with four_bit.changes_apart(inner(model)) as changes:
         task.save(model, target)
         if not changes:
@@ -75,9 +78,10 @@ def _write_adapter(target: Path, peft: LoraConfig, tensors: Mapping[str, Tensor]
 
 
 def read(source: Path) -> nn.Module:
-    """Return the merged model with its prompt, in evaluation mode on the CPU; raise UserError if damaged.
+    """Return the merged model with its prompt, in evaluation mode on the CPU.
 
-    The folder may be a stranger's: only files inside it are read, and no code from it is run.
+    Raises UserError if damaged. The folder may be a stranger's: only files inside it are read, and no code from it is
+    run.
     """
     quantised = "quantization_config" in vetted.read(source / "config.json")
     vetted.check(source, adapter=quantised)

@@ -22,9 +22,10 @@ ENTRIES = 32
 
 
 def skeleton(folder: Path) -> nn.Module:
-    """Return a folder's model on the meta device; raise UserError if its weights do not match its config.json.
+    """Return a folder's model on the meta device.
 
-    4-bit weights do not record shapes, so only their number is compared.
+    Raises UserError if its weights do not match its config.json. 4-bit weights do not record shapes, so only their
+    number is compared.
     """
     tensors, size = _extent(vetted.weights(folder))
     what, config = f"the model in {folder}", folder / "config.json"

@@ -55,7 +55,10 @@ class TimmModel:
         return _create(self.architecture, len(info.classes), channels, side, self.dropout)
 
     def start(self, info: DataInfo) -> nn.Module:
-        """Return the network with pretrained weights and a new last layer; raise UserError if they do not fit."""
+        """Return the network with pretrained weights and a new last layer.
+
+        Raises UserError if they do not fit.
+        """
         configuration, heads = _configuration(self.architecture), _heads(self.architecture)
         kept = imagenet.without(imagenet.read(self.pretrained, configuration.hf_hub_id), *heads)
         if isinstance(self.pretrained, Path):  # the hub's files may use older names, which timm translates
@@ -129,7 +132,10 @@ def _create(
 
 
 def _forget(module: Any, _inputs: object) -> None:
-    """Drop cached attention biases: timm keeps them in evaluation mode, with a used graph or stale weights."""
+    """Drop cached attention biases.
+
+    timm keeps them in evaluation mode, with a used graph or stale weights.
+    """
     module.attention_bias_cache = {}
 
 
@@ -156,7 +162,10 @@ def _heads(architecture: str) -> tuple[str, ...]:
 
 @cache
 def _configuration(architecture: str) -> Any:
-    """Return timm's record of an architecture's weights and input; raise UserError for an unknown name."""
+    """Return timm's record of an architecture's weights and input.
+
+    Raises UserError for an unknown name.
+    """
     import timm
 
     if not timm.is_model(architecture):

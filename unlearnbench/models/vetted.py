@@ -32,7 +32,10 @@ ELSEWHERE = re.compile(r"transformers_weights|fusion_config|distributed_config|k
 
 
 def check(folder: Path, adapter: bool = False) -> None:
-    """Raise UserError if a folder asks for anything outside it; `adapter` allows an adapter in it."""
+    """Raise UserError if a folder asks for anything outside it.
+
+    `adapter` allows an adapter in it.
+    """
     try:
         _check(folder, adapter)
     except RecursionError as error:
@@ -86,7 +89,10 @@ def header(file: Path, remedy: str = ELSE) -> None:
 
 
 def shards(folder: Path) -> list[Path]:
-    """Return the files listed in an index of weights; raise UserError for any outside the folder."""
+    """Return the files listed in an index of weights.
+
+    Raises UserError for any outside the folder.
+    """
     index = folder / INDEX
     if not index.is_file():
         return []
@@ -106,7 +112,10 @@ def _shard(folder: Path, name: str) -> Path:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Return a JSON file's object, or {} if there is no file; raise UserError if it is not an object."""
+    """Return a JSON file's object, or {} if there is no file.
+
+    Raises UserError if it is not an object.
+    """
     if not file.is_file():
         return {}
     try:
@@ -149,7 +158,10 @@ def _check_entry(file: Path, key: str, value: Any) -> None:
 
 
 def _check_tokenizer(folder: Path, key: str, value: Any) -> None:
-    """Raise UserError for a file outside: transformers would read it, but its content would be in no key."""
+    """Raise UserError for a file outside.
+
+    transformers would read it, but its content would be in no key.
+    """
     overridden = ("tokenizer_file", "special_tokens_map_file", "added_tokens_file")
     if not isinstance(value, str) or key in overridden:
         return
@@ -160,7 +172,10 @@ def _check_tokenizer(folder: Path, key: str, value: Any) -> None:
 
 
 def _check_growth(file: Path) -> None:
-    """Raise UserError for a tokenizer that makes texts many times longer; the growth of its steps multiplies."""
+    """Raise UserError for a tokenizer that makes texts many times longer.
+
+    The growth of its steps multiplies.
+    """
     found = read(file)
     steps = [*_objects(found.get("normalizer")), *_objects(found.get("pre_tokenizer")), *_objects(found.get("decoder"))]
     growth = math.prod(_times(step) for step in steps)

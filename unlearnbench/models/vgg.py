@@ -68,7 +68,10 @@ class VGG16:
         return model
 
     def start(self, info: DataInfo) -> nn.Module:
-        """Return the network with pretrained weights and a new last layer; raise UserError if they do not fit."""
+        """Return the network with pretrained weights and a new last layer.
+
+        Raises UserError if they do not fit.
+        """
         if info.shape[0] != 3:
             raise UserError(
                 f"model.pretrained needs colour images; these have {info.shape[0]} channels.\n"

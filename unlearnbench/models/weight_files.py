@@ -56,7 +56,10 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torc
 
 
 def safetensors(file: Path, what: str, remedy: str = REMEDY) -> dict[str, Tensor]:
-    """Return a .safetensors file's tensors, memory-mapped; raise UserError, which calls it `what`, if unreadable."""
+    """Return a .safetensors file's tensors, memory-mapped.
+
+    Raises UserError, which calls it `what`, if unreadable.
+    """
     try:
         return load_file(file)
     except (OSError, ValueError, RuntimeError, KeyError, MemoryError, SafetensorError) as error:
@@ -64,7 +67,10 @@ def safetensors(file: Path, what: str, remedy: str = REMEDY) -> dict[str, Tensor
 
 
 def pickled(file: Path, what: str) -> Any:
-    """Return what torch.save wrote; raise UserError if it holds anything but tensors, texts and numbers."""
+    """Return what torch.save wrote.
+
+    Raises UserError if it holds anything but tensors, texts and numbers.
+    """
     with file.open("rb") as opened:
         start = opened.read(4)
         opened.seek(0)
@@ -97,7 +103,10 @@ def judge(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -
 
 
 def _judge_zip(opened: BinaryIO, what: str) -> None:
-    """Raise UserError if torch.save would not write a zip so: Python and torch might read it differently."""
+    """Raise UserError for a zip that torch.save would not write.
+
+    Python and torch might read it differently.
+    """
     size = opened.seek(0, io.SEEK_END)
     try:
         end: Any = zipfile._EndRecData(opened)  # type: ignore[attr-defined]
@@ -124,7 +133,10 @@ def _judge_zip(opened: BinaryIO, what: str) -> None:
 
 
 def _judge_members(archive: zipfile.ZipFile, size: int, what: str) -> str:
-    """Return the name of the pickle in a zip; raise UserError for members that torch.save never writes."""
+    """Return the name of the pickle in a zip.
+
+    Raises UserError for members that torch.save never writes.
+    """
     members = archive.infolist()
     names = [info.filename for info in members]
     top = names[0].partition("/")[0] if names else ""

@@ -75,7 +75,10 @@ def merged(model: nn.Module) -> nn.Module:
 
 
 def differ(model: nn.Module, reference: nn.Module) -> bool:
-    """Return whether a model's weights differ from its reference's; a mask counts if it masks anything."""
+    """Return whether a model's weights differ from its reference's.
+
+    A mask counts if it masks anything.
+    """
     if has_adapter(model):
         from unlearnbench.models import adapter
 

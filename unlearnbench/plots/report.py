@@ -27,7 +27,10 @@ Look = tuple[str, str, int]
 
 @plain_text()
 def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
-    """Write retain_forget.png and accuracy_by_method.png, with one panel per board; return their paths."""
+    """Write retain_forget.png and accuracy_by_method.png, with one panel per board.
+
+    Returns their paths.
+    """
     if not boards:
         return []
     methods = sorted({line.name for board in boards for line in board.lines if line.role == "unlearned"})

@@ -84,7 +84,10 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
 
 
 def _forgotten(by_split: BySplit, classes: int) -> tuple[int, ...]:
-    """Return the classes of the forget set; () if it contains all classes, because it is not chosen by class."""
+    """Return the classes of the forget set.
+
+    () if it contains all classes, because it is not chosen by class.
+    """
     found = np.unique(by_split["test_forget"].label) if "test_forget" in by_split else np.arange(0)
     return tuple(map(int, found)) if len(found) < classes else ()
 

@@ -146,7 +146,10 @@ def _left_out(what: Path | str, why: Exception | str) -> None:
 
 
 def read(folder: Path) -> tuple[Facts, pandas.DataFrame | None]:
-    """Return a run's facts, and its metric rows if it is done; raise ValueError if it is damaged."""
+    """Return a run's facts, and its metric rows if it is done.
+
+    Raises ValueError if it is damaged.
+    """
     if damage := sums.damage(folder):
         raise ValueError(sums.told(damage))
     result = typed.read(folder)

@@ -1,4 +1,7 @@
-"""The facts that a report reads from a run, typed; a malformed result.json is a ValueError, and the run is left out."""
+"""The facts that a report reads from a run, typed.
+
+A malformed result.json is a ValueError, and the run is left out.
+"""
 
 from __future__ import annotations
 

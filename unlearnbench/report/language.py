@@ -43,7 +43,10 @@ def bias_rows(
 
 
 def premise_text(runs: Runs, table: pandas.DataFrame) -> str:
-    """Return for how many seeds the premise of a board's runs holds, and why it fails; "" if there is none."""
+    """Return for how many seeds the premise of a board's runs holds, and why it fails.
+
+    "" if there is none.
+    """
     by_seed = {}
     for run_id in table["run_id"]:
         facts = runs.facts[str(run_id)]

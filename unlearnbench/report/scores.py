@@ -46,7 +46,10 @@ def _checked(scores: Scores) -> Scores:
 
 
 def references(run: Path, split: str) -> tuple[Scores, ...]:
-    """Return the scores of a run's retrained models on a split; () if any of them cannot be read."""
+    """Return the scores of a run's retrained models on a split.
+
+    () if any of them cannot be read.
+    """
     names = sorted(file.stem for file in (run / "scores").glob(f"retrained_*{split}.npz"))
     roles = [name.removesuffix(f"_{split}") for name in names if re.fullmatch(rf"retrained(_\d+)?_{split}", name)]
     known = [scores for role in roles if (scores := read(run, role, split)) is not None]

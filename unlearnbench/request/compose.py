@@ -73,7 +73,10 @@ def model_name(choice: str, model: Any) -> str:
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool = False) -> Composed:
-    """Compose single-valued overrides into plain values; raise UserError with a remedy if that fails."""
+    """Compose single-valued overrides into plain values.
+
+    Raises UserError with a remedy if that fails.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra

@@ -1,4 +1,7 @@
-"""Turn YAML and the command line into typed objects; a configuration file is data and never runs code."""
+"""Turn YAML and the command line into typed objects.
+
+A configuration file is data and never runs code.
+"""
 
 from __future__ import annotations
 
@@ -43,17 +46,21 @@ def config_root() -> Path:
 
 
 def build(values: Mapping[str, Any], where: str, group: str | None = None) -> Any:
-    """Build the object that a group's YAML describes; `_target_` names its class, whose fields are typed.
+    """Build the object that a group's YAML describes.
 
-    `group` defaults to `where`. Raises UserError, with a remedy, for a class that does not belong to the group, an
-    unknown key (suggesting the nearest), a missing key, a wrong type or a value out of range.
+    `_target_` names its class, whose fields are typed. `group` defaults to `where`. Raises UserError, with a remedy,
+    for a class that does not belong to the group, an unknown key (suggesting the nearest), a missing key, a wrong type
+    or a value out of range.
     """
     kind = _class(values.get("_target_"), where, (group or where,))
     return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
 
 
 def _class(target: object, where: str, groups: Iterable[str] = tuple(INTERFACES)) -> Any:
-    """Return the class that a `_target_` names; raise UserError if it is missing or not of one of these groups."""
+    """Return the class that a `_target_` names.
+
+    Raises UserError if it is missing or not of one of these groups.
+    """
     if not isinstance(target, str) or not _DOTTED.fullmatch(target):
         raise UserError(
             f"{where} has no valid _target_, the name of its class.\nTry: {where}=NAME, from `unlearnbench list`"

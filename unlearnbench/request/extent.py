@@ -64,7 +64,10 @@ def _depth(word: str) -> int:
 
 
 def refuse_jobs(swept: Sequence[Override], values: Callable[[Override], list[str]]) -> None:
-    """Raise UserError if a sweep has too many jobs or none; ranges are counted without being expanded."""
+    """Raise UserError if a sweep has too many jobs or none.
+
+    Ranges are counted without being expanded.
+    """
     counts = {item.key_or_group: _count(item, values) for item in swept}
     jobs = math.prod(counts.values())
     if not jobs:

@@ -57,7 +57,10 @@ class Refused(BaseException):
 
 @contextmanager
 def checked() -> Iterator[None]:
-    """Check everything that Hydra composes inside the block; raise UserError for anything refused."""
+    """Check everything that Hydra composes inside the block.
+
+    Raises UserError for anything refused.
+    """
     scan.watch()
     app: Any = hydra_app
     before, app.ConfigLoaderImpl = app.ConfigLoaderImpl, Checked
@@ -176,7 +179,10 @@ def _own_of(
 
 
 def _own_part(item: ResultDefault) -> tuple[str, str | None, bool, bool]:
-    """Return the identity of one of Hydra's files or run.yaml; raise UserError for a file that is not allowed."""
+    """Return the identity of one of Hydra's files or run.yaml.
+
+    Raises UserError for a file that is not allowed.
+    """
     path, group = str(item.config_path), str(item.config_path).rpartition("/")[0]
     place = group.replace("/", ".") if group in GROUPS else OWN.get(path)
     if not item.primary and item.package != place:

@@ -72,7 +72,10 @@ def load(module: str) -> ModuleType:
 
 
 def parsed(file: Path) -> ast.Module:
-    """Parse a plugin file without running it; raise UserError with file and line if it is not valid Python."""
+    """Parse a plugin file without running it.
+
+    Raises UserError with file and line if it is not valid Python.
+    """
     try:
         return ast.parse(file.read_text(encoding="utf-8"), str(file))
     except (SyntaxError, ValueError) as error:

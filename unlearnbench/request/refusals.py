@@ -70,7 +70,10 @@ def refuse_path(path: str) -> None:
 
 
 def refuse_names(names: Mapping[str, object]) -> None:
-    """Raise UserError if a choice is set and not a plain name: folders and results are named by it."""
+    """Raise UserError if a choice is set and not a plain name.
+
+    Folders and results are named by it.
+    """
     for group, name in names.items():
         if name and not (isinstance(name, str) and NAME.fullmatch(name)):
             raise UserError(f"{group}={name!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
@@ -147,7 +150,10 @@ def _refuse_parameters(values: Any) -> None:
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings with their dotted paths; a list is a leaf, and odd keys are quoted."""
+    """Yield the leaves of nested mappings with their dotted paths.
+
+    A list is a leaf, and odd keys are quoted.
+    """
     if isinstance(node, dict) and node:
         for key, child in node.items():
             part = key if isinstance(key, str) and key.isidentifier() else repr(key)

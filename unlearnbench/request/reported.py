@@ -61,7 +61,10 @@ def check(entries: Sequence[Reported]) -> None:
 
 
 def carried(request: Request) -> list[dict[str, Any]]:
-    """Return the entries about a request's model and method, as composed; they must have been checked."""
+    """Return the entries about a request's model and method, as composed.
+
+    They must have been checked.
+    """
     return [entry for entry in request.config["reported"] if _concerns(entry, request)]
 
 

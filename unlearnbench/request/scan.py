@@ -43,7 +43,10 @@ class _Open:
 
 
 def text(file: Path) -> str:
-    """Return a YAML file's text after scanning it; raise UserError with file and line if it is refused."""
+    """Return a YAML file's text after scanning it.
+
+    Raises UserError with file and line if it is refused.
+    """
     import yaml  # type: ignore[import-untyped]
 
     found = text_of(file, SIZE, "Try: a YAML file of names and values, in UTF-8")
@@ -86,7 +89,10 @@ def _header(file: Path) -> dict[str, str | None]:
 
 
 def load(file: Path) -> Any:
-    """Return a YAML file's unresolved configuration; raise UserError with the file's name if it is refused."""
+    """Return a YAML file's unresolved configuration.
+
+    Raises UserError with the file's name if it is refused.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

@@ -61,7 +61,10 @@ def refuse_several(words: Sequence[str]) -> None:
 
 
 def escaped(words: Sequence[str]) -> str:
-    """Return a hint for the first path that contains ${, which refers to another value; "" if there is none."""
+    """Return a hint for the first path that contains ${, which refers to another value.
+
+    "" if there is none.
+    """
     for word in words:
         key, _, value = word.partition("=")
         if _key(word) in PLACES and "${" in value:

@@ -1,8 +1,10 @@
-"""Augment a batch of images on the device; each image gets its own random draw, all from one generator.
+"""Augment a batch of images on the device.
 
-Shift and mirror are as usual for CIFAR. The rest follows torchvision, which draws once for a whole batch:
-RandomRotation, ColorJitter, RandomAdjustSharpness and RandomErasing (Zhong et al. 2020, arXiv:1708.04896). Alternating
-flip is from Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (2024), section 3.6, arXiv:2404.00498.
+Each image gets its own random draw, all from one generator.
+
+Shift and mirror are as usual for CIFAR. The rest follows torchvision, which draws once for a whole batch: RandomRotation, ColorJitter, RandomAdjustSharpness and RandomErasing
+(Zhong et al. 2020, arXiv:1708.04896). Alternating flip is from Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU
+(2024), section 3.6, arXiv:2404.00498.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ MIXER = 0x45D9F3B
 
 
 def moved(images: Tensor, index: Tensor, augment: Augment, generator: torch.Generator, epoch: int, seed: int) -> Tensor:
-    """Shift and mirror images (n, c, h, w) uint8 in one indexing operation; `index` (n,) are their positions.
+    """Shift and mirror images (n, c, h, w) uint8 in one indexing operation.
 
-    Each epoch seeds a new `generator`; `seed` is the same in all epochs of a training.
+    `index` (n,) are their positions. Each epoch seeds a new `generator`; `seed` is the same in all epochs of a
+    training.
     """
     if not augment.crop and not augment.flip:
         return images
@@ -54,7 +57,10 @@ def coloured(images: Tensor, augment: Augment, generator: torch.Generator) -> Te
 
 
 def erased(images: Tensor, augment: Augment, generator: torch.Generator) -> Tensor:
-    """Fill a random rectangle of some of the normalised images (n, c, h, w), in place; return them."""
+    """Fill a random rectangle of some of the normalised images (n, c, h, w), in place.
+
+    Returns them.
+    """
     if not augment.erase:
         return images
     count, (height, width) = len(images), images.shape[-2:]
@@ -101,7 +107,10 @@ def _jittered(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 
 def _sharpened(images: Tensor, share: float, factor: float, generator: torch.Generator) -> Tensor:
-    """Blend some images with a copy smoothed by a 3x3 filter; a factor above 1 moves away from the copy."""
+    """Blend some images with a copy smoothed by a 3x3 filter.
+
+    A factor above 1 moves away from the copy.
+    """
     chosen = (torch.rand(len(images), generator=generator) < share).to(images.device)
     if min(images.shape[-2:]) < 3:
         return images
@@ -116,7 +125,10 @@ def _sharpened(images: Tensor, share: float, factor: float, generator: torch.Gen
 
 
 def _grey(images: Tensor) -> Tensor:
-    """Return the luma (n, 1, h, w) of images (n, c, h, w); an image with one channel is already grey."""
+    """Return the luma (n, 1, h, w) of images (n, c, h, w).
+
+    An image with one channel is already grey.
+    """
     if images.shape[1] != len(GREY):
         return images.mean(dim=1, keepdim=True)
     return (images * torch.tensor(GREY, device=images.device).view(1, -1, 1, 1)).sum(dim=1, keepdim=True)
@@ -127,7 +139,10 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
 
 
 def _stretch(length: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Place a stretch of that length at random; return which pixels of the side it covers, (n, side) bool."""
+    """Place a stretch of that length at random.
+
+    Returns which pixels of the side it covers, (n, side) bool.
+    """
     start = (side - length) * torch.rand(len(length), generator=generator)
     pixels = torch.arange(side) + 0.5
     return (pixels >= start[:, None]) & (pixels < (start + length)[:, None])

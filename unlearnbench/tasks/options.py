@@ -151,9 +151,10 @@ def by_length(lengths: Sequence[int], budget: int, most: int) -> Iterator[list[i
 
 
 def forward(model: nn.Module, packed: Packed, exact: bool) -> tuple[Tensor, Tensor]:
-    """Run the model once; return each option token's log-probability (m,), and whether it is the most likely one.
+    """Run the model once.
 
-    `exact` computes the output layer in float32, whatever the precision of the other layers.
+    Returns each option token's log-probability (m,), and whether it is the most likely one. `exact` computes the output
+    layer in float32, whatever the precision of the other layers.
     """
     device = next(model.parameters()).device
     named = {"attention_mask": packed.mask, "position_ids": packed.positions}

@@ -39,7 +39,10 @@ class Refused(Exception):
 
 
 class Renderer:
-    """Renders conversations with one template; its process starts at the first use and ends with this one."""
+    """Renders conversations with one template.
+
+    Its process starts at the first use and ends with this one.
+    """
 
     def __init__(self, template: str, names: Mapping[str, object]) -> None:
         self._template, self._names = template, dict(names)
@@ -108,7 +111,10 @@ def _reason(ended: int) -> str:
 
 
 class _Generation(jinja2.ext.Extension):
-    """The tag `generation`, which templates put around a model's turns; its body is rendered unchanged."""
+    """The tag `generation`, which templates put around a model's turns.
+
+    Its body is rendered unchanged.
+    """
 
     tags = {"generation"}  # noqa: RUF012 - jinja2 reads it from the class
 

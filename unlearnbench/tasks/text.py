@@ -72,7 +72,10 @@ class TextTask:
         return (self.encoder.digest(),)
 
     def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
-        """Return which of these rows are cut, and to what length; a limit that cuts nothing changes no key."""
+        """Return which of these rows are cut, and to what length.
+
+        A limit that cuts nothing changes no key.
+        """
         encoded = self.behind(longer)
         places = (index % len(self.rows)).tolist()
         return tuple((place, len(encoded.rows[place].prompt)) for place in places if place in encoded.cut)
@@ -99,7 +102,10 @@ class TextTask:
 
     @property
     def longest_answer(self) -> int:
-        """The length in tokens of the longest answer, including the end of its turn; generated answers stop there."""
+        """The length in tokens of the longest answer, including the end of its turn.
+
+        Generated answers stop there.
+        """
         return max(len(self.answer(place)) for place in range(2 * len(self.rows)))
 
     @property
@@ -170,9 +176,10 @@ class TextTask:
         return Scores(scores.logits, scores.label, scores.index, {**scores.extras, **written})
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Move the model to the device; a bfloat16 run keeps the frozen weights under an adapter in bfloat16.
+        """Move the model to the device.
 
-        4-bit weights, and the changes beside them, keep their stored formats.
+        A bfloat16 run keeps the frozen weights under an adapter in bfloat16. 4-bit weights, and the changes beside
+        them, keep their stored formats.
         """
         if getattr(model, "is_quantized", False):
             return model.to(self.device)
@@ -302,7 +309,10 @@ class TextTask:
         return Scores(logits, label, np.asarray(index, dtype=np.int64), extras)
 
     def _written(self, model: nn.Module, index: Index) -> dict[str, NDArray[np.generic]]:
-        """Generate answers to about `generate` rows, whole pairs, (n,) text; the other rows get an empty text."""
+        """Generate answers to about `generate` rows, whole pairs, (n,) text.
+
+        The other rows get an empty text.
+        """
         count = min(self.generate, len(index)) if self.data.chat else 0
         if not count:
             return {}
@@ -319,7 +329,10 @@ class TextTask:
         return {"generated": np.array(generated, dtype=str), "reference": np.array(reference, dtype=str)}
 
     def _before_own_opening(self, model: nn.Module) -> nn.Module:
-        """Return a prompted model with the prefix moved to this data's opening; bare sentences have another one."""
+        """Return a prompted model with the prefix moved to this data's opening.
+
+        Bare sentences have another one.
+        """
         own = len(self.opening)
         if not isinstance(model, Prefixed) or model.replaced == own:
             return model
