@@ -2,9 +2,9 @@
 
 Each image gets its own random draw, all from one generator.
 
-Shift and mirror are as usual for CIFAR. The rest follows torchvision, which draws once for a whole batch: RandomRotation, ColorJitter, RandomAdjustSharpness and RandomErasing
-(Zhong et al. 2020, arXiv:1708.04896). Alternating flip is from Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU
-(2024), section 3.6, arXiv:2404.00498.
+Shift and mirror are as usual for CIFAR. The rest follows torchvision, which draws once for a whole batch:
+RandomRotation, ColorJitter, RandomAdjustSharpness and RandomErasing (Zhong et al. 2020, arXiv:1708.04896). Alternating
+flip is from Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (2024), section 3.6, arXiv:2404.00498.
 """
 
 from __future__ import annotations
