@@ -45,7 +45,7 @@ class DataInfo:
 
 @dataclass(frozen=True, eq=False)
 class GivenSet:
-    """A forget set that comes with a data set: the training examples to forget, and the examples to score.
+    """A forget set that comes with a data set: the examples to forget and those to score.
 
     `asked` is scored as forget and `retain_asked` as retain: the examples that the data set's authors evaluate, which
     need not be training examples.
@@ -57,7 +57,7 @@ class GivenSet:
 
 
 class Data(Protocol):
-    """A loaded data set: training, validation and test examples, all numbered in one sequence of positions.
+    """A loaded data set: training, validation and test examples, numbered in one sequence.
 
     `labels` (n,) int64 are the labels to train on; `subclass` (n,) int64 are the finer labels, or `labels` if there are
     none. `train`, `validation` and `test` are disjoint, sorted positions. `unit` (n,) int64 is equal for examples that
@@ -98,7 +98,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Names of a model's submodules: the classifier, the blocks from input to output, and the layer to mask."""
+    """Names of a model's submodules: classifier, blocks from input to output, layer to mask."""
 
     head: str
     blocks: tuple[str, ...]
@@ -155,7 +155,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Rows of `logits` (m, c) float32 with their `labels` (m,) int64; one row an image, or one a supervised token.
+    """Rows of `logits` (m, c) float32 with their `labels` (m,) int64.
 
     `example` (m,) int64 maps a row to its example in the batch, which has `examples`; `rows_per_example` and `weight`
     are the batch's. A mean over rows divides by examples * rows_per_example and is multiplied by the weight, so that
@@ -184,13 +184,13 @@ class Task(Protocol):
         """Return which of these examples are cut if a prompt adds `longer` tokens; part of their key."""
 
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
-        """Return the examples at these positions, augmented if a generator is given; each epoch seeds a new one.
+        """Return the examples at these positions, augmented if a generator is given.
 
         `seed` is the same for a whole training and decides what spans epochs, such as when an image is mirrored first.
         """
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
-        """Split shuffled positions into batches of these sizes, in random order; texts of similar length together."""
+        """Split shuffled positions into batches in random order; similar text lengths together."""
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
         """Run the model as in training, in the run's precision."""

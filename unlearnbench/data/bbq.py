@@ -1,4 +1,4 @@
-"""BBQ: questions with a known biased answer, in ambiguous and in sufficient context; for evaluation only.
+"""BBQ: questions with a known biased answer; for evaluation only.
 
 Parrish et al.: BBQ: A Hand-Built Bias Benchmark for Question Answering, ACL Findings 2022, arXiv:2110.08193; CC BY 4.0.
 """

@@ -1,4 +1,4 @@
-"""CIFAR's official class names, and the superclass of each CIFAR-100 class, in the order of the files."""
+"""CIFAR's class names, and each CIFAR-100 class's superclass, in the files' order."""
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100_CLASSES = (

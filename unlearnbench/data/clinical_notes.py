@@ -1,4 +1,4 @@
-"""Clinical notes with a planted bias, written for this project and embedded; docs/clinical-notes.md is the datasheet.
+"""Embedded clinical notes with a planted bias; docs/clinical-notes.md is the datasheet.
 
 The bias types are from Park et al. (2021), Physician Use of Stigmatizing Language in Patient Medical Records.
 scripts/build_clinical_notes.py makes the file from hand-written templates; MIT licence.

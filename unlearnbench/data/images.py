@@ -1,4 +1,4 @@
-"""Image data sets in memory: take a subset, hold out a validation part, and number all images in one sequence."""
+"""Image data sets in memory, all images numbered in one sequence."""
 
 from __future__ import annotations
 

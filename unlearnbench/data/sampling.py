@@ -1,4 +1,4 @@
-"""Draw seeded subsets of a data set: as even over the labels as possible, or whole groups at a time."""
+"""Draw seeded subsets of a data set, balanced over labels or in whole groups."""
 
 from __future__ import annotations
 

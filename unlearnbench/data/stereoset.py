@@ -1,4 +1,4 @@
-"""StereoSet: a context, and a stereotyped, an anti-stereotyped and an unrelated sentence; for evaluation only.
+"""StereoSet: a context with three sentences, one of them stereotyped; evaluation only.
 
 Nadeem, Bethke, Reddy: StereoSet: Measuring stereotypical bias in pretrained language models, ACL 2021,
 arXiv:2004.09456; CC BY-SA 4.0. In an intersentence item, the context comes before each sentence and is also an option
@@ -58,7 +58,7 @@ def _name(between: bool) -> str:
 
 
 def _row(item: dict[str, Any], between: bool) -> TextRow:
-    """Turn an item into a row without a prompt, with its three sentences and the context before them as options.
+    """Turn an item into a row without a prompt: three sentences and the context as options.
 
     A context without final punctuation gets a full stop, as in the authors' eval_generative_models.py.
     """

@@ -1,4 +1,4 @@
-"""Generated images: one random pattern per class, plus noise. For tests; results on it say nothing about methods."""
+"""Generated images for tests: a pattern per class plus noise; not for comparing methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text data sets in memory: questions with answer options, and for each row a twin with the corrected answer."""
+"""Text data sets in memory: questions with answer options, and their twins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TOFU's official folder (locuslab/TOFU on the hub): all rows, its forget sets, and the questions to score each on.
+"""TOFU's official folder (locuslab/TOFU on the hub): its rows, forget sets and questions.
 
 Maini et al.: TOFU: A Task of Fictitious Unlearning for LLMs, COLM 2024, arXiv:2401.06121. Reads JSON lines, as
 published, or the hub's parquet. A forget set is the last rows of `full`; its retain set is all rows before it.
@@ -38,7 +38,7 @@ class Official:
 
 
 def files_of(root: Path, name: str) -> list[Path]:
-    """Return the files of one part: JSON lines, or parquet in the hub's layout; empty if the part is missing."""
+    """Return the files of one part, JSON lines or parquet; empty if it is missing."""
     for file in (root / f"{name}.json", root / f"{name}.jsonl", root / f"{name}.parquet"):
         if file.is_file():
             return [file]
@@ -135,7 +135,7 @@ def _check_asked(root: Path, name: str, rows: Lines, forgotten: Lines, of: str) 
 
 
 def _check_known(root: Path, rows: Lines, retained: Lines) -> None:
-    """Raise UserError if the retain questions to score are not in the retain set, or lack wrong answers."""
+    """Raise UserError if the retain questions are not in the retain set or lack wrong answers."""
     known = {_said(row) for row in retained}
     if strange := [row for row in rows if _said(row) not in known]:
         raise UserError(

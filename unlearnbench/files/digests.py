@@ -23,7 +23,7 @@ Stamp = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Seen:
-    """A file's SHA-256 and stamp; no stamp if another change within the clock's tick could leave it the same."""
+    """A file's SHA-256, and its stamp if it is old enough to be trusted."""
 
     sha256: str
     stamp: Stamp | None
@@ -36,7 +36,7 @@ def file_digest(path: Path) -> str:
 
 
 def known_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content, without reading a large file that has not changed since last time."""
+    """Return a file's SHA-256; do not read a large file that has not changed."""
     return seen(path).sha256
 
 
@@ -79,7 +79,7 @@ def _remember(path: Path, stamp: Stamp, sha256: str) -> None:
 
 @cache
 def _clear_once(folder: Path) -> None:
-    """Remove leftovers of dead processes among the notes, once per process since there may be thousands."""
+    """Remove leftovers among the notes, once per process: there may be thousands."""
     leftovers.clear(folder)
 
 

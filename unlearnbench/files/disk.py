@@ -22,7 +22,7 @@ CLOSED = {errno.EROFS: "read-only file system", errno.EACCES: "permission denied
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Raise Stopped with a one-line reason if the block fails because a folder can no longer be written to."""
+    """Raise Stopped, with one line, if the block fails because a folder is not writable."""
     try:
         yield
     except Exception as error:
@@ -32,7 +32,7 @@ def watched(folder: Path) -> Iterator[None]:
 
 
 def why(error: BaseException, folder: Path) -> str | None:
-    """Return one line on why a folder can no longer be written to, or None for an error of another kind."""
+    """Return one line on why a folder is not writable, or None for another kind of error."""
     if isinstance(error, Stopped):
         return str(error)
     found = _refusal(error, folder) or next((one for one in map(_full, _chain(error)) if one), None)

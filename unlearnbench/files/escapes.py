@@ -17,12 +17,12 @@ _LINKS = re.compile(r"(?i)\b(https?|ftp|mailto|xmpp):|\b(www)\.")
 
 
 def printable(text: str) -> str:
-    """Return text on one line, without characters that move the cursor or reverse the direction of writing."""
+    """Return text on one line, without characters that control a terminal or text direction."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def csv_cell(value: Any) -> Any:
-    """Return a cell with an apostrophe before anything a spreadsheet would take for a formula; keep numbers."""
+    """Return a cell with an apostrophe before what a spreadsheet would take for a formula."""
     if not isinstance(value, str):
         return value
     text = value.encode(errors="replace").decode()

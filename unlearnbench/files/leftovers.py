@@ -1,4 +1,4 @@
-"""Partial files and folders: named after the process that writes them, and removed once it is dead.
+"""Partial files and folders, named after their process and removed once it is dead.
 
 A name has the host, the process and its start time. We cannot ask whether a process on another host is alive, so its
 leftovers are removed once nothing has touched them for a week.
@@ -78,7 +78,7 @@ def is_dead(entry: Path) -> bool:
 
 
 def clear_outputs(outputs: Path) -> None:
-    """Remove what dead processes left below an outputs folder, and states and damaged stages no longer needed.
+    """Remove leftovers of dead processes from an outputs folder, and states no longer needed.
 
     The state of an unfinished stage is kept, to resume from. A damaged stage is kept for a week.
     """

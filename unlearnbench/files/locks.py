@@ -1,4 +1,4 @@
-"""Locks between processes, as files that exist only while a process holds the lock or waits for it.
+"""Locks between processes: files that exist only while a lock is held or awaited.
 
 Removing a lock file while others wait for it could let two of them in. So whoever gets the lock checks that its file
 still has that name, and tries again if it does not.

@@ -110,7 +110,7 @@ def _changed(file: Path, name: str, sha256: str, digest: Callable[[Path], str]) 
 
 
 def _misfits(folder: Path, sums: dict[str, Any]) -> list[str]:
-    """Return how sound files do not fit this run: some are missing, or the folder has another run's name."""
+    """Return how sound files do not fit this run: missing ones, or another run's name."""
     try:
         result = stored.mapping(folder / "result.json")
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The cost of unlearning relative to retraining: seconds without validation, if both were measured alike."""
+"""The cost of unlearning relative to retraining, in seconds without validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute on CUDA: on the run's own device, without TF32, and with the same digits each time if requested.
+"""Compute on CUDA on the run's own device, without TF32, and deterministically.
 
 docs/reproducibility.md says what is guaranteed where.
 """
@@ -23,7 +23,7 @@ FIXED = ":4096:8"
 
 @contextmanager
 def computing(device: str, *, deterministic: bool) -> Iterator[None]:
-    """Make `device` the current CUDA device and switch TF32 off inside the block; restore torch's state after it.
+    """Compute on `device` without TF32 inside the block; restore torch's state after it.
 
     With `deterministic`, equal runs give equal bits. Changes nothing on a CPU, where they do so anyway.
     Raises UserError if cuBLAS has already started without its workspace.
@@ -37,7 +37,7 @@ def computing(device: str, *, deterministic: bool) -> Iterator[None]:
 
 @contextmanager
 def _fixed(device: str) -> Iterator[None]:
-    """Make torch use only deterministic algorithms inside the block, and fail at an operation that has none.
+    """Make torch use only deterministic algorithms inside the block; fail where it has none.
 
     A warning is not enough: with `warn_only`, memory-efficient attention is not deterministic.
     """
@@ -107,7 +107,7 @@ def _newer_flags() -> list[Any]:
 
 
 def _older_flags() -> tuple[bool, str] | None:
-    """Return TF32 in convolutions and the precision of products; None if only the new settings were used."""
+    """Return torch's old settings of TF32; None if only the new ones were used."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()

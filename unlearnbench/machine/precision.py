@@ -1,4 +1,4 @@
-"""The device, number format and memory layout of a run, from documented tables rather than measurements at run time.
+"""The device, number format and memory layout of a run, from documented tables.
 
 bf16 means autocast to bfloat16. Whether bf16 and channels-last memory pay on a CPU depends on the processor, the model
 and the image size. docs/precision.md has the measurements behind the tables.
@@ -65,7 +65,7 @@ class Precision:
 
 @cache
 def processor() -> Processor:
-    """Return this CPU's kind: one with AMX, AMD with AVX512_BF16, or another; off Linux always another."""
+    """Return this CPU's kind: with AMX, AMD with AVX512_BF16, or another."""
     cpuinfo = Path("/proc/cpuinfo")
     return processor_of(cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else "")
 

@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Return the git revision of the package's checkout, with + for uncommitted changes; None outside one."""
+    """Return the checkout's git revision, with + for changes; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -73,7 +73,7 @@ def _quota(root: Path) -> int:
 
 @dataclass(frozen=True)
 class Load:
-    """The load of a machine with `cores` cores: the mean over a minute, and the threads running beside us now."""
+    """The load of a machine: the mean over a minute, and other threads running now."""
 
     cores: int
     average: float

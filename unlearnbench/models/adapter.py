@@ -156,7 +156,7 @@ def merge(model: PeftModel) -> nn.Module:
 
 
 def scale(model: PeftModel, factor: float) -> None:
-    """Multiply the adapter's change by `factor`; -1 is peft's `add_weighted_adapter` with a weight of -1."""
+    """Multiply the adapter's change by `factor`, like peft's `add_weighted_adapter`."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:

@@ -1,4 +1,4 @@
-"""Load your own trained weights as the original: safetensors, or a pickled state dict read without running code."""
+"""Load your own trained weights as the original, from safetensors or a safe state dict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMES, BESIDE = 8, 64 * MIB
 
 
 def read(path: Path, limit: int = 2**62) -> dict[str, Tensor]:
-    """Return the state dict from a file of at most `limit` bytes, without nesting and wrappers' prefixes."""
+    """Return the state dict in a file of at most `limit` bytes, without wrappers' prefixes."""
     what = f"model.checkpoint={path}"
     if not path.exists():
         raise UserError(f"{what} does not exist.\nTry: an absolute path to a .safetensors or .pt file")

@@ -76,7 +76,7 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def is_stored_weight(name: str, names: Mapping[str, nn.Module]) -> bool:
-    """Return whether a state dict entry is a 4-bit weight of one of the layers, or its quantisation state."""
+    """Return whether a state dict entry is a layer's 4-bit weight or quantisation state."""
     layer, _, rest = name.partition(".weight")
     return layer in names and (not rest or rest.startswith("."))
 

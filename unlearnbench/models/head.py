@@ -1,4 +1,4 @@
-"""Dropout before a classifier that adds no name to the state dict, so weights load with or without it."""
+"""Dropout before a classifier that adds no name to the state dict."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Absent(Exception):
 
 
 def fetched(fetch: Callable[[bool], str]) -> Path:
-    """Return the path from `fetch(local_files_only)`, trying the cache, then the network; else raise Absent."""
+    """Return the path from `fetch(local_files_only)`: cache first, then network, else Absent."""
     reason = ""
     for local in (True, False):
         if not local and not in_reach():

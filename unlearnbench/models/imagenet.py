@@ -21,7 +21,7 @@ NAME = "model.safetensors"
 
 
 def file_of(pretrained: bool | Path, hub: str | None) -> Path:
-    """Return the file that `pretrained` means: that path, or for true the weights in the hub's repository.
+    """Return the file that `pretrained` means: that path, or for true the hub's weights.
 
     Raises UserError if the file is not available or not safetensors.
     """

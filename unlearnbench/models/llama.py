@@ -122,7 +122,7 @@ class Pretrained:
 
     @property
     def context(self) -> int | None:
-        """The longest sequence in tokens that the model was made for, or None if its configuration does not say."""
+        """The longest sequence in tokens that the model was made for, or None if unknown."""
         config = configuration(folder_of(self._place()))
         longest: int | None = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
         return longest
@@ -147,7 +147,7 @@ class Pretrained:
         return tokenizer(folder_of(self._place()))
 
     def parts(self) -> Parts:
-        """Name the output layer, the blocks from input to output, and what follows them, in any architecture."""
+        """Name the output layer, the blocks and what follows them, in any architecture."""
         return parts_of(self._place())
 
     def _place(self) -> Place:

@@ -1,4 +1,4 @@
-"""Training and evaluation modes, module by module: which statistics batch norm uses, and whether dropout is on."""
+"""Training and evaluation modes: which statistics batch norm uses, and dropout."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TRAINING = Mode()
 
 @contextmanager
 def alike(reference: nn.Module | None, batch_norm: BatchNorm) -> Iterator[None]:
-    """Make a frozen model's batch norm use the same kind of statistics as a student in training, inside the block.
+    """Make a frozen model's batch norm use the same kind of statistics as its student.
 
     Its buffers do not change: torch leaves them alone when `track_running_stats` is off.
     """
@@ -85,7 +85,7 @@ def needs_company(model: nn.Module, shape: tuple[int, ...]) -> bool:
 
 
 def _drops(module: nn.Module) -> bool:
-    """Return whether a module drops at random: torch's dropout, a classifier's, timm's paths, or by its own rate.
+    """Return whether a module drops at random, by type or by a rate that it holds.
 
     The last are layers of language models that drop inside their forward pass, at a rate of their own or of their
     `config`; under gradient checkpointing such a layer has to stay in training mode.

@@ -1,4 +1,4 @@
-"""Find a pretrained language model's files: your folder, the hub's cache, or a package's GGUF, converted once.
+"""Find a pretrained language model: in your folder, the hub's cache, or a package's GGUF.
 
 Only safetensors and GGUF are read, and no code from a model's repository is ever run.
 """
@@ -80,7 +80,7 @@ def _refusal(config: PretrainedConfig) -> str | None:
 
 @cache
 def parts_of(place: Place) -> Parts:
-    """Name a causal language model's output layer, its embeddings and layers, and whatever follows the layers."""
+    """Name a causal language model's output layer, embeddings, layers and what follows them."""
     return named_parts(skeleton(folder_of(place)))
 
 
@@ -119,7 +119,7 @@ def folder_of(place: Place) -> Path:
 
 
 def files(place: Place) -> dict[str, Path]:
-    """Return the files of weights, configuration and tokenizer by name, and the GGUF they were converted from."""
+    """Return the files of weights, configuration and tokenizer by name, and any GGUF source."""
     folder, source = folder_of(place), _gguf_of(place)
     read = [file for pattern in PATTERNS for file in folder.glob(pattern) if file.is_file()]
     read += vetted.shards(folder)

@@ -1,4 +1,4 @@
-"""Load an image model from a run folder: rebuild it from its config.json, which may be a stranger's."""
+"""Rebuild an image model from a run folder, which may be a stranger's."""
 
 from __future__ import annotations
 

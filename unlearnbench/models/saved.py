@@ -1,4 +1,4 @@
-"""A language model in a run folder: the merged model, its adapter over the original, and its prompt."""
+"""A language model in a run folder: merged model, adapter and prompt."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write(
     original: Callable[[], nn.Module],
     home: Path,
 ) -> None:
-    """Write the merged model and tokenizer, the adapter of the unlearning only, and the prompt's tokens.
+    """Write the merged model and tokenizer, the unlearning's adapter and the prompt.
 
     An adapter only fits the original it was trained on. So we save that original beside it, and the adapter's
     configuration gives its path below `home`, where `target` is moved when the run is published. A 4-bit model is not

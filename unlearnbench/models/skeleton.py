@@ -1,4 +1,4 @@
-"""A model on the meta device, which takes no memory: compare its config.json with its weights' headers."""
+"""Compare config.json with the headers of the weights, without taking memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _extent(files: Sequence[Path]) -> tuple[int, int]:
 
 
 def _without_memory(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the model on the meta device, and the weights that transformers does not find in the files."""
+    """Return the model on the meta device, and the weights that are not in the files."""
     import torch
 
     if getattr(configuration(folder), "quantization_config", None):
@@ -68,7 +68,7 @@ def _without_memory(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 @contextmanager
 def _at_most(entries: int) -> Iterator[None]:
-    """Raise ValueError when more modules and parameters than `entries` are made in the block, by any thread."""
+    """Raise ValueError if more than `entries` modules and parameters are made in the block."""
     from torch.nn.modules import module
 
     made = count(1)
@@ -90,7 +90,7 @@ def _at_most(entries: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence transformers' table of missing weights inside the block: one message of ours replaces it."""
+    """Silence transformers' table of missing weights inside the block."""
     from transformers.utils import logging as hub_logging
 
     before = hub_logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""How a model starts: with pretrained weights if there are any, else random; with an adapter if requested."""
+"""How a model starts: pretrained or random, with or without an adapter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_pretrained(spec: ModelSpec) -> bool:
-    """Return whether the model starts from pretrained weights: always, or if `pretrained` asks for them."""
+    """Return whether the model starts from pretrained weights."""
     return hasattr(spec, "start") and getattr(spec, "pretrained", True) is not False
 
 
@@ -37,12 +37,12 @@ def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
 
 
 def incompetent(spec: ModelSpec, info: DataInfo) -> nn.Module:
-    """Return a model that never saw the training data: random weights, or a language model's pretrained ones."""
+    """Return a model that never saw the training data: random, or a pretrained language model."""
     return started(spec, info) if "text" in spec.kinds else spec.build(info)
 
 
 def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:
-    """Return the model ready for training: with a new adapter on frozen weights, or with all weights trainable."""
+    """Return the model ready for training: a new adapter on frozen weights, or all weights."""
     adapter = adapter_of(spec)
     if adapter is None:
         return model.requires_grad_(True)
@@ -52,6 +52,6 @@ def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:
 
 
 def model_without_checkpoint(model: object) -> object:
-    """Return the model's configuration for a retrained model: only the original starts from a checkpoint."""
+    """Return the configuration of a retrained model, which has no checkpoint."""
     fields = {field.name for field in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else set()
     return dataclasses.replace(model, checkpoint=None) if "checkpoint" in fields else model  # type: ignore[type-var]

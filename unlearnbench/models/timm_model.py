@@ -78,7 +78,7 @@ class TimmModel:
             ) from error
 
     def parts(self) -> Parts:
-        """Name the classifier (the first if several), the blocks from input to output and the last feature map."""
+        """Name the classifier (the first of several), the blocks and the last feature map."""
         return _parts(self.architecture)
 
 
@@ -96,7 +96,7 @@ def _parts(architecture: str) -> Parts:
 
 
 def _blocks(model: nn.Module, heads: tuple[str, ...]) -> Iterator[str]:
-    """Yield the submodules with weights from input to output, without classifiers; sequences element by element."""
+    """Yield submodules with weights, input to output, without classifiers; split sequences."""
     for name, child in model.named_children():
         if any(f"{head}.".startswith(f"{name}.") for head in heads) or not list(child.parameters()):
             continue
@@ -141,7 +141,7 @@ def _forget(module: Any, _inputs: object) -> None:
 
 @cache
 def _check_side(architecture: str, channels: int, side: int) -> None:
-    """Raise UserError if the architecture cannot take images (n, channels, side, side); uses no memory."""
+    """Raise UserError if the architecture cannot take images (n, channels, side, side)."""
     try:
         with torch.device("meta"), torch.no_grad():
             _create(architecture, 2, channels, side).eval()(torch.zeros(2, channels, side, side))

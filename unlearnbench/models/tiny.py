@@ -1,4 +1,4 @@
-"""Small networks: a CIFAR-style ResNet for wide sweeps on a CPU, and a two-layer network for tests.
+"""Small networks: a CIFAR-style ResNet for sweeps on a CPU, and a network for tests.
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2, arXiv:1512.03385.
 Submodules have the names of akamaster/pytorch_resnet_cifar10, so that its published weights load.

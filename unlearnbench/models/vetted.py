@@ -75,7 +75,7 @@ def weights(folder: Path) -> list[Path]:
 
 
 def header(file: Path, remedy: str = ELSE) -> None:
-    """Raise UserError if a file's header is not valid safetensors: lengths, formats and places of the tensors."""
+    """Raise UserError if a file's header is not valid safetensors."""
     from safetensors import SafetensorError, safe_open
 
     try:

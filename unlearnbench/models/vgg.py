@@ -83,7 +83,7 @@ class VGG16:
         return imagenet.load(self.build(info), state, "classifier", self.pretrained)
 
     def parts(self) -> Parts:
-        """Name the classifier, and the features as the one block and the layer to mask (Table I of the study)."""
+        """Name the classifier, and the features as block and layer to mask (the study's Table I)."""
         return Parts(head="classifier", blocks=("features",), mask_layer="features")
 
     def _hub(self) -> str:

@@ -1,4 +1,4 @@
-"""The figures of a report: retain against forget accuracy, with retrained as the target, and accuracy by method."""
+"""The figures of a report: retain against forget accuracy, and accuracy by method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a run: confusion, accuracy by class, membership, training curves and, for masking, its strength."""
+"""The figures of a run: confusion, accuracy by class, membership, training curves."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def draw(
 
 @plain_text()
 def strength(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write plots/masking_strength.png, accuracy by share of masked units, if the method tried several strengths."""
+    """Write plots/masking_strength.png: accuracy by share of masked units, if measured."""
     if not rows:
         return
     drawn = figure(6.4, 4.0)

@@ -1,4 +1,4 @@
-"""A 95 % interval over the examples of one seed: a rate's for accuracy, else a bootstrap's (see `intervals`).
+"""A 95 % interval over the examples of one seed, by a formula or a bootstrap.
 
 It shows how much a number would vary on other examples of the same kind, not with other training seeds. Examples that
 belong together (one template or author) count together.
@@ -24,7 +24,7 @@ COUNTED = ("precision_macro", "recall_macro", "f1_macro", "precision_weighted", 
 def interval_over_examples(
     metric: str, subjects: Sequence[Scores], references: Sequence[Scores] = ()
 ) -> tuple[float, float] | None:
-    """Return the ends of a metric's 95 % interval over a role's examples, or None if it has no interval.
+    """Return the ends of a metric's 95 % interval over examples, or None if it has none.
 
     `subjects` are the role's models: one, or several retrained ones to average. A distance to retrained also needs the
     `references`, with the same rows, and is averaged over them.
@@ -39,7 +39,7 @@ def interval_over_examples(
 
 
 def _by_example(metric: str, subjects: Sequence[Scores], references: Sequence[Scores]) -> Floats | None:
-    """Return the values (n,) whose mean is the metric; None if it is not such a mean, or references are missing."""
+    """Return the values (n,) whose mean is the metric; None if there are no such values."""
     if metric == "loss":
         return _mean([losses(one) for one in subjects])
     if not references:

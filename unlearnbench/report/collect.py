@@ -38,7 +38,7 @@ ROWS = 100_000
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """All runs found: `results` has their metric rows, `table` one row per run, `facts` their result.json by run_id.
+    """All runs found: metric rows in `results`, one row per run in `table`, result.json in `facts`.
 
     `setting` in `table` tells apart runs of one group whose original and references differ: within a group and setting,
     runs differ only in method and seed. `variant` is the method, with its overrides if a group and setting has several
@@ -109,7 +109,7 @@ def jobs(sweep: Path) -> Iterator[Job | str]:
 
 
 def runs_below(folder: Path) -> Iterator[Path]:
-    """Yield the run folders at or below a folder, sound or damaged; skip hidden folders and do not follow links."""
+    """Yield the run folders at or below a folder; skip hidden folders and links."""
     for place, below, files in os.walk(folder, onerror=lambda error: _left_out(error.filename, error)):
         if "result.json" in files or {sums.NAME, "config.yaml"} <= set(files):
             below.clear()

@@ -1,4 +1,4 @@
-"""What a board shows for text in addition to accuracies: whether its premise holds, and the remaining bias."""
+"""What a board adds for text: whether its premise holds, and the remaining bias."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ READING = (
 def bias_rows(
     lines: list[tuple[str, str]], cell: Callable[[str, str, str, str], str], known: set[str]
 ) -> list[tuple[str, ...]]:
-    """Return a row of text per line (name, role) of a board if its runs measured a bias; `cell` looks up values."""
+    """Return a row of text per line (name, role) of a board, if its runs measured a bias."""
     if "accuracy_corrected" not in known:
         return []
     rows = []

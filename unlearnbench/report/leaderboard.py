@@ -1,4 +1,4 @@
-"""The leaderboard: for each data set, forget set, model and setting, the methods ranked by distance to retrained."""
+"""The leaderboard: the methods of each setting, ranked by distance to retrained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean with its 95 % interval over seeds; NaN for no value, and for the interval of a single seed."""
+    """A mean with its 95 % interval over seeds; NaN if unknown."""
 
     mean: float = math.nan
     low: float = math.nan
@@ -64,7 +64,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Board:
-    """The lines of one group: retrained and original first, then the methods, nearest to retrained first.
+    """The lines of one group: retrained, original, then methods nearest to retrained first.
 
     `noise` is the difference in accuracy between two retrained models, averaged over retain, forget and test; NaN if
     there is only one. `premise` and `bias` are for text, `reported` has published numbers, and `cost_note` is about
@@ -87,7 +87,7 @@ class Board:
 
 
 def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
-    """Return one board per experiment, data set, forget set, model and setting, that is, per set of references."""
+    """Return one board per experiment, data set, forget set, model and setting."""
     done = runs.table[runs.table["status"] == "done"]
     keys = [*GROUP, "setting"]
     return [_board(runs, summary, tuple(map(str, group)), rows) for group, rows in done.groupby(keys, sort=True)]

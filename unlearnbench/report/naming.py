@@ -22,13 +22,13 @@ def settings(facts: Facts, group: Sequence[str]) -> dict[str, str]:
 
 
 def variants(facts: Facts, group: Sequence[str]) -> dict[str, str]:
-    """Return each run's method by run_id, with its overrides if a setting has several configurations of it."""
+    """Return each run's method by run_id, with overrides if a setting has several of it."""
     added = _told_apart(facts, (*group, "setting", "method"), "method_setting", _sets_the_method)
     return {key: result["method"] + (f" ({added[key]})" if added[key] else "") for key, result in facts.items()}
 
 
 def _told_apart(facts: Facts, cell: Sequence[str], kind: str, counts: Callable[[str], bool]) -> dict[str, str]:
-    """Name each run's digest of a kind within its cell, by the shortest list of overrides that led to it."""
+    """Name each run's digest within its cell, by the fewest overrides that led to it."""
     found: dict[tuple[Any, ...], dict[str, list[frozenset[str]]]] = {}
     place = {key: tuple(result.get(name, "") for name in cell) for key, result in facts.items()}
     for key, result in facts.items():
@@ -40,7 +40,7 @@ def _told_apart(facts: Facts, cell: Sequence[str], kind: str, counts: Callable[[
 
 
 def _names(found: Mapping[str, Sequence[frozenset[str]]]) -> dict[str, str]:
-    """Name digests by the overrides they do not share, adding the digest itself if two names are equal."""
+    """Name digests by the overrides they do not share, and by themselves if names are equal."""
     if len(found) == 1:
         return dict.fromkeys(found, "")
     fewest = {digest: min(given, key=lambda words: (len(words), sorted(words))) for digest, given in found.items()}

@@ -46,7 +46,7 @@ EQUAL = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One published number and the measured one, which is NaN if not measured, as is a missing interval.
+    """One published number and the measured one; NaN for what is not measured.
 
     `place` is the board's experiment, data set, forget set, model and setting. `over` says what the interval is over.
     """
@@ -64,7 +64,7 @@ class Comparison:
 
     @property
     def differs(self) -> bool | None:
-        """Return whether the reported value lies outside the interval; None without an interval or a value."""
+        """Return whether the reported value lies outside the interval; None if unknown."""
         if math.isnan(self.low) or self.entry.value is None:
             return None
         return not self.low - EQUAL <= self.entry.value <= self.high + EQUAL
@@ -103,7 +103,7 @@ class Comparison:
 def comparisons(
     runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame, place: tuple[str, ...]
 ) -> tuple[Comparison, ...]:
-    """Compare the published numbers in a board's runs (`table`) with their summary (`mine`), by method and in order.
+    """Compare the published numbers in a board's runs (`table`) with their summary (`mine`).
 
     If runs of a board have different lists, such as before and after a correction, both are shown.
     """
@@ -165,7 +165,7 @@ def _at(rows: pandas.DataFrame, entry: Reported) -> pandas.Series[bool]:
 
 
 def _over_examples(run: Path, known: Comparison) -> Comparison:
-    """Add the interval over the examples in a run's scores, if the metric has one and the scores are sound."""
+    """Add the interval over a run's examples, if the metric has one and scores are sound."""
     entry = known.entry
     subjects = models_of(run, entry.role, entry.split)
     others = references(run, entry.split)

@@ -15,7 +15,7 @@ log = logging.getLogger("unlearnbench")
 
 
 def read(run: Path, role: str, split: str) -> Scores | None:
-    """Return a role's logits, labels, positions and clusters on a split; None if they are missing or damaged."""
+    """Return a role's scores and clusters on a split; None if missing or damaged."""
     file = run / "scores" / f"{role}_{split}.npz"
     if not file.exists():
         return None

@@ -20,7 +20,7 @@ CELL = (*GROUP, "setting", "variant", "role", "split", "metric")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
-    """Return the mean, the ends of its 95 % Student t interval, and the number of values, ignoring NaN.
+    """Return the mean, the ends of its 95 % Student t interval, and the number of values.
 
     For a single value the ends are NaN.
     """
@@ -37,7 +37,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
 
 
 def summarise(runs: Runs) -> pandas.DataFrame:
-    """Return one row per group, setting, variant, role, split and metric: mean, ci_low, ci_high, number of seeds.
+    """Return mean, interval and number of seeds for each metric of each group and variant.
 
     The references and the original count once per seed, however many methods were compared with them.
     """

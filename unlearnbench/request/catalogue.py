@@ -55,7 +55,7 @@ def _experiment(name: str, file: Path) -> Entry:
 
 
 def _component(name: str, file: Path) -> Entry:
-    """Describe a class from its source: the first line of its docstring, its `kinds`, the papers its module cites.
+    """Describe a class from its source: docstring, `kinds`, and the papers its module cites.
 
     A comment on the YAML's first line is added, to tell apart several choices of one class.
     """

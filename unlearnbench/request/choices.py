@@ -1,4 +1,4 @@
-"""The choices of each group: ours, those in other configuration folders, and those of plugin packages."""
+"""The choices of each group: ours, and those of other folders and of plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compose a command line with Hydra, kept at arm's length: anything that could run code is refused."""
+"""Compose a command line with Hydra, and refuse anything that could run code."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def _refuse_search(overrides: Sequence[str]) -> None:
 
 
 def search_path(folders: Sequence[Path]) -> list[str]:
-    """Return the override, if any, that adds configuration folders, including those of plugins, to Hydra's search."""
+    """Return the override that adds configuration folders to Hydra's search, if any."""
     found = [text(f"file://{folder.resolve()}") for folder in (*folders, *plugins.config_folders())]
     return [f"hydra.searchpath=[{','.join(found)}]"] if found else []
 
 
 def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
-    """Use the preset's own file for a scale, if it has one: experiment=P scale=S becomes experiment=P_S.
+    """Use the preset's own file for a scale: experiment=P scale=S becomes experiment=P_S.
 
     A scale may change the model, but Hydra does not let a group's configuration override other groups. Presets without
     their own file use the group's file for that scale; for `OWN_FILES` there is none.
@@ -135,7 +135,7 @@ def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
 def expand(
     overrides: Sequence[str], parameters: Sequence[str], folders: Sequence[Path] = ()
 ) -> Iterator[tuple[str, ...]]:
-    """Yield single-valued override lists that together cover every value and every combination of group choices.
+    """Yield single-valued overrides that cover all values and combinations of group choices.
 
     The product is only over groups: each value of a plain key is tried once, so that checking a sweep costs far less
     than running it. An override replaces a preset's parameter of the same name, as in Hydra's sweepers. Raises
@@ -165,7 +165,7 @@ def expand(
 
 
 def _values(item: Override, folders: Sequence[Path]) -> list[str]:
-    """Return a swept override's values as overrides; for an interval (used by optimisers), its two ends."""
+    """Return a swept override's values as overrides; for an interval, its two ends."""
     from hydra.core.override_parser.types import Glob, IntervalSweep
 
     key, value = item.get_key_element(), item.value()
@@ -195,7 +195,7 @@ def _resolved(config: Any) -> dict[str, Any]:
 
 
 def _refuse_names(request: Request) -> None:
-    """Raise UserError unless the choices and the model's name are plain: runs and folders are named by them."""
+    """Raise UserError unless choices and the model's name are plain: they name folders."""
     refuse_names(request.choices)
     refuse_names({"model": request.model})
 

@@ -183,7 +183,7 @@ def _expected(problem: Any) -> str:
 
 
 def _is_key(part: Any) -> bool:
-    """Return whether a part of pydantic's location is one of our keys rather than a type that it tried."""
+    """Return whether a part of pydantic's location is a key rather than a type it tried."""
     return isinstance(part, str) and part.isidentifier() and part not in ("bool", "int", "str", "float")
 
 

@@ -1,4 +1,4 @@
-"""Explain in our words what is wrong with overrides that Hydra cannot compose, and what to type instead."""
+"""Explain overrides that Hydra cannot compose, and what to type instead."""
 
 from __future__ import annotations
 

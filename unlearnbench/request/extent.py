@@ -1,4 +1,4 @@
-"""Limit how much a command asks for: count its words, a sweep's jobs and references before expanding them."""
+"""Limit what a command asks for: count words, jobs and references before expanding them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 
 
 def refuse_words(overrides: Sequence[str]) -> None:
-    """Raise UserError for overrides that are too long, nested too deeply, or have numbers with too many digits."""
+    """Raise UserError for overrides that are too long, too nested, or have huge numbers."""
     if sum(map(len, overrides)) > ALL:
         raise UserError(
             f"the overrides have {sum(map(len, overrides)):,} characters; at most {ALL:,} are read.\n"
@@ -97,7 +97,7 @@ def refuse_growth(tree: Any) -> None:
 
 @dataclass
 class _Growth:
-    """The resolved size of each value of a configuration, and its longest chain of references, by place."""
+    """The resolved size and longest chain of references of each value, by place."""
 
     tree: dict[str, Any]
     known: dict[Place, tuple[int, int]] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class _Growth:
         return self.weigh(self._at(target), target, chain)
 
     def _targets(self, text: str) -> Iterator[Place]:
-        """Yield the places that a text refers to: only keys from the root, since `refusals` allows nothing else."""
+        """Yield the places that a text refers to; `refusals` only allows keys from the root."""
         for name in _REFERENCE.findall(text):
             target = tuple(part for part in re.split(r"[.\[\]]+", name) if part)
             if self._at(target) is not None:

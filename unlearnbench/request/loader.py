@@ -81,7 +81,7 @@ def _refusing() -> Iterator[None]:
 
 
 class Files(ConfigRepository):
-    """The files of all folders: only plain names, and Hydra's groups only from Hydra and installed packages."""
+    """The files of all folders: plain names only, and Hydra's groups only from Hydra."""
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """Set where to look for files; refuse packages, because Hydra would import them."""

@@ -10,7 +10,7 @@ from unlearnbench.files import disk, leftovers
 
 
 def writable(folder: Path, flag: str, below: Sequence[str] = ()) -> None:
-    """Raise UserError if the folder given with `flag` ("outputs="), or one `below` it, is not writable.
+    """Raise UserError if the folder given with `flag`, or one `below` it, is not writable.
 
     Leaves nothing behind.
     """

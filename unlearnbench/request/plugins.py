@@ -27,7 +27,7 @@ _named: list[Path] = []
 
 
 def trust_file(path: Path) -> str:
-    """Trust a Python file from the command line as a module with the file's name, without running it yet."""
+    """Trust a Python file from the command line as a module, without running it yet."""
     if not path.is_file() or path.suffix != ".py":
         raise UserError(f"--plugin {path} is not a Python file.\nTry: --plugin FOLDER/my_method.py")
     name, known = path.stem, files()
@@ -91,7 +91,7 @@ def _line(error: BaseException, source: Path | None) -> str:
 
 
 def code() -> list[Path]:
-    """Return all files of plugins: --plugin files with the modules they import beside them, and whole packages."""
+    """Return all plugin files: --plugin files with their imports, and whole packages."""
     installed = (file for folder in packages() for file in folder.rglob("*.py"))
     return sorted({*installed, *(module for file in files() for module in _with_imports(file))})
 
@@ -104,7 +104,7 @@ def code_of(module: str) -> list[Path]:
 
 
 def _with_imports(file: Path) -> set[Path]:
-    """Return a plugin file with all modules and packages in its folder that it imports, directly or indirectly."""
+    """Return a plugin file and everything in its folder that it imports, even indirectly."""
     found, new = set[Path](), {file}
     while new:
         found |= new
@@ -116,7 +116,7 @@ def _with_imports(file: Path) -> set[Path]:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """Yield the top-level names that a file imports; none if it is not valid Python, as importing it will tell."""
+    """Yield the top-level names that a file imports; none if it is not valid Python."""
     try:
         tree = parsed(file)
     except UserError:

@@ -1,4 +1,4 @@
-"""Refuse what a configuration may not contain: it is data, without code, outside references or odd names.
+"""Refuse what a configuration may not contain: code, outside references, odd names.
 
 There are two sources: files, which anyone may have written, and the command line, which the user typed. `loader` calls
 this module at every step of a composition, before anything acts on the result.
@@ -46,7 +46,7 @@ _REFERENCE = re.compile(r"\$\{(?!hydra\b)[A-Za-z_]\w*(?:\.\w+|\[\w+\])*\}", re.A
 
 
 def refuse_references(values: Any, path: str = "") -> None:
-    """Raise UserError if a text refers to anything but another of our keys, such as code, environment or Hydra."""
+    """Raise UserError if a text refers to anything but another key of the configuration."""
     if isinstance(values, (dict, list)):
         for key, value in values.items() if isinstance(values, dict) else enumerate(values):
             refuse_references(value, f"{path}.{key}" if path else str(key))
@@ -93,7 +93,7 @@ def refuse_words(words: Iterable[tuple[str, Any]]) -> None:
 
 
 def refuse_hydra(found: Any, own: Any, typed: Iterable[str] = ()) -> None:
-    """Raise UserError if Hydra's settings differ from the defaults, except for the few that may be set.
+    """Raise UserError if Hydra's settings differ from the defaults, with few exceptions.
 
     `own` are the defaults of Hydra, the installed launchers and our run.yaml; `typed` are the command line's keys.
     """
@@ -108,7 +108,7 @@ def refuse_hydra(found: Any, own: Any, typed: Iterable[str] = ()) -> None:
 
 
 def _apart(settings: Any) -> tuple[Any, Any]:
-    """Return Hydra's settings without the sweep's parameters, and those parameters, whose keys contain dots."""
+    """Return Hydra's settings without the sweep's parameters, and those parameters."""
     sweeper = settings.get("sweeper") if isinstance(settings, dict) else None
     if not isinstance(sweeper, dict):
         return settings, None

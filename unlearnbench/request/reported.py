@@ -1,4 +1,4 @@
-"""Published numbers to compare with the measured ones: a preset's `reported`, and the entries in a run.
+"""Published numbers to compare with measured ones, in a preset or a run.
 
 They do not affect anything: they are in no stage key and no run's identity. A run's result.json keeps the entries about
 its model and method.
@@ -19,7 +19,7 @@ from unlearnbench.request.compose import Request
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """One published number, with the table or notebook it comes from; without a model or method it is for any.
+    """One published number with its source, for one model and method or any.
 
     `value` null means that the source mentions the metric without a number; only the measured one is shown.
     """

@@ -1,4 +1,4 @@
-"""Scan YAML files before loading them, event by event without expanding anything: a small file may be endless.
+"""Scan YAML files before loading them, without expanding: a small file may be endless.
 
 All limits are far above what a configuration needs.
 """

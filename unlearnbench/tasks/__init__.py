@@ -11,7 +11,7 @@ from unlearnbench.machine.precision import Precision
 def bind(
     data: Data, retain: Index, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
 ) -> Task:
-    """Return the task for this kind of data, bound to the loaded data, its configuration, the model and the precision.
+    """Return the task for this kind of data, bound to data, settings, model and precision.
 
     If the model trains its own tokenizer, it sees only the rows at `retain`: all roles of a run share the tokenizer,
     and a retrained model must not know anything about the forget set.

@@ -46,7 +46,7 @@ def moved(images: Tensor, index: Tensor, augment: Augment, generator: torch.Gene
 
 
 def coloured(images: Tensor, augment: Augment, generator: torch.Generator) -> Tensor:
-    """Rotate images (n, c, h, w) float32 in [0, 255], filling with black, then jitter colours and sharpen."""
+    """Rotate images (n, c, h, w) float32 in [0, 255], jitter their colours and sharpen."""
     if augment.rotate:
         images = _rotated(images, augment.rotate, generator)
     if augment.jitter:
@@ -98,7 +98,7 @@ def _rotated(images: Tensor, degrees: float, generator: torch.Generator) -> Tens
 
 
 def _jittered(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Blend with black (brightness), with the mean grey (contrast) and with grey (saturation), in this order."""
+    """Blend with black (brightness), mean grey (contrast) and grey (saturation), in order."""
     factors = _uniform(3 * len(images), 1 - strength, 1 + strength, generator)
     brightness, contrast, saturation = factors.to(images.device).view(3, -1, 1, 1, 1)
     images = (images * brightness).clamp(0, 255)

@@ -1,4 +1,4 @@
-"""A tokenizer's chat template: turns conversations into text, and tells what it puts around question and answer."""
+"""A tokenizer's chat template: conversations as text, and the text around the turns."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Chat:
             ) from error
 
     def said(self, text: str, question: str, answer: str) -> tuple[str, str]:
-        """Return question and answer as the template writes them: unchanged or stripped; else raise UserError."""
+        """Return question and answer as the template writes them; raise UserError if changed."""
         for said in dict.fromkeys((question, question.strip())):
             for replied in dict.fromkeys((answer, answer.strip())):
                 if text == f"{self.before}{said}{self.between}{replied}{self.after}":
@@ -76,7 +76,7 @@ class Chat:
         )
 
     def _around(self) -> tuple[str, str, str]:
-        """Return the template's text before the question, between question and answer, and after the answer."""
+        """Return the template's text before the question, between, and after the answer."""
         text = self.render([turns(QUESTION, ANSWER)])[0]
         before, asked, rest = text.partition(QUESTION)
         between, replied, after = rest.partition(ANSWER)

@@ -1,4 +1,4 @@
-"""Turn conversations into tokens with the model's chat template, each as a whole, cut to the context.
+"""Turn whole conversations into tokens with the model's chat template, cut to the context.
 
 A model is trained and scored on exactly the tokens of `apply_chat_template(messages, tokenize=True)` for question and
 answer, up to the end of the answer's turn; what a template writes after that cannot change a number and is left out.
@@ -119,7 +119,7 @@ class Encoder:
         return Encoded(tuple(rows), frozenset(over))
 
     def conversation(self, question: str, answer: str, before: Sequence[Message] = ()) -> Tokens:
-        """Return the tokens of a conversation, after any earlier messages, up to the end of the answer's turn."""
+        """Return the tokens of a conversation to the end of the answer's turn."""
         assert self._chat is not None
         text = self._chat.render([[*before, *turns(question, answer)]])[0]
         encoding = self._encodings([text])[0]
@@ -200,7 +200,7 @@ class Encoder:
             room = max(room - row.length + limit, 2)  # tokens at the seam may split differently
 
     def _check(self, count: int, over: int, least: int, behind: str) -> None:
-        """Raise UserError if sequences up to `over` tokens too long are refused, or still `least` too long when cut."""
+        """Raise UserError if long sequences are refused, or too long even when cut."""
         limit = self.limit
         longest = limit.tokens + over
         if least > 0:
@@ -226,7 +226,7 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class _Conversation:
-    """A conversation's tokens, where question and answer begin, and how many tokens only close the turn."""
+    """A conversation's tokens, where its parts begin, and how many only close the turn."""
 
     tokens: Tokens
     question: int

@@ -1,4 +1,4 @@
-"""Choose the rows of a split whose answers are generated for people to read: whole pairs, over axes and templates."""
+"""Choose rows whose answers are shown to people: whole pairs, over axes and templates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def examples(index: Index, unit: Index, columns: Columns, count: int) -> Index:
 
 
 def _labels(columns: Columns, row: int) -> tuple[Hashable, ...]:
-    """Return a row's template, axis and kind of template: what to alternate between, most important first."""
+    """Return what to alternate between: a row's template, axis and kind of template."""
     template = str(columns["template_id"][row])
     kind = template.partition("/")[0]
     return template, (columns["axis"][row], kind == "legitimate"), kind

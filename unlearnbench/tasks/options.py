@@ -68,7 +68,7 @@ def may_branch(config: Any, longest: int) -> bool:
 
 
 def goes_by_length(config: Any, longest: int) -> bool:
-    """Return whether a sequence's outputs depend on the longest one in its batch, so that each must run alone."""
+    """Return whether outputs depend on the longest sequence in a batch: then run each alone."""
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     kinds = [rope, *(value for value in rope.values() if isinstance(value, Mapping))]
     changing = [kind for kind in kinds if kind.get("rope_type", kind.get("type")) in BY_LENGTH]
@@ -120,7 +120,7 @@ def branched(prompts: Sequence[Tokens], options: Options) -> Packed:
 
 
 def _tree(branch_of: Tensor) -> Tensor:
-    """Return which tokens see which, (n, 1, t, t) bool: earlier ones in the prompt (0) or in the same branch."""
+    """Return which tokens see which, (n, 1, t, t) bool: prompt (0) and own branch so far."""
     same = branch_of[:, :, None] == branch_of[:, None, :]
     prompt = (branch_of == 0)[:, None, :]
     length = branch_of.shape[1]
@@ -139,7 +139,7 @@ def alone(packed: Packed) -> Iterator[Packed]:
 
 
 def by_length(lengths: Sequence[int], budget: int, most: int) -> Iterator[list[int]]:
-    """Yield batches of places in `lengths` (n,), shortest first, each within a token budget and `most` rows."""
+    """Yield batches of places in `lengths` (n,), shortest first, within a token budget."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and ((len(batch) + 1) * lengths[place] > budget or len(batch) == most):

@@ -1,4 +1,4 @@
-"""Render chat templates in a separate process with limited memory and time: a template is a stranger's program.
+"""Render chat templates, a stranger's programs, in a process with limited memory and time.
 
 This file is also the script that runs in that process, and then imports only jinja2. It sets jinja2 up like
 transformers (utils/chat_template_utils.py), and a test compares the two. It answers one request per line with one line.
@@ -147,7 +147,7 @@ class _Dict:
 
 
 class _Namespace(Namespace):
-    """A namespace without names that start with an underscore, which would give access to Python's internals."""
+    """A namespace without underscore names, which would lead into Python's internals."""
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name.startswith("_"):

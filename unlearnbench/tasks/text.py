@@ -1,4 +1,4 @@
-"""Text: conversations for a causal language model, trained on the answers and scored over the answer options."""
+"""Text: language models trained on answers and scored over the answer options."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WINDOW = 32
 
 
 class TextTask:
-    """Questions with answer options, bound to a loaded data set and a model's tokenizer; tokenises everything once.
+    """Questions with answer options, bound to a loaded data set and a model's tokenizer.
 
     In each split, `generate` answers are also generated greedily, with at most `longest_answer` tokens. `score_batch`
     is the most rows per forward pass.
@@ -81,7 +81,7 @@ class TextTask:
         return tuple((place, len(encoded.rows[place].prompt)) for place in places if place in encoded.cut)
 
     def behind(self, longer: int) -> Encoded:
-        """Return the rows, cut if necessary, for a model whose prompt adds `longer` tokens to each sequence.
+        """Return the rows for a model whose prompt adds `longer` tokens, cut if necessary.
 
         Raises UserError if long sequences are refused.
         """
@@ -114,7 +114,7 @@ class TextTask:
         return self.spec.parts().head
 
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
-        """Return the conversations at these positions, (n, t) padded on the right, with labels only on answers."""
+        """Return the conversations at these positions, (n, t) right-padded; labels on answers."""
         rows = [(self.prompt(place), self.answer(place)) for place in index.tolist()]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
         inputs = torch.zeros(len(rows), longest, dtype=torch.int64)
@@ -128,7 +128,7 @@ class TextTask:
         return Batch(inputs.to(self.device), labels.to(self.device), where, per_example)
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
-        """Split shuffled positions into batches of these sizes with similar lengths, and shuffle the batches.
+        """Split shuffled positions into batches of similar lengths, and shuffle the batches.
 
         Positions are sorted by length within windows of batches. Then the batches of all windows are shuffled, so that
         the length does not depend on a step's place in the epoch, even if the epoch stops early.
@@ -189,7 +189,7 @@ class TextTask:
         return model.to(self.device)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write model and tokenizer with `save_pretrained`, so that AutoModelForCausalLM can read the folder."""
+        """Write model and tokenizer with `save_pretrained`."""
         hush()
         cast(Any, inner(model)).save_pretrained(folder)
         self.encoder.tokenizer.save_pretrained(folder)
@@ -245,7 +245,7 @@ class TextTask:
         ]
 
     def _beginnings(self) -> list[int]:
-        """Return one row for each beginning of a question, which a tokenizer may merge with the text before it."""
+        """Return one row per beginning of a question, which a tokenizer may merge with a prompt."""
         return list({row.prompt[:3]: place for place, row in enumerate(self.data.rows)}.values())
 
     def _ends(self, place: int) -> int:
