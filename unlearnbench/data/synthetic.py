@@ -35,7 +35,7 @@ class Synthetic(ImageSettings):
             raise ValueError(f"{values:,} pixels are too many, expected at most {MADE:,}. Try: fewer or smaller images")
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without making it."""
+        """Describe the data set without generating it."""
         train, test = self.counted(self.train, self.test)
         fine = tuple(f"class{number}" for number in range(self.classes))
         if self.labels == "fine":
