@@ -47,7 +47,7 @@ def test_a_pipe_is_no_table(name, tmp_path):
 def test_a_large_file_is_not_read(tmp_path):
     with (tmp_path / "t.jsonl").open("wb") as file:
         file.truncate(2 * 2**30)
-    with pytest.raises(UserError, match=r"has 2,048.0 MiB, and at most 1,024.0 MiB"):
+    with pytest.raises(UserError, match=r"has 2,048.0 MiB; at most 1,024.0 MiB"):
         files.json_lines(tmp_path / "t.jsonl")
 
 

@@ -21,7 +21,7 @@ FORK = multiprocessing.get_context("fork")
 def left_by_a_dead_process(folder: Path) -> Path:
     """Have a process make a part in the folder and be killed."""
     script = (
-        "import os, sys; from pathlib import Path; from unlearnbench import leftovers\n"
+        "import os, sys; from pathlib import Path; from unlearnbench.files import leftovers\n"
         "part = leftovers.named(Path(sys.argv[1])); part.mkdir(parents=True); (part / 'run.log').write_text('x')\n"
         "print(part, flush=True); os.kill(os.getpid(), 9)"
     )
