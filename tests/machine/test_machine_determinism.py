@@ -115,7 +115,7 @@ def test_cublas_that_started_without_its_workspace_is_refused(gpus, monkeypatch)
     monkeypatch.setattr(torch, "ones", started)
     before = state()
     with (
-        pytest.raises(UserError, match=f"Try: export {WORKSPACE}=:4096:8, .* or deterministic=false"),
+        pytest.raises(UserError, match=f"Try: export {WORKSPACE}=:4096:8 and run it again, or deterministic=false"),
         computing("cuda", deterministic=True),
     ):
         raise AssertionError("nothing is to be computed")
@@ -123,7 +123,7 @@ def test_cublas_that_started_without_its_workspace_is_refused(gpus, monkeypatch)
 
 
 def test_an_operation_without_such_a_form_names_the_remedy(gpus):
-    says = r"kthvalue CUDA has no form(.|\n)*Try: deterministic=false"
+    says = r"kthvalue CUDA has no deterministic(.|\n)*Try: deterministic=false"
     with pytest.raises(RuntimeError, match=says), computing("cuda", deterministic=True):
         raise RuntimeError("kthvalue CUDA does not have a deterministic implementation, but you set 'torch.use'")
     with pytest.raises(RuntimeError, match=r"^CUDA out of memory$"), computing("cuda", deterministic=True):

@@ -55,9 +55,7 @@ def _fixed(device: str) -> Iterator[None]:
         if "does not have a deterministic implementation" not in str(error):
             raise
         operation = str(error).partition(" does not have")[0]
-        raise RuntimeError(
-            f"{operation} has no deterministic implementation on CUDA.\nTry: deterministic=false"
-        ) from error
+        raise RuntimeError(f"{operation} has no deterministic implementation.\nTry: deterministic=false") from error
     finally:
         torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
         cudnn.deterministic, cudnn.benchmark = convolutions
