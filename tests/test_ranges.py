@@ -107,5 +107,5 @@ def test_a_name_that_is_a_number_is_no_setting():
     class Kind:
         lr: float = Field(ge=0, le=1)
 
-    with pytest.raises(UserError, match=r"method\.1 is no setting of method"):
+    with pytest.raises(UserError, match=r"method\.1: unknown setting of method"):
         typed(Kind, {1: 2}, "method")

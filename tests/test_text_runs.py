@@ -167,7 +167,7 @@ def test_the_report_says_whether_the_premise_holds_and_what_is_left_of_the_bias(
     page = (target / "report.html").read_text()
     assert "PREMISE FAILS" in page and "flip rate where legitimate" in page
     for text in (board, page):
-        assert "of biased rows the biased one" in text and "all answers should flip" in text
+        assert "For biased rows that is the biased" in text and "all answers should flip" in text
 
 
 def test_a_sweep_on_text_shows_what_was_skipped_and_the_noise_of_the_bias_table(command, tmp_path):
@@ -266,7 +266,7 @@ def test_a_context_that_cuts_behind_a_prompt_alone_changes_the_prompted_scores(t
 
 def test_prompts_that_lengthen_sequences_are_refused_before_training_or_cut_and_counted(tmp_path):
     words = ("method=icul", "method.contexts=2", "dataset.context=300", "eval.generate=0")
-    with pytest.raises(UserError, match=r"behind the prompt are over dataset\.context=300"):
+    with pytest.raises(UserError, match=r"with the prompt are over dataset\.context=300"):
         run(tmp_path, *words, "dataset.too_long=refuse")
     assert not (tmp_path / "cache" / "stages").exists()
     _, result = run(tmp_path, *words)

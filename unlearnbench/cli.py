@@ -1,4 +1,4 @@
-"""The command line: run, report, verify, list. Nothing heavy is imported before it is needed."""
+"""The command line: run, report, verify, list. Heavy imports happen only where they are needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ usage: unlearnbench COMMAND ...
   plan [the words of a run]                 what a run or sweep would compute; --export sbatch, snakemake, kubernetes
   status [PLAN]                             what is done, being computed, failed and left
   report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page
-  verify FOLDER                             what is damaged in a run, sweep, outputs folder or cache
+  verify FOLDER                             find damage in a run, sweep, outputs folder or cache
   list [TOPIC]                              methods, models, datasets, forget, metrics, experiments
   --version, --help                         `unlearnbench run --help` shows all groups and keys
 
@@ -31,14 +31,14 @@ completion for bash: eval "$(unlearnbench -sc install=bash)"   (zsh and fish too
 
 
 def main() -> NoReturn:
-    """Run the command line of this process and exit with its code."""
+    """Run this process's command line and exit with its code."""
     provenance.typed(sys.argv[1:])
     with signals.handled():
         sys.exit(_code())
 
 
 def _code() -> int:
-    """Do what was typed; say in one line what went wrong, and return the exit code."""
+    """Run what was typed; report a failure in one line, and return the exit code."""
     try:
         code = dispatch(sys.argv[1:])
         sys.stdout.flush()
@@ -56,7 +56,7 @@ def _code() -> int:
         if error.errno not in disk.FULL or error.filename is not None:
             raise
         _let_go_of_stdout()
-        return _say(f"{disk.FULL[error.errno]}: what was to be shown cannot be written", FAILED)
+        return _say(f"{disk.FULL[error.errno]}: the output cannot be written", FAILED)
 
 
 def _say(line: str, code: int) -> int:
@@ -66,12 +66,12 @@ def _say(line: str, code: int) -> int:
 
 
 def _let_go_of_stdout() -> None:
-    """Let Python throw away at its end what it could not write, without another complaint."""
+    """Make Python discard unwritten output when it exits, without another error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def dispatch(words: Sequence[str]) -> int:
-    """Do what the words after `unlearnbench` ask for; return the exit code."""
+    """Run the command in the words after `unlearnbench`; return the exit code."""
     command, rest = (words[0], list(words[1:])) if words else ("--help", [])
     if command in ("-sc", "--shell-completion"):
         from unlearnbench.commands import completion
@@ -84,6 +84,6 @@ def dispatch(words: Sequence[str]) -> int:
         print(f"unlearnbench {__version__}")
         return DONE
     if command not in COMMANDS:
-        raise UserError(f"{command!r} is not a command.{nearest(command, COMMANDS)}\nTry: unlearnbench --help")
+        raise UserError(f"unknown command {command!r}.{nearest(command, COMMANDS)}\nTry: unlearnbench --help")
     found: int = import_module(f"unlearnbench.commands.{command}").main(rest)
     return found

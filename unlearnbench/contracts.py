@@ -1,4 +1,4 @@
-"""The interfaces between the parts: data, models, batches, predictions and tasks."""
+"""The interfaces between the parts of the package: data, models, batches, predictions and tasks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """What is known of a data set before it is loaded.
+    """The facts about a data set that are known before it is loaded.
 
-    `classes` are the names of the labels a model is trained on; `subclasses` the finer names below
-    them, and `parents` the class of each subclass, where the data set has both; `train` counts the
-    examples before a validation part, `held_out` of them, is taken; `shape` is (channels, height, width) of what a
-    model is given (after resizing), and () for text. Of text, `classes` name the columns of the
-    answer options, `columns` what forget=column can ask for, and `forget_sets` the forget sets it comes with.
+    `classes` are the names of the labels to train on; `subclasses` are finer names below them, and `parents` the class
+    of each subclass, if the data set has both. `train` counts the training examples including the validation part of
+    `held_out` examples. `shape` is the (channels, height, width) of a model's input after resizing, or () for text.
+    For text, `classes` names the columns of the answer options, `columns` those that forget=column can use, and
+    `forget_sets` the forget sets that come with the data set.
     """
 
     kind: Kind
@@ -45,10 +45,10 @@ class DataInfo:
 
 @dataclass(frozen=True, eq=False)
 class GivenSet:
-    """A forget set that a data set comes with: the training examples that go, and which ones are scored.
+    """A forget set that comes with a data set: the examples to forget and those to score.
 
-    `asked` are scored as forget and `retain_asked` as retain: what the data set's authors evaluate, which need be no
-    training examples.
+    `asked` is scored as forget and `retain_asked` as retain: the examples that the data set's authors evaluate, which
+    need not be training examples.
     """
 
     forget: Index
@@ -57,14 +57,14 @@ class GivenSet:
 
 
 class Data(Protocol):
-    """A loaded data set: training, validation and test examples in one address space of positions.
+    """A loaded data set: training, validation and test examples, numbered in one sequence.
 
-    `labels` (n,) int64 are trained on, `subclass` (n,) int64 are the finer labels (equal to `labels` where
-    there are none); `train`, `validation` and `test` are disjoint, sorted positions. `unit` (n,) int64 is equal
-    for examples that are only sampled together, `cluster` (n,) int64 for those that are not independent (of one
-    template or author), which intervals count together. `corrected` (n,) int64 is the position of an example's twin
-    with the corrected answer, which belongs to no split; None where answers cannot be corrected. `columns` (n,) hold
-    what else is known of each example, by name; `given` are the forget sets that the data set comes with, by name.
+    `labels` (n,) int64 are the labels to train on; `subclass` (n,) int64 are the finer labels, or `labels` if there are
+    none. `train`, `validation` and `test` are disjoint, sorted positions. `unit` (n,) int64 is equal for examples that
+    must be sampled together; `cluster` (n,) int64 is equal for examples that are not independent (one template or
+    author), which intervals count together. `corrected` (n,) int64 is the position of each example's twin with the
+    corrected answer, which belongs to no split; None if answers cannot be corrected. `columns` (n,) hold everything
+    else known about the examples, by name; `given` are the forget sets that come with the data set, by name.
     """
 
     info: DataInfo
@@ -80,25 +80,25 @@ class Data(Protocol):
     given: Mapping[str, GivenSet]
 
     def fingerprint(self, index: Index) -> str:
-        """Return a digest of the content of the examples at these positions: what keys are made of."""
+        """Return a digest of the content of the examples at these positions, for use in keys."""
 
 
 class Dataset(Protocol):
-    """A data set's configuration. `name` is its group choice's name in the YAML."""
+    """A data set's configuration."""
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
+        """Describe the data set without reading it."""
 
     def check(self) -> None:
-        """Raise UserError where the data cannot be had or is damaged; may read files' digests."""
+        """Raise UserError if the data is not available or damaged; may compute digests of files."""
 
     def load(self) -> Data:
-        """Read the data set; memory and time are proportional to the limits asked for."""
+        """Read the data set; memory and time are proportional to its limits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Names of a model's submodules: the classifier, the blocks from input to output, the layer that masking masks."""
+    """Names of a model's submodules: classifier, blocks from input to output, layer to mask."""
 
     head: str
     blocks: tuple[str, ...]
@@ -108,17 +108,17 @@ class Parts:
 class ModelSpec(Protocol):
     """A model's configuration.
 
-    One with pretrained weights also has `start(info) -> nn.Module`, which returns the model with them, and where they
-    are a choice `pretrained`, False for random weights; one that needs files also has `check()`, which raises
-    UserError where they cannot be had; one that can be trained through a low-rank adapter has `adapter`. One of text
-    has `tokenizer(texts)`, and `context` where it bounds the sequences.
+    Some models have more. With pretrained weights: `start(info) -> nn.Module`, which returns the model with them, and
+    if they are optional, `pretrained`, which is False for random weights. With files: `check()`, which raises UserError
+    if they are not available. With a low-rank adapter: `adapter`. For text: `tokenizer(texts)`, and `context` if the
+    model limits the length of sequences.
     """
 
     kinds: ClassVar[frozenset[str]]
 
     @property
     def checkpoint(self) -> Path | None:
-        """A file with trained weights that become the original, or None."""
+        """A file with trained weights to use as the original, or None."""
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the model with random weights drawn from torch's global generator."""
@@ -129,7 +129,7 @@ class ModelSpec(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Examples as a model takes them, on the device.
+    """Examples as input to a model, on the device.
 
     `inputs` (n, ...): images are (n, c, h, w) float32, augmented and normalised, text is (n, t) int64 token ids;
     `labels` (n,) int64, or (n, t) with -100 where nothing is supervised; `index` (n,) int64 are the examples'
@@ -153,7 +153,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Rows of `logits` (m, c) float32 with their `labels` (m,) int64; one row an image, or one a supervised token.
+    """Rows of `logits` (m, c) float32 with their `labels` (m,) int64.
 
     `example` (m,) int64 maps a row to its example in the batch, which has `examples`; `rows_per_example` is the
     batch's. A loss works on rows, and returns one value per example: `averaged(rows)` or `summed(rows)`.
@@ -178,35 +178,35 @@ class Predictions:
 
 
 class Task(Protocol):
-    """The only place where images and text differ; it is bound to a data set, a device and a precision."""
+    """The only place where images and text differ, bound to a data set, a device and a precision."""
 
     @property
     def head(self) -> str:
         """The name of the model's classifier."""
 
     def settings(self) -> tuple[object, ...]:
-        """Return what of the data set's configuration can change a result, beside the examples: part of every key."""
+        """Return the settings of the data set that can change a result; they are part of every key."""
 
     def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
-        """Return what is cut of these examples, where a prompt makes each so much longer: part of their key."""
+        """Return which of these examples are cut if a prompt adds `longer` tokens; part of their key."""
 
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
-        """Return the examples at these positions; augmented where a generator is given, which each epoch seeds anew.
+        """Return the examples at these positions, augmented if a generator is given.
 
-        `seed` is the training's own: what must hold over its epochs, such as which image is mirrored first, follows it.
+        `seed` is the same for a whole training and decides what spans epochs, such as when an image is mirrored first.
         """
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
-        """Divide shuffled positions into batches of these sizes, in random order: texts of a length together."""
+        """Split shuffled positions into batches in random order; similar text lengths together."""
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
-        """Run the model as training does, under the run's precision."""
+        """Run the model as in training, in the run's precision."""
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the batch as floats that a gradient can reach: images, or token embeddings."""
+        """Return the batch as floats that can take a gradient: images, or token embeddings."""
 
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
-        """Return what the named submodule puts out for the batch, (n, ...) float32."""
+        """Return the named submodule's output for the batch, (n, ...) float32."""
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the examples at these positions, in order, without augmentation."""
@@ -215,4 +215,4 @@ class Task(Protocol):
         """Move the model to the device and into the memory layout of the run's precision."""
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write a model in the form that its own world reads, beside what `results` writes."""
+        """Write a model in the usual format of its libraries, in addition to what `results` writes."""

@@ -111,7 +111,9 @@ def test_bbq_lines_of_another_form_inside_are_named(tmp_path, changes):
 
 def test_bbq_mistakes_are_said(tmp_path):
     for root in (None, tmp_path, tmp_path / "nothing"):
-        with pytest.raises(UserError, match=r"holds no JSON lines of BBQ's.\nTry: eval.root=FOLDER"):
+        with pytest.raises(
+            UserError, match=r"(eval.root is not set|has no \*.jsonl files of BBQ).\nTry: eval.root=FOLDER"
+        ):
             Bbq(root=root, **PLAIN).check()
     with pytest.raises(UserError, match="answer that is not among its options"):
         bbq(tmp_path, bbq_line(label=3))
@@ -154,7 +156,7 @@ def test_crows_pairs_are_rows_without_a_chat_whose_first_option_is_the_more_ster
 
 
 def test_crows_pairs_mistakes_are_said(tmp_path):
-    with pytest.raises(UserError, match="file of crows_pairs, nor a folder with one: 0"):
+    with pytest.raises(UserError, match="file of crows_pairs, or a folder with one; found 0"):
         crows(tmp_path).check()
     with pytest.raises(UserError, match=r"lacks the columns \['sent_less', 'bias_type'\]"):
         crows(crows_csv(tmp_path, ",sent_more,less,stereo_antistereo,kind")).load()

@@ -20,7 +20,7 @@ TABLES = {
     "a number of 5,000 digits": ("t.jsonl", lambda: b'{"a": ' + b"9" * 5000 + b"}", "line 1: Exceeds the limit"),
     "a name a row": ("t.jsonl", lambda: b"".join(b'{"a%d": 1}\n' % n for n in range(WIDE)), "has 2,000 columns"),
     "a row that is a list": ("t.jsonl", lambda: b"[1]\n", "line 1: expected an object"),
-    "bytes": ("t.jsonl", lambda: bytes(range(128, 256)), "line 1 is no text in UTF-8"),
+    "bytes": ("t.jsonl", lambda: bytes(range(128, 256)), "line 1 is not text in UTF-8"),
     "nothing": ("t.csv", lambda: b"", "is empty"),
     "many columns": ("t.csv", lambda: b"a" + b",a" * WIDE + b"\n" * 100_000, "has 2,001 columns"),
     "bytes as csv": ("t.csv", lambda: bytes(range(128, 256)), "cannot be read as csv"),
@@ -47,7 +47,7 @@ def test_a_pipe_is_no_table(name, tmp_path):
 def test_a_large_file_is_not_read(tmp_path):
     with (tmp_path / "t.jsonl").open("wb") as file:
         file.truncate(2 * 2**30)
-    with pytest.raises(UserError, match=r"has 2,048.0 MiB, and at most 1,024.0 MiB"):
+    with pytest.raises(UserError, match=r"has 2,048.0 MiB; at most 1,024.0 MiB"):
         files.json_lines(tmp_path / "t.jsonl")
 
 

@@ -125,7 +125,7 @@ def test_missing_columns_are_named(tmp_path, suffix):
 
 
 def test_one_table_in_a_folder_is_found_and_several_or_none_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"nor a folder with one: 0.\nTry: dataset.root=FILE"):
+    with pytest.raises(UserError, match=r"or a folder with one; found 0.\nTry: dataset.root=FILE"):
         bias(tmp_path).check()
     saved(table(), tmp_path / "one.csv")
     (tmp_path / "README.md").write_text("not a table")
@@ -133,13 +133,13 @@ def test_one_table_in_a_folder_is_found_and_several_or_none_are_refused(tmp_path
     assert len(bias(tmp_path).load().rows) == 40
     saved(table(), tmp_path / "two.jsonl")
     for attempt in (bias(tmp_path).check, bias(tmp_path).load):
-        with pytest.raises(UserError, match="nor a folder with one: 2"):
+        with pytest.raises(UserError, match="or a folder with one; found 2"):
             attempt()
 
 
 def test_a_root_that_is_no_table_is_refused(tmp_path):
     (tmp_path / "README.md").write_text("not a table")
-    with pytest.raises(UserError, match=r"README\.md is no .parquet, .csv, .jsonl file of clinical_bias"):
+    with pytest.raises(UserError, match=r"README\.md: expected a .parquet, .csv, .jsonl file of clinical_bias"):
         bias(tmp_path / "README.md").check()
     with pytest.raises(UserError, match=r"nothing\.csv does not exist.\nTry: dataset.root=FILE"):
         bias(tmp_path / "nothing.csv").check()
@@ -165,7 +165,7 @@ def test_a_damaged_table_is_refused(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", files.SUFFIXES)
 def test_a_table_without_rows_is_called_empty(tmp_path, suffix):
     file = saved(table().iloc[:0], tmp_path / f"table{suffix}")
-    with pytest.raises(UserError, match=r"is empty: it holds no row.\nTry: .* rows of TEXT, is_biased"):
+    with pytest.raises(UserError, match=r"is empty: it has no rows.\nTry: .* rows of TEXT, is_biased"):
         bias(file).load()
 
 
@@ -220,7 +220,7 @@ def test_a_hub_that_refuses_says_what_to_do(monkeypatch, error):
         raise error
 
     fake_hub(monkeypatch, load)
-    with pytest.raises(UserError, match=r"shainahub/clinical_bias cannot be had .*\nTry: a login"):
+    with pytest.raises(UserError, match=r"shainahub/clinical_bias cannot be loaded .*\nTry: log in"):
         bias().load()
 
 

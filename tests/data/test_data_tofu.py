@@ -119,7 +119,7 @@ def test_tofu_missing_files_are_named(tofu):
     (tofu / "retain10.json").unlink()
     with pytest.raises(UserError, match=r"it lacks retain10.json, idontknow.jsonl.\nTry: dataset.root=FOLDER"):
         Tofu(root=tofu, **PLAIN).check()
-    with pytest.raises(UserError, match=r"dataset.root names none.\nTry: dataset.root=FOLDER"):
+    with pytest.raises(UserError, match=r"dataset.root is not set.\nTry: dataset.root=FOLDER"):
         Tofu(root=None, **PLAIN).check()
 
 

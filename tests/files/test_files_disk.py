@@ -49,10 +49,10 @@ def test_a_disk_that_fills_up_costs_one_line_each_time(tmp_path, command):
     assert (tmp_path / "codes").read_text().split() == ["1"] * 3 + ["0"], (tmp_path / "last").read_text()
     for said in tmp_path.glob("out_*"):
         lines = said.read_text().splitlines()
-        usual = ("...", "forgetting class:class0", "this run say little.")
+        usual = ("...", "forgetting class:class0", "the seconds of this run.")
         assert [line for line in lines if not line.endswith(usual) and "is busy" not in line] == [
-            "unlearnbench: no space left on device in outputs; what is finished is kept, the same command goes on from "
-            "there"
+            "unlearnbench: no space left on device in outputs; finished work is kept, run the same command again to "
+            "continue"
         ]
     assert (tmp_path / "left").read_text() == ""
     assert command("run", *WORDS, "outputs=whole").returncode == 0
@@ -69,7 +69,7 @@ def test_files_that_may_not_grow_are_a_full_disk(tmp_path, words, limit):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    assert done.stderr.count("unlearnbench: file too large") == 1 and "goes on from there" in done.stderr
+    assert done.stderr.count("unlearnbench: file too large") == 1 and "again to continue" in done.stderr
     assert "Traceback" not in done.stderr and "Logging error" not in done.stderr
     assert not list(tmp_path.rglob(".part-*"))
 
@@ -91,7 +91,7 @@ def test_every_place_that_writes_stops_in_one_line_and_goes_on(tmp_path, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(module, name, refuse)
-        with pytest.raises(Stopped, match=r"^[^\n]+; what is finished is kept, the same command goes on from there$"):
+        with pytest.raises(Stopped, match=r"^[^\n]+; finished work is kept, run the same command again to continue$"):
             execute(request)
     assert not list(tmp_path.rglob(".part-*")) and not list(tmp_path.glob("runs/*"))
     assert execute(request).status == "done"
@@ -137,7 +137,7 @@ def test_what_is_shown_may_not_fit_either(tmp_path):
             text=True, env=HERE, cwd=tmp_path, check=False,
         )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr == "unlearnbench: no space left on device: what was to be shown cannot be written\n"
+    assert done.stderr == "unlearnbench: no space left on device: the output cannot be written\n"
 
 
 class FromRust(Exception):

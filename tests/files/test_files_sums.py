@@ -211,7 +211,7 @@ def test_sums_are_renewed_with_the_reported_numbers_and_bless_nothing_else(copy)
     run = run_of(copy)
     a_digit(run)
     sums.renew(run, "result.json")
-    assert sums.damage(run) == ["metrics.csv is not what it was when the run ended"]
+    assert sums.damage(run) == ["metrics.csv has changed since the run ended"]
 
 
 def test_a_large_file_is_remembered_by_its_stamp(tmp_path, monkeypatch):

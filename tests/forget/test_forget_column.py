@@ -119,15 +119,17 @@ def test_label_names_column_value_and_what_is_not_all(forget: Column, label: str
 
 
 def test_an_unknown_column_is_refused_with_the_nearest_and_all_names() -> None:
-    with pytest.raises(UserError, match=r"forget.column=is_bias .*Did you mean 'is_biased'\?") as error:
+    with pytest.raises(
+        UserError, match=r"forget.column: unknown column 'is_bias'.*Did you mean 'is_biased'\?"
+    ) as error:
         column("is_bias", True).label(INFO)
-    assert "It has: is_biased, axis, year, constant." in str(error.value)
+    assert "The columns are: is_biased, axis, year, constant." in str(error.value)
     assert "Try: forget.column=is_biased" in str(error.value)
 
 
 def test_a_data_set_without_columns_points_to_classes() -> None:
     images = DataInfo(kind="image", classes=("a", "b"), train=9, test=9, shape=(1, 8, 8))
-    with pytest.raises(UserError, match=r"It has: none at all.\nTry: forget=class"):
+    with pytest.raises(UserError, match=r"The columns are: none.\nTry: forget=class"):
         column("is_biased", True).label(images)
 
 

@@ -77,8 +77,11 @@ def test_labels_say_which_runs_forget_whole_pairs(data: TextData, forget: Forget
 @pytest.mark.parametrize(
     ("forget", "says"),
     [
-        (Random(fraction=None, count=3, seed=0, whole_pairs=True), "none has 3 examples or fewer"),
-        (Column(column="half", value=True, fraction=0.3, seed=0, whole_pairs=True), "none has 3 examples or fewer"),
+        (Random(fraction=None, count=3, seed=0, whole_pairs=True), "every pair has more than 3 examples"),
+        (
+            Column(column="half", value=True, fraction=0.3, seed=0, whole_pairs=True),
+            "every pair has more than 3 examples",
+        ),
         (Column(column="odd", value=True, fraction=1.0, seed=0, whole_pairs=True), "would forget everything"),
     ],
 )

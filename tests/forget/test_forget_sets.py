@@ -83,14 +83,17 @@ def test_names_do_not_depend_on_how_they_were_given(data):
     [
         (ByClass(classes=("clas1",), seed=0), "Did you mean 'class1'"),
         (ByClass(classes=(9,), seed=0), "0 to 3"),
-        (ByClass(classes=(-1,), seed=0), "names -1"),
+        (ByClass(classes=(-1,), seed=0), "unknown class -1"),
         (ByClass(classes=(), seed=0), "nothing would be forgotten"),
         (ByClass(classes=(0, 1, 2, 3), seed=0), "nothing would be retained"),
         (Subclass(classes=(0,), seed=0), "dataset.labels=superclass"),
-        (Random(fraction=None, count=None, seed=0), "one of the two"),
-        (Random(fraction=0.1, count=10, seed=0), "one of the two"),
-        *((Random(fraction=None, count=count, seed=0), "forgets everything: 216") for count in (215, 216, 239, 240)),
-        (Random(fraction=0.999, count=None, seed=0), "forgets everything: 216"),
+        (Random(fraction=None, count=None, seed=0), "either a fraction or a count"),
+        (Random(fraction=0.1, count=10, seed=0), "either a fraction or a count"),
+        *(
+            (Random(fraction=None, count=count, seed=0), "forgets everything: there are 216")
+            for count in (215, 216, 239, 240)
+        ),
+        (Random(fraction=0.999, count=None, seed=0), "forgets everything: there are 216"),
         (Random(fraction=0.001, count=None, seed=0), "empty forget set"),
     ],
 )

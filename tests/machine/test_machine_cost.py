@@ -142,4 +142,4 @@ def test_a_board_says_where_its_ratios_come_from_different_settings(tmp_path):
     make_run(tmp_path, "aaaaaaa2", "finetune", threads=2)
     mixed = (write([tmp_path], tmp_path / "report") / "leaderboard.md").read_text()
     assert "different settings" not in alike
-    assert "Cost ratios of this board come from different settings: threads 1, 2." in mixed
+    assert "The cost ratios of this board have different settings: threads 1, 2." in mixed

@@ -118,7 +118,7 @@ def test_cublas_that_started_without_its_workspace_is_refused(gpus, monkeypatch)
     monkeypatch.setattr(torch, "ones", started)
     before = state()
     with (
-        pytest.raises(UserError, match=f"Try: export {WORKSPACE}=:4096:8, .* or deterministic=false"),
+        pytest.raises(UserError, match=f"Try: export {WORKSPACE}=:4096:8 and run it again, or deterministic=false"),
         computing("cuda", deterministic=True),
     ):
         raise AssertionError("nothing is to be computed")
@@ -126,7 +126,7 @@ def test_cublas_that_started_without_its_workspace_is_refused(gpus, monkeypatch)
 
 
 def test_an_operation_without_such_a_form_names_the_remedy(gpus):
-    says = r"kthvalue CUDA has no form(.|\n)*Try: deterministic=false"
+    says = r"kthvalue CUDA has no deterministic(.|\n)*Try: deterministic=false"
     with pytest.raises(RuntimeError, match=says), computing("cuda", deterministic=True):
         raise RuntimeError("kthvalue CUDA does not have a deterministic implementation, but you set 'torch.use'")
     with pytest.raises(RuntimeError, match=r"^CUDA out of memory$"), computing("cuda", deterministic=True):
@@ -164,7 +164,9 @@ def test_a_run_computes_as_its_device_and_setting_say(tmp_path, monkeypatch):
 
 def test_a_gpu_is_named_only_where_it_is_there(gpus, monkeypatch):
     assert [resolved(word) for word in ("cuda", "cuda:1", "cpu", "auto")] == ["cuda", "cuda:1", "cpu", "cuda"]
-    with pytest.raises(UserError, match=r"device=cuda:2 is not here: PyTorch sees cuda:0, cuda:1.\nTry: device=cuda:1"):
+    with pytest.raises(
+        UserError, match=r"device=cuda:2 does not exist: PyTorch finds cuda:0, cuda:1.\nTry: device=cuda:1"
+    ):
         resolved("cuda:2")
     assert name_of("cuda:1") == "GPU of cuda:1" and name_of("cpu") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -157,7 +157,7 @@ def test_what_a_layer_puts_out_is_read_before_it_is_changed_in_place():
     images = torch.randn(2, 1, 8, 8)
     with torch.no_grad():
         assert torch.equal(output_of(model, "0", lambda: model(images)), model[0](images))
-        with pytest.raises(TypeError, match="puts out nothing"):
+        with pytest.raises(TypeError, match="got no output"):
             output_of(model, "0", lambda: None)
 
 

@@ -18,7 +18,7 @@ def missing(local):
     raise OSError(f"nothing with local={local}")
 
 
-@pytest.mark.parametrize("reach, told", [(False, "not in reach"), (True, "OSError: nothing with local=False")])
+@pytest.mark.parametrize("reach, told", [(False, "cannot be reached"), (True, "OSError: nothing with local=False")])
 def test_what_is_not_there_is_asked_for_where_the_hub_is_in_reach(monkeypatch, reach, told):
     monkeypatch.setattr(hub, "in_reach", lambda: reach)
     with pytest.raises(hub.Absent, match=told):

@@ -77,7 +77,7 @@ def test_an_incompetent_teacher_stays_random(file):
 @pytest.mark.parametrize(
     ("spec", "info", "says"),
     [
-        (RESNET, image_info(32, channels=1), "here are 1 channels"),
+        (RESNET, image_info(32, channels=1), "this run has 1 channels"),
         (replace(RESNET, stem="small"), image_info(32), r"model\.stem=small(.|\n)*model\.stem=standard"),
         (VGG, image_info(32, channels=1), "these have 1 channels"),
         (VGG, image_info(32), r"missing     features\.0\.weight"),
@@ -164,8 +164,8 @@ def test_absent_weights_without_a_network_end_at_once_with_a_remedy(
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("nowhere.safetensors", None, "is no file"),
-        ("weights.pt", b"PK", "pickled weights are not read"),
+        ("nowhere.safetensors", None, "is not a file"),
+        ("weights.pt", b"PK", "pickled weights can run code"),
         ("empty.safetensors", b"", "cannot be read as safetensors"),
         ("noise.safetensors", b"\xff" * 200, "cannot be read as safetensors"),
     ],

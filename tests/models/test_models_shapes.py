@@ -54,7 +54,7 @@ def test_depth_of_another_kind_is_refused():
 
 
 def test_resnet9_refuses_images_that_its_pools_use_up():
-    with pytest.raises(UserError, match=r"8 pixels and more; these have 7(.|\n)*dataset\.size"):
+    with pytest.raises(UserError, match=r"at least 8 pixels; these have 7(.|\n)*dataset\.size"):
         SPECS["resnet9"].build(info(7))
 
 

@@ -149,9 +149,9 @@ def test_keys_know_the_architecture_and_the_weights(tmp_path):
 @pytest.mark.parametrize(
     ("architecture", "says"),
     [
-        ("efficientformerv2_s", r"no model of timm .*Did you mean 'efficientformerv2_s"),
-        ("hf-hub:timm/resnet18", "no model of timm"),
-        ("local-dir:weights", "no model of timm"),
+        ("efficientformerv2_s", r"not a model of timm .*Did you mean 'efficientformerv2_s"),
+        ("hf-hub:timm/resnet18", "not a model of timm"),
+        ("local-dir:weights", "not a model of timm"),
         ("resnet18.tv_in2k", "Did you mean 'resnet18.tv_in1k'"),
         ("mobilenetv5_300m_enc", "has no classifier"),
     ],
@@ -168,5 +168,5 @@ def test_sides_that_a_model_cannot_take_are_refused(architecture, side):
 
 
 def test_an_architecture_without_published_weights_says_so():
-    with pytest.raises(UserError, match="nobody published weights"):
+    with pytest.raises(UserError, match="no published weights"):
         timm_model("coatnet_0_224", pretrained=True).check()

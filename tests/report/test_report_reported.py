@@ -96,7 +96,7 @@ def test_a_metric_without_a_published_value_is_shown_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("experiment", "says"), [("table_cpu", "compare directions"), ("table_smoke", "no more"), ("table", "")]
+    ("experiment", "says"), [("table_cpu", "compare directions"), ("table_smoke", "only shows that"), ("table", "")]
 )
 def test_a_smaller_preset_says_that_it_is_not_the_published_setting(tmp_path, experiment, says):
     make_run(tmp_path, "aaaaaaa1", experiment=experiment, reported=[ENTRY])

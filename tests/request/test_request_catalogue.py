@@ -45,7 +45,7 @@ def test_choices_of_one_class_are_told_apart_by_their_yaml():
 def test_a_method_of_a_plugin_is_described_with_and_without_its_yaml(plugin, tmp_path):
     found = described("methods")["listed_plugin.Shrink"]
     assert (found.kind, found.paper) == ("text", "arXiv:2401.00001")
-    assert found.about.startswith("Scale the head's weights. No YAML names it")
+    assert found.about.startswith("Scale the head's weights. It has no YAML yet")
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "shrink.yaml").write_text("_target_: listed_plugin.Shrink\n")
     named = described("methods", tmp_path / "mine")
@@ -89,5 +89,5 @@ def test_the_numbers_of_a_plugins_metrics_are_listed_without_running_it(plugin):
 def test_a_plugin_that_is_no_python_is_named_with_its_line(plugin):
     plugin.write_text("x = 1\nclass:\n")
     for topic in ("methods", "metrics"):
-        with pytest.raises(UserError, match=f"{plugin}, line 2 is no Python"):
+        with pytest.raises(UserError, match=f"{plugin}, line 2 is not valid Python"):
             entries(topic)

@@ -37,8 +37,8 @@ def test_values_become_typed_objects():
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"epohcs": 3}, "method.epohcs is no setting of method. Did you mean 'epochs'"),
-        ({"epochs": 3, "inner": {"lrr": 1}}, "method.inner.lrr .* Did you mean 'lr'"),
+        ({"epohcs": 3}, "method.epohcs: unknown setting of method. Did you mean 'epochs'"),
+        ({"epochs": 3, "inner": {"lrr": 1}}, "method.inner.lrr: .* Did you mean 'lr'"),
         ({"epochs": 3}, "method.inner is missing"),
         ({"epochs": 3, "inner": {}}, "method.inner.lr is missing"),
         ({"epochs": 2.5, "inner": {"lr": 1}}, "method.epochs=2.5"),
@@ -62,7 +62,7 @@ class Several:
 @pytest.mark.parametrize(
     ("inners", "says"),
     [
-        ([{"lr": 1}, {"lrr": 1}], r"train.inners\[1\].lrr .* Did you mean 'lr'"),
+        ([{"lr": 1}, {"lrr": 1}], r"train.inners\[1\].lrr: .* Did you mean 'lr'"),
         ([{"lr": 1}, {}], r"train.inners\[1\].lr is missing.\nTry: lr: VALUE in that entry"),
         ([{"lr": 0}], r"train.inners\[0\].lr=0: expected greater than 0"),
         ([7], r"train.inners\[0\]=7"),

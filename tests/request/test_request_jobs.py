@@ -24,7 +24,7 @@ def test_a_word_replaces_the_parameter_of_its_name():
 def test_globs_are_choices():
     words = {one[-1] for one in swept(["method=glob(dis*)"], []).words()}
     assert words == {"method=distill", "method=distill_paper"}
-    with pytest.raises(UserError, match="matches no choice"):
+    with pytest.raises(UserError, match="does not match any choice"):
         swept(["method=glob(x*)"], []).first()
 
 

@@ -165,7 +165,7 @@ def test_a_comma_is_refused_with_a_word_that_works(tmp_path, monkeypatch, name, 
 def test_the_hint_typed_into_a_shell_runs(command, tmp_path):
     refused = command("run", *RUN, "outputs=a,b $x it's")
     assert refused.returncode == 2
-    word = refused.stderr.partition("Try: ")[2].partition(" where the comma")[0]
+    word = refused.stderr.partition("Try: ")[2].partition(" if the comma")[0]
     line = f"{shlex.quote(sys.executable)} -m unlearnbench run {' '.join(RUN)} {word}"
     done = subprocess.run(line, shell=True, cwd=tmp_path, env=HERE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -125,11 +125,11 @@ def other_rows(run):
 
 
 FAULTS = [
-    (RUN, lambda run: flip(run / "metrics.csv"), "metrics.csv is not what it was"),
-    (RUN, lambda run: (run / "sums.json").write_text("null"), "sums.json holds no JSON object"),
+    (RUN, lambda run: flip(run / "metrics.csv"), "metrics.csv has changed"),
+    (RUN, lambda run: (run / "sums.json").write_text("null"), "sums.json is not a JSON object"),
     (RUN, lambda run: (run / "sums.json").unlink(), "sums.json is missing"),
     (RUN, lambda run: (run / "result.json").unlink(), "result.json is missing"),
-    (RUN, other_rows, "rows of another run"),
+    (RUN, other_rows, "are from different runs"),
     (RUN, lambda run: (edit(run / "result.json", "ratio\": 0.1", "ratio\": \"x\""), sums.write(run)), "cost_ratio"),
     (RUN, lambda run: (run / "scores" / "retrained_forget.npz").unlink(), "scores/retrained_forget.npz is missing"),
     ("runs", lambda runs: swap(runs / "distill_m_d_aaaaaaa0", runs / "distill_m_d_aaaaaaa1"), "name does not fit"),
@@ -144,13 +144,13 @@ FAULTS = [
     (SWEEP, lambda sweep: (sweep / "jobs.csv").write_bytes(b"\xff\x00"), "jobs.csv: "),
     (STAGE, lambda stage: flip(stage / "tensors.safetensors"), "tensors.safetensors does not have the SHA-256"),
     (STAGE, lambda stage: (stage / "facts.json").unlink(), "facts.json is missing"),
-    (STAGE, lambda stage: (stage / "sums.json").write_text("[]"), "sums.json holds no JSON object"),
+    (STAGE, lambda stage: (stage / "sums.json").write_text("[]"), "sums.json is not a JSON object"),
     (CACHE, lambda cache: swap(*(cache / "stages" / key for key in KEYS)), "under another's name"),
     (CACHE, lambda cache: flip(cache / "unfinished" / ("c" * 64) / "facts.json"), "facts.json does not have the"),
     (CACHE, lambda cache: (cache / "unfinished" / ("d" * 64 + ".new")).mkdir(), "is not whole"),
     (CACHE, lambda cache: (cache / "damaged" / "x").mkdir(parents=True), "set aside"),
     (CACHE, lambda cache: (cache / "parts" / "x").mkdir(parents=True), "is not whole"),
-    (CACHE, lambda cache: (cache / "runs" / f"{KEYS[0]}.json").write_text("null"), "holds no JSON object"),
+    (CACHE, lambda cache: (cache / "runs" / f"{KEYS[0]}.json").write_text("null"), "is not a JSON object"),
 ]  # fmt: skip
 
 

@@ -200,5 +200,5 @@ def test_values_out_of_range_are_named(key, value):
 
 
 def test_an_area_that_ends_before_it_begins_is_refused():
-    with pytest.raises(UserError, match=r"erase_area is \[least, most\], not \[0.3, 0.1\]"):
+    with pytest.raises(UserError, match=r"erase_area must be \[least, most\], not \[0.3, 0.1\]"):
         typed(Augment, {"crop": 0, "flip": False, "erase_area": [0.3, 0.1]}, "dataset.augment")

@@ -191,7 +191,7 @@ def test_behind_a_prompt_tokens_are_the_whole_conversations_or_the_prompt_is_ref
     try:
         opened = task.opened([message])
     except UserError as error:
-        assert "joins a prompt with the question" in str(error)
+        assert "merges a prompt with the question" in str(error)
         assert (kind, template) == ("t5_like", "inst")
         return
     for place in range(0, len(data.rows), 5):
@@ -204,10 +204,10 @@ def test_behind_a_prompt_tokens_are_the_whole_conversations_or_the_prompt_is_ref
 def test_a_template_that_changes_what_is_said_is_refused(data, trained):
     tokenizer = tokenizer_of(trained, "byte_level", "joined")
     tokenizer.chat_template = TURNS + "{{ message['content'] | upper }}" + LAST
-    with pytest.raises(UserError, match="chat template changes what is said"):
+    with pytest.raises(UserError, match="chat template changes the text"):
         task_of(data, tokenizer)
     tokenizer.chat_template = TURNS + "{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}" + LAST
-    with pytest.raises(UserError, match="once each, in this order"):
+    with pytest.raises(UserError, match="must write the question and then the answer"):
         task_of(data, tokenizer)
 
 

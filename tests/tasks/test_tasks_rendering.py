@@ -126,7 +126,7 @@ def test_a_template_that_waits_for_the_data_is_stopped_and_named():
     tokenizer.chat_template = OURS + "{% if 'secret' in messages[0].content %}{{ 'x' * 10 ** 10 }}{% endif %}"
     chat = Chat(tokenizer)
     with pytest.raises(
-        UserError, match=r"chat template refuses a conversation of user, assistant \(.*memory"
+        UserError, match=r"chat template rejects a conversation of user, assistant \(.*memory"
     ) as caught:
         chat.render([[{"role": "user", "content": "secret"}, {"role": "assistant", "content": "x"}]])
     assert "Try: " in str(caught.value)
@@ -157,7 +157,7 @@ def test_a_template_does_not_leave_its_sandbox(escape):
 def test_a_template_that_fails_says_why(template):
     tokenizer = llama().tokenizer(["some words"])
     tokenizer.chat_template = template
-    with pytest.raises(UserError, match="chat template refuses a conversation"):
+    with pytest.raises(UserError, match="chat template rejects a conversation"):
         Chat(tokenizer)
 
 

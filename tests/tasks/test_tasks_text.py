@@ -150,8 +150,8 @@ def test_both_limits_are_named_where_both_are_too_small():
 
 def test_a_limit_that_cannot_be_raised_asks_for_another_model():
     limit = Limit(asked=512, too_long="cut", model=32)
-    assert limit.name == "the 32 tokens that the model takes"
-    assert limit.remedy(40) == "a model that takes 40 tokens: this one takes 32"
+    assert limit.name == "the model's limit of 32 tokens"
+    assert limit.remedy(40) == "a model that takes 40 tokens; this one takes 32"
 
 
 def test_a_prompt_equals_the_conversation_with_its_system_message(tiny_text):
@@ -188,7 +188,7 @@ def test_questions_behind_a_prompt_are_cut_and_counted_where_they_get_too_long(t
 
 def test_a_prompt_that_makes_sequences_too_long_is_refused_where_they_are(tiny_text):
     task = text_task(context=200, too_long="refuse")
-    with pytest.raises(UserError, match=r"tokens behind the prompt are over dataset\.context=200") as caught:
+    with pytest.raises(UserError, match=r"tokens with the prompt are over dataset\.context=200") as caught:
         task.prefixed(tiny_text.original, LONG * 4)
     named = int(re.search(r"dataset\.context=(\d+)$", str(caught.value))[1])
     text_task(context=named, too_long="refuse").opened(LONG * 4)
@@ -300,7 +300,7 @@ def test_bare_sentences_stand_whole_behind_a_prompt(tiny_text):
 def test_a_tokenizer_that_starts_no_sentence_is_refused(tiny_text):
     tokenizer = llama().tokenizer(["some text"])
     tokenizer.bos_token = tokenizer.eos_token = None
-    with pytest.raises(UserError, match=r"bos or eos token, and it has neither"):
+    with pytest.raises(UserError, match=r"bos or eos token, but it has neither"):
         Encoder(tokenizer, False, HUNDRED)
 
 
@@ -349,7 +349,7 @@ def test_a_template_that_refuses_a_system_message_says_so_before_training(tiny_t
         tiny_text.data, Encoder(tokenizer, True, Limit(asked=900, too_long="cut")), CPU, tiny_text.spec, 9, 0
     )
     with pytest.raises(
-        UserError, match=r"refuses a conversation of system, user.* \(System role not supported\)\.\nTry"
+        UserError, match=r"rejects a conversation of system, user.* \(System role not supported\)\.\nTry"
     ):
         task.opened([{"role": "system", "content": "Judge by the facts."}])
 

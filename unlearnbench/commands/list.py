@@ -10,14 +10,14 @@ def main(words: list[str]) -> int:
     """Show a topic, or all; return the exit code."""
     from unlearnbench.request.catalogue import TOPICS, entries
 
-    parser = Parser("unlearnbench list", description="Show what there is to choose from.")
+    parser = Parser("unlearnbench list", description="Show the available choices.")
     parser.add_argument("topic", nargs="?", metavar="TOPIC", help=", ".join(TOPICS))
     add_sources(parser)
     given = parser.parse_args(words)
     use_sources(given)
     if given.topic is not None and given.topic not in TOPICS:
         raise UserError(
-            f"{given.topic!r} is no topic.{nearest(given.topic, TOPICS)}\nTry: unlearnbench list, or one of "
+            f"unknown topic {given.topic!r}.{nearest(given.topic, TOPICS)}\nTry: unlearnbench list, or one of "
             f"{', '.join(TOPICS)}"
         )
     from rich.console import Console

@@ -13,7 +13,7 @@ from unlearnbench.errors import UserError
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Raise the mistake as any other."""
+        """Raise a UserError instead of exiting."""
         raise UserError(f"{message}\nTry: {self.prog} --help")
 
 

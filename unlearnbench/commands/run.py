@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
     given.overrides = scaled(given.overrides, given.config_dir)
     if given.multirun and (given.cfg or given.info):
         raise UserError(
-            "--cfg and --info show one configuration, -m asks for several.\nTry: without -m, and one value each"
+            "--cfg and --info show one configuration, but -m asks for several.\nTry: without -m, one value per key"
         )
     if given.help or given.hydra_help or given.cfg or given.info:
         compose([] if given.hydra_help else given.overrides, given.config_dir)
@@ -84,7 +84,7 @@ def _show_sweep(folder: Path, code: int) -> int:
 
 
 def _hydra_words(given: argparse.Namespace) -> list[str]:
-    """Give Hydra's own flags back to it."""
+    """Return the words to pass to Hydra, with its own flags."""
     from unlearnbench.request.compose import search_path
     from unlearnbench.request.words import literal
 

@@ -12,9 +12,9 @@ def main(words: list[str]) -> int:
     """Show what is damaged, a line a problem; return the exit code."""
     parser = Parser(
         "unlearnbench verify",
-        description="Read every file again, and say what is not as it was written: a line a problem, the counts last.",
-        epilog="Exit codes: 0 all is well, 1 something is wrong, 2 the folder is none of these. A damaged run or stage "
-        "is made again by the run's own command.",
+        description="Read every file again and report what has changed: one line per problem, then the counts.",
+        epilog="Exit codes: 0 everything is sound, 1 something is damaged, 2 the folder is none of these. To replace a "
+        "damaged run or stage, run its command again.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a run, a sweep, an outputs folder or a cache")
     given = parser.parse_args(words)

@@ -1,1 +1,1 @@
-"""Data sets: each a small typed configuration that is checked before it is loaded."""
+"""Data sets: each one is a small typed configuration, checked before its data is loaded."""

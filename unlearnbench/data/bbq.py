@@ -1,4 +1,4 @@
-"""BBQ: questions whose biased answer is known, with too little and with enough context; for evaluation only.
+"""BBQ: questions with a known biased answer; for evaluation only.
 
 Parrish et al.: BBQ: A Hand-Built Bias Benchmark for Question Answering, ACL Findings 2022, arXiv:2110.08193; CC BY 4.0.
 """
@@ -22,26 +22,29 @@ SAME = {
     "man": "m", "men": "m", "boy": "m", "woman": "f", "women": "f", "girl": "f", "girls": "f",
     "low ses": "lowses", "high ses": "highses",
 }  # fmt: skip
-"""Words for one group, as the authors' analysis_scripts/BBQ_results_metadata.R equates them."""
+"""Synonyms for a group, from the authors' analysis_scripts/BBQ_results_metadata.R."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bbq(TextSettings):
-    """BBQ's categories found in a local folder of its JSON lines (evaluation only: eval.extra=[bbq])."""
+    """BBQ, all categories in a local folder of its JSON lines (evaluation only: eval.extra=[bbq])."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     root: Path | None = field(metadata={"key": False})
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it; the number of rows depends on the folder's categories."""
+        """Describe the data set without reading it.
+
+        The row count depends on the categories in the folder.
+        """
         classes = ("first", "second", "third")
         return DataInfo(kind="text", classes=classes, train=0, test=self.limit_test or 0, shape=())
 
     def check(self) -> None:
-        """Raise UserError where there is no category."""
+        """Raise UserError if the folder has no category."""
         if not self._files():
-            place = self.root if self.root is not None else "eval.root, which is not set,"
-            raise UserError(f"bbq: {place} holds no JSON lines of BBQ's.\nTry: eval.root=FOLDER with bbq in it")
+            found = "eval.root is not set" if self.root is None else f"{self.root} has no *.jsonl files of BBQ"
+            raise UserError(f"bbq: {found}.\nTry: eval.root=FOLDER with bbq in it")
 
     def files(self) -> dict[str, Path]:
         """Name the files that are read: their content is part of the run's key."""
@@ -56,22 +59,22 @@ class Bbq(TextSettings):
         files = sorted(self.root.glob("*.jsonl")) if self.root is not None and self.root.is_dir() else []
         return [
             file for file in files if "_x_" not in file.name
-        ]  # two groups at once: which one is meant is not marked
+        ]  # about two groups at once, and the file does not say which one is meant
 
 
 def _read(values: dict[str, Any], file: Path) -> list[TextRow]:
-    """Return the rows of a line; raise UserError where what is inside it has another form than BBQ's."""
+    """Return the rows from a line; raise UserError if it is not in BBQ's format."""
     try:
         return _rows(values)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{file}, example_id {values.get('example_id')}: answer_info, additional_metadata.stereotyped_groups or "
-            f"label are not as BBQ has them ({type(error).__name__}: {error}).\nTry: the authors' data/*.jsonl"
+            f"label is not in BBQ's format ({type(error).__name__}: {error}).\nTry: the authors' data/*.jsonl"
         ) from error
 
 
 def _rows(values: dict[str, Any]) -> list[TextRow]:
-    """Turn a line into a row, or none where it is not marked which answer is the stereotyped group's."""
+    """Turn a line into a row, or nothing if it does not mark which answer is the stereotyped group's."""
     groups = {_mark(group) for group in values["additional_metadata"]["stereotyped_groups"]}
     marks = [{_mark(mark) for mark in values["answer_info"][f"ans{number}"]} for number in range(3)]
     target = [number for number, mark in enumerate(marks) if mark & groups]
@@ -89,7 +92,7 @@ def _rows(values: dict[str, Any]) -> list[TextRow]:
             options=options,
             label=int(values["label"]),
             corrected=int(values["label"]),
-            cluster=f"{values['category']}/{values['question_index']}",  # a template of the authors'
+            cluster=f"{values['category']}/{values['question_index']}",  # one of the authors' templates
             facts={
                 "stereotyped": target[0] if negative else other,  # a non-negative question's bias favours the others
                 "unknown": unknown[0],
@@ -100,6 +103,6 @@ def _rows(values: dict[str, Any]) -> list[TextRow]:
 
 
 def _mark(text: str) -> str:
-    """Name a group as the authors' analysis_scripts/BBQ_results_metadata.R does."""
+    """Return a group's name as in the authors' analysis_scripts/BBQ_results_metadata.R."""
     word = str(text).lower().removeprefix("m-").removeprefix("f-")
     return "trans" if word.startswith("trans") else SAME.get(word, word)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 through torchvision, from a folder of yours or downloaded when you ask for it.
+"""CIFAR-10 and CIFAR-100 through torchvision, from your own folder or downloaded on request.
 
 Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009).
 """
@@ -24,16 +24,16 @@ from unlearnbench.files.intake import MIB, size_of
 
 TRAIN, TEST, SIDE = 50000, 10000, 32
 LARGEST = 200 * MIB
-"""Bytes of a file: the largest, CIFAR-100's training images, has 148 MiB."""
+"""The most bytes a file may have; the largest, CIFAR-100's training images, has 148 MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar(ImageSettings):
-    """What CIFAR-10 and CIFAR-100 share: where the official files are, whether they may be downloaded, what is kept.
+    """The settings that CIFAR-10 and CIFAR-100 share: where the files are, whether to download, what to keep.
 
-    `classes` keeps only the images of these, as `labels` names them; null keeps all. `root` is the folder that holds
-    `cifar-10-batches-py` or `cifar-100-python`, as torchvision has it; null is a cache folder in the home. `download`
-    null means: only where no root is given.
+    `classes` keeps only the images of these classes, named as `labels` says; null keeps all. `root` is the folder that
+    holds `cifar-10-batches-py` or `cifar-100-python`, as for torchvision; null means a cache folder in the home.
+    `download` null means: only if no root is given.
     """
 
     root: Path | None = field(metadata={"key": False})
@@ -41,19 +41,19 @@ class Cifar(ImageSettings):
     classes: tuple[str, ...] | None
 
     def __post_init__(self) -> None:
-        if self.classes is not None:  # any order of them is the same data
+        if self.classes is not None:  # the order makes no difference
             twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
             if twice:
-                raise ValueError(f"classes names {', '.join(twice)} more than once. Try: each of them once")
+                raise ValueError(f"classes lists {', '.join(twice)} more than once. Try: each class once")
             object.__setattr__(self, "classes", tuple(sorted(set(self.classes))))
 
     def folder(self) -> Path:
-        """Return the folder that torchvision is pointed to."""
+        """Return the folder to give to torchvision."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return self.root or cache / "unlearnbench" / "data"
 
     def check(self) -> None:
-        """Raise UserError where files are missing and cannot be fetched, or damaged."""
+        """Raise UserError if files are damaged, or missing and not downloadable."""
         kind, name = self._torchvision()
         base = self.folder() / kind.base_folder
         files = _official(kind)
@@ -62,19 +62,19 @@ class Cifar(ImageSettings):
             raise UserError(f"{base} lacks {', '.join(missing)}.\nTry: unpack the official archive of {name} again")
         if missing:
             self._fetch(kind, name)
-        for file, md5 in files:  # before any of them is unpickled: no other file has their sums
+        for file, md5 in files:  # before unpickling anything: only the official files have these sums
             remedy = f"Try: delete it and unpack the official archive of {name} again"
             size_of(base / file, LARGEST, remedy=remedy)
             if hashlib.md5((base / file).read_bytes(), usedforsecurity=False).hexdigest() != md5:
                 raise UserError(f"{base / file} is damaged: its MD5 is not the official {md5}.\n{remedy}")
 
     def files(self) -> dict[str, Path]:
-        """Name the files that are read: their content is part of the run's key."""
+        """Return the files that `load` reads; their content is part of the run's key."""
         kind, _ = self._torchvision()
         return {file: self.folder() / kind.base_folder / file for file, _ in _official(kind)}
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it; raise UserError for a class that is not in it."""
+        """Describe the data set without reading it; raise UserError for an unknown class."""
         fine, classes, parents = self._names()
         kept = self._kept()
         train, test = self.counted(TRAIN * len(kept) // len(fine), TEST * len(kept) // len(fine))
@@ -92,28 +92,28 @@ class Cifar(ImageSettings):
         )
 
     def load(self) -> ImageData:
-        """Read the official files; fine labels are kept beside superclasses."""
+        """Read the official files; superclasses keep the fine labels beside them."""
         info = self.info()
         return assemble(
             self, info, self._arrays(True), self._arrays(False), np.array(info.parents) if info.parents else None
         )
 
     def _kept(self) -> tuple[int, ...]:
-        """Return the fine labels whose class is kept, in the files' numbering."""
+        """Return the fine labels to keep, numbered as in the files."""
         fine, classes, parents = self._names()
         wanted = classes if self.classes is None else self.classes
         for name in wanted:
             if name not in classes:
-                below = f" {name} is one of {classes[parents[fine.index(name)]]}." if name in fine else ""
+                below = f" {name} is part of {classes[parents[fine.index(name)]]}." if name in fine else ""
                 hint = below or nearest(name, classes)
                 shown = ", ".join(classes[:20]) + (f" ... ({len(classes)} in all)" if len(classes) > 20 else "")
                 raise UserError(
-                    f"dataset.classes names {name!r}, which is no class here.{hint}\nThere are: {shown}.\n"
+                    f"dataset.classes: unknown class {name!r}.{hint}\nThe classes are: {shown}.\n"
                     f"Try: 'dataset.classes=[{classes[0]},{classes[1]}]', or dataset.classes=null for all"
                 )
         if len(wanted) < 2:
             raise UserError(
-                f"dataset.classes=[{','.join(wanted)}] leaves nothing to tell apart.\n"
+                f"dataset.classes=[{','.join(wanted)}]: expected at least two classes.\n"
                 f"Try: 'dataset.classes=[{classes[0]},{classes[1]}]', or dataset.classes=null for all"
             )
         return tuple(label for label in range(len(fine)) if classes[parents[label]] in wanted)
@@ -125,7 +125,7 @@ class Cifar(ImageSettings):
             check_there(self.root)
             if place.name == kind.base_folder:
                 raise UserError(
-                    f"dataset.root={place} is {kind.base_folder} itself, expected the folder that holds it.\n"
+                    f"dataset.root={place} is {kind.base_folder} itself; expected the folder that holds it.\n"
                     f"Try: dataset.root={place.parent}"
                 )
             raise UserError(
@@ -151,7 +151,7 @@ class Cifar(ImageSettings):
         return np.ascontiguousarray(read.data[rows].transpose(0, 3, 1, 2)), np.searchsorted(kept, targets[rows])
 
     def _names(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
-        """Return the names of the fine labels and of the classes trained on, and the class of each fine label."""
+        """Return the names of the fine labels and of the trained classes, and each fine label's class."""
         raise NotImplementedError
 
     def _torchvision(self) -> tuple[Any, str]:

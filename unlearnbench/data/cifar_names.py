@@ -1,4 +1,4 @@
-"""The official class names of CIFAR, and the superclass of each of CIFAR-100's classes, in the files' own order."""
+"""CIFAR's class names, and each CIFAR-100 class's superclass, in the files' order."""
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100_CLASSES = (

@@ -1,7 +1,7 @@
-"""The study's data set: sentences of clinical notes, marked as biased or not.
+"""The study's data set: sentences from clinical notes, marked as biased or not.
 
 Roy: Comparative Study of Machine Unlearning Techniques (2025); hub id shainahub/clinical_bias, 40,000 rows with the
-columns SUBJECT_ID, TEXT, is_biased, biased_words. A local parquet, csv or jsonl file with them is read too.
+columns SUBJECT_ID, TEXT, is_biased, biased_words. A local parquet, csv or jsonl file with these columns works too.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ FALSE = {"false", "0", "0.0", "no", "not biased", "unbiased"}
 
 @dataclass(frozen=True, kw_only=True)
 class ClinicalBias(TextSettings):
-    """Statements of clinical notes marked as biased or not, the study's (hub, or a local table; not embedded).
+    """The study's statements from clinical notes, marked as biased or not (hub or local table; not embedded).
 
-    `root` is a parquet, csv or jsonl file, or a folder with one; null asks the hub for `hub` at `revision`.
-    `test` and `validation` are the shares that are held out, drawn by `seed`.
+    `root` is a parquet, csv or jsonl file, or a folder with one; null downloads `hub` at `revision`.
+    `test` and `validation` are the shares to hold out, drawn by `seed`.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -43,7 +43,7 @@ class ClinicalBias(TextSettings):
     test: Annotated[float, Field(gt=0, lt=0.5)]
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
+        """Describe the data set without reading it."""
         held = int(ROWS * self.test), int(ROWS * self.validation)
         train = ROWS - sum(held)
         return DataInfo(
@@ -56,15 +56,15 @@ class ClinicalBias(TextSettings):
         )
 
     def check(self) -> None:
-        """Raise UserError where the table cannot be had."""
+        """Raise UserError if the table is not available."""
         check_file(self.root, self.hub, "clinical_bias", REMEDY)
 
     def files(self) -> dict[str, Path]:
-        """Name the table that is read: its content is part of the run's key."""
+        """Return the table that `load` reads; its content is part of the run's key."""
         return table_files(self.root, self.hub, self.revision, REMEDY)
 
     def load(self) -> TextData:
-        """Read the table and hold parts of it out."""
+        """Read the table and hold out the test and validation parts."""
         table = read_table(self.root, self.hub, self.revision, ("TEXT", "is_biased"), REMEDY)
         rows = [_row(values, number) for number, values in enumerate(table.to_dict("records"))]
         order = np.random.default_rng(stage_seed(self.seed, "clinical_bias", "parts")).permutation(len(rows))
@@ -74,9 +74,10 @@ class ClinicalBias(TextSettings):
 
 
 def _row(values: dict[str, Any], number: int) -> TextRow:
-    """Turn a table's row into a question; the corrected answer of a biased statement is the study's "not biased".
+    """Turn a row of the table into a question.
 
-    The statements of one patient (SUBJECT_ID, where the table has it) are a cluster.
+    As in the study, a biased statement's corrected answer is "not biased". The statements of one patient (SUBJECT_ID,
+    if the table has it) form a cluster.
     """
     text = values["TEXT"]
     if not isinstance(text, str | int) or not str(text).strip():  # a missing text is None or NaN
@@ -85,7 +86,7 @@ def _row(values: dict[str, Any], number: int) -> TextRow:
     if word not in TRUE | FALSE:
         found = values["is_biased"]
         raise UserError(
-            f"row {number} has is_biased={found!r}: expected true or false.\nTry: one of these, or leave the row out"
+            f"row {number} has is_biased={found!r}: expected true or false.\nTry: correct it, or leave the row out"
         )
     biased = word in TRUE
     return TextRow(
@@ -99,5 +100,5 @@ def _row(values: dict[str, Any], number: int) -> TextRow:
 
 
 def _patient(subject: object) -> str:
-    """Name a patient; an empty name (None, NaN) is nobody's, and the statement is by itself."""
+    """Return a patient's name; an empty one (None, NaN) puts the statement in a cluster of its own."""
     return "" if subject is None or subject != subject else str(subject)

@@ -1,6 +1,6 @@
-"""Clinical notes with a planted bias, embedded and written for this project: docs/clinical-notes.md is its datasheet.
+"""Embedded clinical notes with a planted bias; docs/clinical-notes.md is the datasheet.
 
-Bias types as Park et al. (2021), Physician Use of Stigmatizing Language in Patient Medical Records, name them.
+The bias types are from Park et al. (2021), Physician Use of Stigmatizing Language in Patient Medical Records.
 scripts/build_clinical_notes.py makes the file from hand-written templates; MIT licence.
 """
 
@@ -27,8 +27,8 @@ CLASSES = ("neutral", "biased", "discrepancy", "indicated", "not indicated")
 class ClinicalNotes(TextSettings):
     """2,784 short clinical notes and assessments with a planted demographic bias, in counterfactual pairs.
 
-    `axes` keeps the bias templates of some demographic axes (null: all), `legitimate` those in which sex or age
-    rightly decides.
+    `axes` keeps only the bias templates of these demographic axes (null: all); `legitimate` keeps the templates in
+    which sex or age rightly decides.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -36,14 +36,14 @@ class ClinicalNotes(TextSettings):
     legitimate: bool
 
     def info(self) -> DataInfo:
-        """Say what the data set holds; raise UserError for an axis that it does not have."""
+        """Describe the data set; raise UserError for an unknown axis."""
         self.check()
         known = sorted({values["axis"] for values in _lines() if not _is_legitimate(values)})
         for axis in self.axes or ():
             if axis not in known:
                 raise UserError(
-                    f"dataset.axes names {axis!r}, which clinical_notes does not have.{nearest(axis, known)}\n"
-                    f"It has: {', '.join(known)}.\nTry: 'dataset.axes=[{known[0]}]'"
+                    f"dataset.axes: unknown axis {axis!r}.{nearest(axis, known)}\n"
+                    f"The axes are: {', '.join(known)}.\nTry: 'dataset.axes=[{known[0]}]'"
                 )
         train, test = (sum(values["split"] == split for values in self._chosen()) for split in ("train", "test"))
         return DataInfo(
@@ -56,7 +56,7 @@ class ClinicalNotes(TextSettings):
         )
 
     def check(self) -> None:
-        """Raise UserError where the embedded file is missing or damaged, or nothing is left of it."""
+        """Raise UserError if the embedded file is missing or damaged, or `axes` is empty."""
         if not FILE.exists() or hashlib.sha256(FILE.read_bytes()).hexdigest() != SHA256:
             raise UserError(
                 f"the embedded data file {FILE.name} is missing or damaged.\nTry: install unlearnbench again"
@@ -88,7 +88,10 @@ def _is_legitimate(values: dict[str, Any]) -> bool:
 
 
 def _row(values: dict[str, Any]) -> TextRow:
-    """Turn a line of the file into a row; a legitimate template's two options have columns of their own."""
+    """Turn a line of the file into a row.
+
+    The two options of legitimate templates have their own columns.
+    """
     legitimate = _is_legitimate(values)
     options: tuple[str, ...] = tuple(values["options"])
     columns = (None,) * 3 + options if legitimate else options + (None,) * 2

@@ -1,7 +1,7 @@
 """CrowS-Pairs: pairs of sentences, one more stereotyped than the other; for evaluation only.
 
 Nangia, Vania, Bhalerao, Bowman: CrowS-Pairs: A Challenge Dataset for Measuring Social Biases in Masked Language
-Models, EMNLP 2020, arXiv:2010.00133; CC BY-SA 4.0. Its known flaws (Blodgett et al. 2021) are not mended here.
+Models, EMNLP 2020, arXiv:2010.00133; CC BY-SA 4.0. We do not correct its known flaws (Blodgett et al. 2021).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
 
 ROWS = 1508
 COLUMNS = ("sent_more", "sent_less", "bias_type")
-REMEDY = "eval.root=FOLDER, where FOLDER/crows_pairs holds its table"
+REMEDY = "eval.root=FOLDER, with the table in FOLDER/crows_pairs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +29,20 @@ class CrowsPairs(TextSettings):
     revision: str | None
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
+        """Describe the data set without reading it."""
         test = min(ROWS, self.limit_test or ROWS)
         return DataInfo(kind="text", classes=("more stereotyped", "less stereotyped"), train=0, test=test, shape=())
 
     def check(self) -> None:
-        """Raise UserError where the table cannot be had."""
+        """Raise UserError if the table is not available."""
         check_file(self.root, self.hub, "crows_pairs", REMEDY)
 
     def files(self) -> dict[str, Path]:
-        """Name the table that is read: its content is part of the run's key."""
+        """Return the table that `load` reads; its content is part of the run's key."""
         return table_files(self.root, self.hub, self.revision, REMEDY)
 
     def load(self) -> TextData:
-        """Read the table: each pair is a row without a prompt, its two sentences the options."""
+        """Read the table; each pair becomes a row without a prompt, with the two sentences as options."""
         table = read_table(self.root, self.hub, self.revision, COLUMNS, REMEDY)
         rows = [
             TextRow(

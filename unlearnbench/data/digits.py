@@ -22,7 +22,7 @@ class Digits(ImageSettings):
     """1,437 training and 360 test images of handwritten digits, 8x8 grey (scikit-learn's)."""
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
+        """Describe the data set without reading it."""
         train, test = self.counted(TRAIN, TEST)
         return DataInfo(
             kind="image",
@@ -37,7 +37,7 @@ class Digits(ImageSettings):
         """Do nothing: the images are part of scikit-learn."""
 
     def load(self) -> ImageData:
-        """Read the images from scikit-learn; the test part is always the same."""
+        """Read the images from scikit-learn; the test set is always the same."""
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)

@@ -1,7 +1,9 @@
-"""Fashion-MNIST, 5,000 of its images, embedded: the default, since it needs no network.
+"""5,000 images of Fashion-MNIST, embedded.
+
+The default data set, because it needs no network. scripts/build_fashion.py chose the images: the first 4,000 are for
+training, the last 1,000 for testing, both balanced.
 
 Xiao, Rasul, Vollgraf: Fashion-MNIST (2017), arXiv:1708.07747; MIT licence (fashion.LICENSE beside this file).
-scripts/build_fashion.py chose the images: the first 4,000 rows are for training, 1,000 for testing, class-balanced.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Fashion(ImageSettings):
     labels: Literal["fine", "superclass"]
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
+        """Describe the data set without reading it."""
         train, test = self.counted(TRAIN, TEST)
         fine = self.labels == "fine"
         return DataInfo(
@@ -49,7 +51,7 @@ class Fashion(ImageSettings):
         )
 
     def check(self) -> None:
-        """Raise UserError where the embedded file is missing or damaged."""
+        """Raise UserError if the embedded file is missing or damaged."""
         if not FILE.exists() or hashlib.sha256(FILE.read_bytes()).hexdigest() != SHA256:
             raise UserError(
                 f"the embedded data file {FILE.name} is missing or damaged.\nTry: install unlearnbench again"

@@ -1,4 +1,4 @@
-"""Tables and JSON lines from a local folder, or from the hub where the person at the command line has it."""
+"""Read tables and JSON lines from a local folder, or a table from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 TABLE, ROWS, COLUMNS = 2**30, 10**7, 1000
-"""Most bytes of a table, in its file and out of it, and most of its rows and columns."""
-AS_PUBLISHED = "Try: the file as its authors publish it"
+"""The most bytes of a table, on disk and in memory, and its most rows and columns."""
+AS_PUBLISHED = "Try: the file as published by its authors"
 
 
 def check_there(root: Path | None, remedy: str = "dataset.root=FOLDER, the one that holds the data") -> None:
-    """Raise UserError where a root is given that does not exist; `remedy` is what to type next."""
+    """Raise UserError if the given root does not exist; `remedy` is what to type next."""
     if root is not None and not root.exists():
-        raise UserError(f"the data's folder {root} does not exist.\nTry: {remedy}")
+        raise UserError(f"the data folder {root} does not exist.\nTry: {remedy}")
 
 
 def check_file(root: Path | None, hub: str, name: str, remedy: str) -> None:
-    """Raise UserError where a data set's local file is missing, or the hub's copy cannot be asked for."""
+    """Raise UserError if a data set's local file is missing, or the hub cannot be used."""
     check_there(root, remedy)
     if root is not None:
         table_in(root, name, remedy)
@@ -39,23 +39,24 @@ def check_file(root: Path | None, hub: str, name: str, remedy: str) -> None:
             f"Try: pip install 'unlearnbench[hub]', or {remedy}"
         )
     elif os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise UserError(f"dataset={name} is on the hub ({hub}), and HF_HUB_OFFLINE=1.\nTry: {remedy}")
+        raise UserError(f"dataset={name} is on the hub ({hub}), but HF_HUB_OFFLINE=1.\nTry: {remedy}")
 
 
 def table_in(root: Path, name: str, remedy: str) -> Path:
-    """Return the table at or in `root`; raise UserError where there is none, or several."""
+    """Return the table at or in `root`; raise UserError if there is none or more than one."""
     if root.is_file() and root.suffix in SUFFIXES:
         return root
     found = [file for file in sorted(root.glob("*")) if file.suffix in SUFFIXES] if root.is_dir() else []
     if len(found) != 1:
         raise UserError(
-            f"{root} is no {', '.join(SUFFIXES)} file of {name}, nor a folder with one: {len(found)}.\nTry: {remedy}"
+            f"{root}: expected a {', '.join(SUFFIXES)} file of {name}, or a folder with one; found {len(found)}.\n"
+            f"Try: {remedy}"
         )
     return found[0]
 
 
 def table_files(root: Path | None, hub: str, revision: str | None, remedy: str) -> dict[str, Path]:
-    """Return the files that `read_table` reads: the local table, or what the hub's client keeps of its copy."""
+    """Return the files that `read_table` reads: the local table, or the hub client's cached copy."""
     if root is not None:
         return {"table": table_in(root, hub, remedy)}
     return {f"part {number}": file for number, file in enumerate(_hub_files(hub, revision, remedy))}
@@ -70,15 +71,18 @@ def _hub_files(hub: str, revision: str | None, remedy: str) -> tuple[Path, ...]:
 def read_table(
     root: Path | None, hub: str, revision: str | None, columns: Sequence[str], remedy: str
 ) -> pandas.DataFrame:
-    """Return the table as a data frame; raise UserError where it cannot be read, is empty or lacks a column."""
+    """Return the table as a data frame.
+
+    Raises UserError if it cannot be read, is empty or lacks a column.
+    """
     table = _from_hub(hub, revision, remedy) if root is None else _from_file(table_in(root, hub, remedy), remedy)
     place = hub if root is None else root
     if not len(table):
-        raise UserError(f"{place} is empty: it holds no row.\nTry: {remedy}, with rows of {', '.join(columns)}")
+        raise UserError(f"{place} is empty: it has no rows.\nTry: {remedy}, with rows of {', '.join(columns)}")
     if lacking := [name for name in columns if name not in table.columns]:
         raise UserError(
             f"{place} lacks the columns {lacking}; it has {list(table.columns)}.\n"
-            f"Try: a table whose columns are named {', '.join(columns)}"
+            f"Try: a table with the columns {', '.join(columns)}"
         )
     return table
 
@@ -104,9 +108,9 @@ def _from_file(file: Path, remedy: str) -> pandas.DataFrame:
 
 
 def parquet(file: Path) -> Any:
-    """Return pyarrow's reader of a parquet file; raise UserError where its table is far larger than one that is read.
+    """Return pyarrow's reader for a parquet file; raise UserError if its table is too large.
 
-    A text stands once in the file for all of its rows: what it comes to is counted before any row is written out.
+    The file stores a repeated text only once, so we add up the full size before any row is expanded.
     """
     import pyarrow.parquet as reader  # type: ignore[import-untyped]
 
@@ -128,7 +132,10 @@ def parquet(file: Path) -> Any:
 
 
 def _written_out(column: Any) -> int:
-    """Return the bytes of a column of pyarrow's once each row has its text; raise ValueError for rows within rows."""
+    """Return a pyarrow column's size in bytes with every text expanded.
+
+    Raises ValueError for nested rows.
+    """
     import pyarrow
     import pyarrow.compute as compute  # type: ignore[import-untyped]
 
@@ -143,9 +150,12 @@ def _written_out(column: Any) -> int:
 
 
 def _check_width(file: Path, columns: Sized) -> None:
-    """Raise UserError for a table of many columns: each row, however short, has a cell for each of them."""
+    """Raise UserError for a table with too many columns.
+
+    Even a short row gets a cell for each of them.
+    """
     if len(columns) > COLUMNS:
-        raise UserError(f"{file} has {len(columns):,} columns, at most {COLUMNS:,} are read.\n{AS_PUBLISHED}")
+        raise UserError(f"{file} has {len(columns):,} columns; at most {COLUMNS:,} are read.\n{AS_PUBLISHED}")
 
 
 def _from_hub(hub: str, revision: str | None, remedy: str) -> pandas.DataFrame:
@@ -156,20 +166,20 @@ def _from_hub(hub: str, revision: str | None, remedy: str) -> pandas.DataFrame:
 
 
 def _fetched(hub: str, revision: str | None, remedy: str) -> dict[str, Any]:
-    """Return the data set's parts by name; raise UserError where they cannot be had."""
+    """Return the data set's parts by name; raise UserError if they are not available."""
     from datasets import load_dataset
 
     try:
         return dict(load_dataset(hub, revision=revision))
-    except Exception as error:  # the hub's client raises a dozen kinds; each means that the data is not here
+    except Exception as error:  # the hub's client raises a dozen kinds; all mean that the data is missing
         raise UserError(
-            f"{hub} cannot be had from the hub: {(str(error) or type(error).__name__).splitlines()[0]}\n"
-            f"Try: a login that its terms ask for, or a local copy: {remedy}"
+            f"{hub} cannot be loaded from the hub: {(str(error) or type(error).__name__).splitlines()[0]}\n"
+            f"Try: log in if its terms ask for it, or use a local copy: {remedy}"
         ) from error
 
 
 def json_lines(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Read a file of JSON lines; raise UserError for a missing file, or the line that is damaged."""
+    """Read a file of JSON lines; raise UserError for a missing file or a damaged line."""
     if not file.exists():
         raise UserError(f"{file} does not exist.\nTry: the folder that holds it")
     rows = []
@@ -178,12 +188,12 @@ def json_lines(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
             raise UserError(f"{file}, line {number} lacks {', '.join(lacking)}.\n{AS_PUBLISHED}")
         rows.append(row)
     if not rows:
-        raise UserError(f"{file} is empty: it holds no row.\n{AS_PUBLISHED}")
+        raise UserError(f"{file} is empty: it has no rows.\n{AS_PUBLISHED}")
     return rows
 
 
 def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the lines' numbers and objects."""
+    """Yield the number and the object of each line."""
     lines = text_of(file, TABLE, AS_PUBLISHED).split("\n")  # splitlines() would also split inside a text
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -194,7 +204,10 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def parsed(text: str, where: str) -> Any:
-    """Return what a text in JSON holds; raise UserError where it is none, too deep, or has a number of 4,300 digits."""
+    """Return the value of a JSON text.
+
+    Raises UserError if it is invalid, too deep, or has a number of over 4,300 digits.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

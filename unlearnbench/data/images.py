@@ -1,4 +1,4 @@
-"""Image data sets in memory: subset, label, hold out a validation part, and put all in one address space."""
+"""Image data sets in memory, all images numbered in one sequence."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from unlearnbench.ranges import AnySeed, Limit, Number, Positive
 
 Pixels = NDArray[np.uint8]
 Area = Annotated[float, Field(gt=0, le=1)]
-"""A part of an image's area."""
+"""A share of an image's area."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random shifts by up to `crop` pixels (zeros come in from the border), mirroring, and what is seldom asked for.
+    """Random shifts by up to `crop` pixels (zeros come in from the border), mirroring, and less common changes.
 
-    `flip` mirrors half the images, or with `alternate` each one in every second epoch. `rotate` turns by up to so many
-    degrees, `jitter` changes brightness, contrast and saturation by up to this share. `sharpen` is the share of images
-    whose `sharpness` changes (0 blurs, 1 changes nothing, 2 sharpens). `erase` is the share of images that lose a
-    rectangle: `erase_area` bounds its part of the image, and `erase_value` fills it, after normalisation (0 is the
-    mean, 1 a standard deviation above it).
+    `flip` mirrors half the images, or with `alternate` each image every second epoch. `rotate` turns by up to this
+    many degrees; `jitter` changes brightness, contrast and saturation by up to this share. `sharpen` is the share of
+    images whose `sharpness` changes (0 blurs, 1 changes nothing, 2 sharpens). `erase` is the share of images that lose
+    a rectangle: its share of the image lies within `erase_area`, and `erase_value` fills it after normalisation (0 is
+    the mean, 1 is one standard deviation above it).
     """
 
     crop: Annotated[int, Field(ge=0, le=64)]
@@ -46,16 +46,16 @@ class Augment:
 
     def __post_init__(self) -> None:
         if self.erase_area[0] > self.erase_area[1]:
-            raise ValueError(f"erase_area is [least, most], not {list(self.erase_area)}")
+            raise ValueError(f"erase_area must be [least, most], not {list(self.erase_area)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """What every image data set can be asked for.
+    """The settings of every image data set.
 
-    `limit` takes a seeded, class-balanced part of the training examples, `validation` holds a share of them out;
-    `mean` and `std` normalise pixels in [0, 1] per channel; `size` resizes to size x size. `seed` draws the subset
-    and the validation part: it is the data set's own, so that all seeds of a sweep see the same examples.
+    `limit` takes a seeded, class-balanced subset of the training examples; `validation` is the share of them to hold
+    out. `mean` and `std` normalise pixels in [0, 1] per channel; `size` resizes to size x size. `seed` draws the subset
+    and the validation part; it is independent of the run's seed, so that all seeds of a sweep see the same examples.
     """
 
     limit: Limit | None
@@ -68,23 +68,26 @@ class ImageSettings:
     seed: AnySeed
 
     def counted(self, train: int, test: int) -> tuple[int, int]:
-        """Return how many training and test examples there are once the limits are taken."""
+        """Return the numbers of training and test examples within the limits."""
         return min(self.limit or train, train), min(self.limit_test or test, test)
 
     def held_out(self, train: int) -> int:
-        """Return how many of the training examples become the validation part."""
+        """Return how many training examples go into the validation part."""
         return max(round(self.validation * train), 1)
 
     def shaped(self, channels: int, side: int) -> tuple[int, int, int]:
-        """Return the shape a model is given; raise UserError for a mean, std or crop that does not suit it."""
+        """Return the shape of a model's input.
+
+        Raises UserError for a mean, std or crop that does not fit it.
+        """
         if not len(self.mean) == len(self.std) == channels:
             raise UserError(
                 f"dataset.mean and dataset.std need {channels} value(s), one per channel, not {len(self.mean)} and "
-                f"{len(self.std)}.\nTry: leaving them as the data set's YAML has them"
+                f"{len(self.std)}.\nTry: without these overrides"
             )
         if self.augment.crop > side // 2:
             raise UserError(
-                f"dataset.augment.crop={self.augment.crop} shifts images of {side}x{side} out of sight.\n"
+                f"dataset.augment.crop={self.augment.crop} is more than half of images of {side}x{side}.\n"
                 f"Try: dataset.augment.crop={side // 8}"
             )
         return (channels, self.size or side, self.size or side)
@@ -92,7 +95,7 @@ class ImageSettings:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A loaded image data set: `images` (n, c, h, w) uint8, everything else as problem.Data says."""
+    """A loaded image data set: `images` are (n, c, h, w) uint8; contracts.Data describes the rest."""
 
     info: DataInfo
     images: Tensor
@@ -106,22 +109,22 @@ class ImageData:
 
     @property
     def unit(self) -> Index:
-        """Each image is sampled by itself, (n,) int64."""
+        """Each image is its own unit, (n,) int64."""
         return np.arange(len(self.labels))
 
     @property
     def cluster(self) -> Index:
-        """Each image is independent of the others, (n,) int64."""
+        """Each image is its own cluster, (n,) int64."""
         return self.unit
 
     @property
     def columns(self) -> dict[str, NDArray[np.generic]]:
-        """Nothing more is known of an image than its labels."""
+        """Images have no columns: only their labels are known."""
         return {}
 
     @property
     def given(self) -> dict[str, GivenSet]:
-        """Image data sets come with no forget set."""
+        """Image data sets do not come with forget sets."""
         return {}
 
     def fingerprint(self, index: Index) -> str:
@@ -152,9 +155,9 @@ def assemble(
     test: tuple[Pixels, Index],
     parents: Index | None = None,
 ) -> ImageData:
-    """Build a data set from raw (images (n, c, h, w) uint8, fine labels (n,)) pairs.
+    """Build a data set from raw pairs of images (n, c, h, w) uint8 and fine labels (n,).
 
-    `parents` maps a fine label to the label that is trained on, where that is a coarser one.
+    `parents` maps each fine label to its coarser label, if those are the labels to train on.
     """
     chosen = balanced(train[1], info.train, settings.seed, "limit")
     chosen_test = balanced(test[1], info.test, settings.seed, "limit_test")

@@ -1,4 +1,4 @@
-"""Seeded parts of a data set: as even over the labels as can be, or whole groups at a time."""
+"""Draw seeded subsets of a data set, balanced over labels or in whole groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unlearnbench.randomness import stage_seed
 
 
 def balanced(labels: Index, count: int, seed: int, name: str) -> Index:
-    """Draw `count` positions, as evenly over the labels as their numbers allow; sorted."""
+    """Draw `count` positions, as evenly over the labels as possible; sorted."""
     if count >= len(labels):
         return np.arange(len(labels))
     generator = np.random.default_rng(stage_seed(seed, name))
@@ -23,7 +23,7 @@ def balanced(labels: Index, count: int, seed: int, name: str) -> Index:
 
 
 def units(index: Index, unit: Index, limit: int, *names: str | int) -> Index:
-    """Draw at most `limit` of the positions, whole units (n,) at a time, sorted."""
+    """Draw at most `limit` of the positions, whole units (n,) at a time; sorted."""
     groups: dict[int, list[int]] = {}
     for position in index.tolist():
         groups.setdefault(int(unit[position]), []).append(position)
@@ -36,7 +36,7 @@ def units(index: Index, unit: Index, limit: int, *names: str | int) -> Index:
 
 
 def first_units(order: Index, unit: Index, count: int) -> Index:
-    """Return whole units of the positions, those that come first in `order`, as long as at most `count` are drawn."""
+    """Take whole units in the order of `order`, skipping those that would exceed `count` positions."""
     drawn: list[int] = []
     members: dict[int, list[int]] = {}
     for position in order.tolist():

@@ -1,8 +1,8 @@
-"""StereoSet: a context, and a stereotyped, an anti-stereotyped and an unrelated sentence; for evaluation only.
+"""StereoSet: a context with three sentences, one of them stereotyped; evaluation only.
 
 Nadeem, Bethke, Reddy: StereoSet: Measuring stereotypical bias in pretrained language models, ACL 2021,
-arXiv:2004.09456; CC BY-SA 4.0. Of an intersentence item the context stands before the sentence, and is an option of its
-own: what it takes away from the whole text is the sentence's log-likelihood behind it.
+arXiv:2004.09456; CC BY-SA 4.0. In an intersentence item, the context comes before each sentence and is also an option
+by itself: the whole text's log-likelihood minus the context's is that of the sentence after the context.
 """
 
 from __future__ import annotations
@@ -23,29 +23,27 @@ CLASSES = (*LABELS, "context")
 
 @dataclass(frozen=True, kw_only=True)
 class StereoSet(TextSettings):
-    """StereoSet's items in a local folder with its dev.json (evaluation only: eval.extra=[stereoset])."""
+    """StereoSet, from a local folder with its dev.json (evaluation only: eval.extra=[stereoset])."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     root: Path | None = field(metadata={"key": False})
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
+        """Describe the data set without reading it."""
         return DataInfo(kind="text", classes=CLASSES, train=0, test=self.limit_test or 0, shape=())
 
     def check(self) -> None:
-        """Raise UserError where the file is missing."""
+        """Raise UserError if the file is missing."""
         if self.root is None or not (self.root / "dev.json").is_file():
-            place = self.root if self.root is not None else "eval.root, which is not set,"
-            raise UserError(
-                f"stereoset: {place} holds no dev.json.\nTry: eval.root=FOLDER with stereoset/dev.json in it"
-            )
+            found = "eval.root is not set" if self.root is None else f"{self.root} has no dev.json"
+            raise UserError(f"stereoset: {found}.\nTry: eval.root=FOLDER with stereoset/dev.json in it")
 
     def files(self) -> dict[str, Path]:
-        """Name the file that is read: its content is part of the run's key."""
+        """Return the file that `load` reads; its content is part of the run's key."""
         return {} if self.root is None else {"dev.json": self.root / "dev.json"}
 
     def load(self) -> TextData:
-        """Read both kinds of items; raise UserError where the file is not StereoSet's."""
+        """Read both kinds of items; raise UserError if the file is not in StereoSet's format."""
         file = (self.root or Path()) / "dev.json"
         try:
             data = parsed(text_of(file, TABLE, AS_PUBLISHED), f"{file} is not StereoSet's")["data"]
@@ -60,9 +58,9 @@ def _name(between: bool) -> str:
 
 
 def _row(item: dict[str, Any], between: bool) -> TextRow:
-    """Turn an item into a row without a prompt: its three sentences are options, and so is the context before them.
+    """Turn an item into a row without a prompt: three sentences and the context as options.
 
-    A context without an end gets a full stop, as in the authors' eval_generative_models.py.
+    A context without final punctuation gets a full stop, as in the authors' eval_generative_models.py.
     """
     context = str(item["context"])
     context = context if context[-1:] in (".", "!", "?") else f"{context}."

@@ -1,4 +1,4 @@
-"""Generated images: one random pattern a class, plus noise. For tests; its numbers say nothing about methods."""
+"""Generated images for tests: a pattern per class plus noise; not for comparing methods."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import MOST, Weight
 
 MADE = 2**28
-"""Pixels, of all images together."""
+"""The most pixels in all images together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Synthetic(ImageSettings):
-    """Generated images of any size and number, learnable in seconds; neighbouring classes share a superclass."""
+    """Generated images of any size and number, learned in seconds; neighbouring classes share a superclass."""
 
     classes: Annotated[int, Field(ge=2, le=1000)]
     train: Annotated[int, Field(ge=20, le=MOST)]
@@ -32,10 +32,10 @@ class Synthetic(ImageSettings):
     def __post_init__(self) -> None:
         values = (self.train + self.test + self.classes) * self.channels * self.side**2
         if values > MADE:
-            raise ValueError(f"{values:,} pixels would be made, at most {MADE:,} are. Try: fewer or smaller images")
+            raise ValueError(f"{values:,} pixels are too many, expected at most {MADE:,}. Try: fewer or smaller images")
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without making it."""
+        """Describe the data set without generating it."""
         train, test = self.counted(self.train, self.test)
         fine = tuple(f"class{number}" for number in range(self.classes))
         if self.labels == "fine":
@@ -60,10 +60,10 @@ class Synthetic(ImageSettings):
         )
 
     def check(self) -> None:
-        """Do nothing: the images are made on the spot."""
+        """Do nothing: the images are generated."""
 
     def load(self) -> ImageData:
-        """Make the images."""
+        """Generate the images."""
         generator = np.random.default_rng(stage_seed(self.seed, "synthetic"))
         patterns = generator.uniform(64, 192, (self.classes, self.channels, self.side, self.side))
 

@@ -1,4 +1,4 @@
-"""Text data sets in memory: questions with answer options, and a twin of each row with the corrected answer."""
+"""Text data sets in memory: questions with answer options, and their twins."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LEAVE_OUT = "\nTry: the data without that row"
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings:
-    """What every text data set can be asked for.
+    """The settings of every text data set.
 
-    `limit`, `limit_test` and `limit_validation` take seeded parts, counterfactual pairs together. `context` is the
-    longest sequence in tokens; of a longer one the prompt's middle is cut, or it is refused, as `too_long` says.
+    `limit`, `limit_test` and `limit_validation` take seeded subsets and keep counterfactual pairs together. `context`
+    is the longest sequence in tokens; `too_long` says whether to cut the middle of longer prompts or refuse them.
     """
 
     limit: Limit | None
@@ -40,11 +40,11 @@ class TextSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TextRow:
-    """One question: its `options` by column (None: this row has no such option), the answer trained on, the corrected.
+    """One question with its `options` by column; None where this row has no such option.
 
-    `label` and `corrected` are columns; `correction` is a text that stands for the corrected answer where it is no
-    option (a refusal). `pair` names rows that are sampled together, `cluster` those that are not independent (of one
-    template, author or patient; by default those of a pair); `facts` are what else is known.
+    `label` is the column of the answer to train on, `corrected` that of the corrected answer; `correction` is its text
+    if it is not an option (a refusal). Rows of one `pair` are sampled together. Rows of one `cluster` are not
+    independent (one template, author or patient; by default the rows of a pair). `facts` hold everything else.
     """
 
     prompt: str
@@ -59,11 +59,10 @@ class TextRow:
 
 @dataclass(frozen=True, eq=False)
 class TextData:
-    """A loaded text data set of n rows, everything else as problem.Data says.
+    """A loaded text data set of n rows; contracts.Data describes the fields.
 
-    Positions n to 2n - 1 are the rows' twins: the same questions, answered with the corrected answer. `chat` says
-    that prompts are a user's turn, to be put into the model's chat template. `given` are the forget sets that the data
-    set comes with, by name.
+    Positions n to 2n - 1 are the rows' twins: the same questions with the corrected answers. With `chat`, prompts are
+    a user's turn in the model's chat template. `given` are the forget sets that come with the data set, by name.
     """
 
     info: DataInfo
@@ -76,27 +75,27 @@ class TextData:
 
     @cached_property
     def labels(self) -> Index:
-        """The column of the answer trained on, of rows and twins, (2n,) int64."""
+        """The column of the answer to train on, for rows and then twins, (2n,) int64."""
         return np.array([row.label for row in self.rows] + [row.corrected for row in self.rows], dtype=np.int64)
 
     @property
     def subclass(self) -> Index:
-        """The labels: there are no finer ones."""
+        """The same as `labels`: text has no finer ones."""
         return self.labels
 
     @cached_property
     def unit(self) -> Index:
-        """Equal for rows of a pair, (n,) int64: the position of its first row."""
+        """The position of the first row of each row's pair, (n,) int64."""
         return _firsts([row.pair for row in self.rows])
 
     @cached_property
     def cluster(self) -> Index:
-        """Equal for rows that are not independent of each other, (n,) int64: the position of the first."""
+        """The position of the first row of each row's cluster, (n,) int64."""
         return _firsts([row.cluster or row.pair for row in self.rows])
 
     @cached_property
     def corrected(self) -> Index | None:
-        """The position of each row's twin, (n,) int64; None where no answer is corrected."""
+        """The position of each row's twin, (n,) int64; None if no answer is corrected."""
         any_corrected = any(row.correction or row.corrected != row.label for row in self.rows)
         return np.arange(len(self.rows)) + len(self.rows) if any_corrected else None
 
@@ -107,7 +106,7 @@ class TextData:
         return {name: np.array([row.facts[name] for row in self.rows]) for name in names}
 
     def answer(self, position: int) -> str:
-        """Return the text that a row, or a twin, is answered with when it is trained on."""
+        """Return the answer that a row, or a twin, is trained on."""
         row = self.rows[position % len(self.rows)]
         if position >= len(self.rows):
             return row.correction or row.options[row.corrected] or ""
@@ -133,9 +132,10 @@ def assemble(
     chat: bool = True,
     asked: Sequence[TextRow] = (),
 ) -> TextData:
-    """Build a data set from its parts, each cut to its limit; raise UserError for a row that cannot be answered.
+    """Build a data set from its parts, each within its limit.
 
-    `asked` rows stand behind the others and belong to none of the parts: a forget set may be scored on them.
+    Raises UserError for a row without a valid answer. `asked` rows come after the others and belong to no part; a
+    forget set may be scored on them.
     """
     chosen = {
         "train": sampled(train, settings.limit, settings.seed, "limit"),
@@ -157,7 +157,7 @@ def assemble(
 
 
 def sampled(rows: Sequence[TextRow], limit: int | None, seed: int, name: str) -> list[TextRow]:
-    """Draw at most `limit` rows, those of a pair together, in their order."""
+    """Draw at most `limit` rows, keeping pairs together and the rows in order."""
     if limit is None or limit >= len(rows):
         return list(rows)
     unit = _firsts([row.pair for row in rows])
@@ -165,13 +165,13 @@ def sampled(rows: Sequence[TextRow], limit: int | None, seed: int, name: str) ->
 
 
 def _firsts(names: Sequence[str]) -> Index:
-    """Return for each name the place where it first occurs, (n,) int64; one without a name is by itself."""
+    """Return the first place of each name, (n,) int64; an empty name gets its own place."""
     first: dict[str | int, int] = {}
     return np.array([first.setdefault(name or place, place) for place, name in enumerate(names)], dtype=np.int64)
 
 
 def check_row(row: TextRow, name: str) -> None:
-    """Raise UserError for a row with no answer, or an answer that is not among its options."""
+    """Raise UserError for a row with an empty answer, or one that is not among its options."""
     known = [option for option in row.options if option is not None]
     for column in (row.label, row.corrected):
         if not 0 <= column < len(row.options) or row.options[column] is None:

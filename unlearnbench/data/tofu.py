@@ -1,8 +1,8 @@
-"""TOFU: questions about fictitious authors, to be forgotten: its official forget sets, or task by task.
+"""TOFU: questions about fictitious authors, forgotten by its official forget sets or task by task.
 
 Maini, Feng, Schwarzschild, Lipton, Kolter: TOFU: A Task of Fictitious Unlearning for LLMs, COLM 2024, arXiv:2401.06121.
-The official folder has `full`, of which forget01, forget05 and forget10 are the end. In the continual variant
-forget10.json carries a `task_id` for each group of authors, and retain10.json stays.
+In the official folder, forget01, forget05 and forget10 are the last rows of `full`. In the continual variant,
+forget10.json has a `task_id` for each group of authors, and retain10.json is kept.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from unlearnbench.files.intake import text_of
 TRAIN, TEST = 4000, 217
 PERTURBED = 5
 QUESTIONS = 20
-"""On each author; the files hold them one author after another."""
+"""Questions per author; the files list one author after another."""
 NEEDED = ("question", "answer")
 CLASSES = ("answer", "paraphrase", *(f"perturbed {number}" for number in range(1, PERTURBED + 1)))
 FILES = (
     "forget10.json", "retain10.json", "forget10_perturbed.json", "retain_perturbed.json",
     "real_authors_perturbed.json", "world_facts_perturbed.json", "idontknow.jsonl",
 )  # fmt: skip
-"""Of the continual variant."""
+"""The files of the continual variant."""
 REFUSALS = "idontknow.jsonl"
 
 
@@ -39,17 +39,17 @@ REFUSALS = "idontknow.jsonl"
 class Tofu(TextSettings):
     """4,000 questions about fictitious authors, tested on real authors and world facts (local folder).
 
-    `root` holds TOFU's official files (JSON lines or parquet), or those of its continual variant. Where a question has
-    perturbed answers, they and its paraphrase are its options.
+    `root` holds TOFU's official files (JSON lines or parquet), or those of its continual variant. The options of a
+    question are its answer, and its paraphrase and perturbed answers if it has any.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     root: Path | None = field(metadata={"key": False})
 
     def info(self) -> DataInfo:
-        """Say what the data set holds, without reading it."""
+        """Describe the data set without reading it."""
         train, test = min(TRAIN, self.limit or TRAIN), min(TEST, self.limit_test or TEST)
-        known = self.root is not None and self.root.is_dir()  # otherwise `check` says so
+        known = self.root is not None and self.root.is_dir()  # if not, `check` raises
         tasks = ("task_id",) if not (known and self._official) else ()
         sets = tuple(official.FORGET) if not known or self._official else ()
         columns = (*tasks, "part", "has_options")
@@ -58,24 +58,24 @@ class Tofu(TextSettings):
         )
 
     def check(self) -> None:
-        """Raise UserError where files are missing."""
+        """Raise UserError if files are missing."""
         check_there(self.root)
         if self.root is None:
             raise UserError(
-                "dataset=tofu is not embedded: it is read from a local folder, and dataset.root names none.\n"
+                "dataset=tofu is not embedded: it needs a local folder, and dataset.root is not set.\n"
                 "Try: dataset.root=FOLDER with TOFU's files, or dataset=clinical_notes, which is embedded"
             )
         if self._official:
             official.check(self.root)
         elif lacking := [name for name in FILES if not (self.root / name).is_file()]:
             raise UserError(
-                f"dataset.root={self.root} has no full.json (or parquet), so it is not TOFU's official folder, and as "
-                f"its continual variant it lacks {', '.join(lacking)}.\n"
+                f"dataset.root={self.root} has no full.json (or parquet), so it is not TOFU's official folder; as its "
+                f"continual variant, it lacks {', '.join(lacking)}.\n"
                 "Try: dataset.root=FOLDER with all of TOFU's files, or dataset=clinical_notes, which is embedded"
             )
 
     def files(self) -> dict[str, Path]:
-        """Name the files that are read: their content is part of the run's key."""
+        """Return the files that `load` reads; their content is part of the run's key."""
         if self.root is None:
             return {}
         root = self.root
@@ -84,7 +84,7 @@ class Tofu(TextSettings):
         return {file.relative_to(root).as_posix(): file for file in found}
 
     def load(self) -> TextData:
-        """Read the folder: all questions about fictitious authors are trained on, none is held out for validation."""
+        """Read the folder; all questions about fictitious authors are for training, none for validation."""
         root = self.root or Path()
         return self._load_official(root) if self._official else self._load_continual(root)
 
@@ -93,7 +93,7 @@ class Tofu(TextSettings):
         return self.root is not None and official.is_official(self.root)
 
     def _load_official(self, root: Path) -> TextData:
-        """Read the official folder; what a forget set is scored on are rows of their own, behind all others."""
+        """Read the official folder; the rows that forget sets are scored on come after all others."""
         found = official.read(root)
         whole = _whole(found, _refusals(root) if (root / REFUSALS).is_file() else [None])
         train = sampled(whole, self.limit, self.seed, "limit")
@@ -112,7 +112,7 @@ class Tofu(TextSettings):
         return replace(data, given=_given(data, numbers))
 
     def _load_continual(self, root: Path) -> TextData:
-        """Read the continual variant: forget10's tasks and retain10 are trained on."""
+        """Read the continual variant, whose training rows are forget10's tasks and retain10."""
         perturbed = {
             (row["question"], row["answer"]): row
             for name in ("retain_perturbed", "forget10_perturbed")
@@ -135,7 +135,7 @@ class Tofu(TextSettings):
 
 
 def _whole(found: official.Official, refusals: Sequence[str | None]) -> list[TextRow]:
-    """Turn `full` into rows; those that retain_perturbed and forget10_perturbed ask have their wrong answers."""
+    """Turn `full` into rows, with wrong answers for those in retain_perturbed and forget10_perturbed."""
     place = {(values["question"], values["answer"]): number for number, values in enumerate(found.full)}
     asked = {place[values["question"], values["answer"]]: values for values in found.asked[official.RETAIN_ASKED]}
     wrong = {**asked, **dict(enumerate(found.asked["forget10_perturbed"], TRAIN - official.FORGET["forget10"]))}
@@ -151,12 +151,15 @@ def _whole(found: official.Official, refusals: Sequence[str | None]) -> list[Tex
 
 
 def _author(number: int) -> str:
-    """Name the author whom a row of `full` is about."""
+    """Name the author that a row of `full` is about."""
     return f"author {number // QUESTIONS}"
 
 
 def _given(data: TextData, numbers: Index) -> dict[str, GivenSet]:
-    """Return the official forget sets; `numbers` are the training rows' places in `full`, (n,) int64."""
+    """Return the official forget sets.
+
+    `numbers` are the training rows' places in `full`, (n,) int64.
+    """
     part = data.columns["part"]
     return {
         name: GivenSet(
@@ -169,20 +172,20 @@ def _given(data: TextData, numbers: Index) -> dict[str, GivenSet]:
 
 
 def _held_out(asked: dict[str, list[dict[str, Any]]], **facts: str) -> list[TextRow]:
-    """Return the questions about real authors and the world, which no model is trained on."""
+    """Return the questions about real authors and world facts, which are never trained on."""
     return [_row(values, part, None, **facts) for part in official.HELD_OUT for values in asked[f"{part}_perturbed"]]
 
 
 def _refusals(root: Path) -> list[str]:
-    """Read the answers that refuse: the corrected ones of what may be forgotten."""
+    """Read the refusals, the corrected answers of rows that may be forgotten."""
     lines = [line for line in text_of(root / REFUSALS, TABLE).splitlines() if line.strip()]
     if not lines:
-        raise UserError(f"{root / REFUSALS} holds no refusal.\n{AS_PUBLISHED}")
+        raise UserError(f"{root / REFUSALS} has no refusals.\n{AS_PUBLISHED}")
     return lines
 
 
 def _row(values: dict[str, Any], part: str, refusal: str | None, cluster: str = "", **facts: str) -> TextRow:
-    """Turn a line into a row; a refusal is the corrected answer of what may be forgotten."""
+    """Turn a line into a row; `refusal` is the corrected answer of a row that may be forgotten."""
     wrong = [str(text) for text in values.get("perturbed_answer") or []][:PERTURBED]
     paraphrase = values.get("paraphrased_answer") if wrong else None
     padding = (None,) * (PERTURBED - len(wrong))

@@ -1,7 +1,7 @@
-"""TOFU's official folder (locuslab/TOFU on the hub): every row, its forget sets, and what is asked of each.
+"""TOFU's official folder (locuslab/TOFU on the hub): its rows, forget sets and questions.
 
-Maini et al.: TOFU: A Task of Fictitious Unlearning for LLMs, COLM 2024, arXiv:2401.06121. JSON lines, as published, or
-the hub's parquet. A forget set is the end of `full`, its retain set all before it.
+Maini et al.: TOFU: A Task of Fictitious Unlearning for LLMs, COLM 2024, arXiv:2401.06121. Reads JSON lines, as
+published, or the hub's parquet. A forget set is the last rows of `full`; its retain set is all rows before it.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from unlearnbench.errors import UserError
 
 FULL = 4000
 FORGET = {"forget01": 40, "forget05": 200, "forget10": 400}
-"""The official forget sets, and how many rows at the end of `full` each of them is."""
+"""The official forget sets, each with its number of rows at the end of `full`."""
 RETAIN = {"forget01": "retain99", "forget05": "retain95", "forget10": "retain90"}
 RETAIN_ASKED = "retain_perturbed"
 HELD_OUT = ("real_authors", "world_facts")
 COUNTS = {"full": FULL, RETAIN_ASKED: 400, "real_authors_perturbed": 100, "world_facts_perturbed": 117}
-"""Rows of the files that are no part of `full`, and of `full`."""
+"""The number of rows of `full`, and of the files that are not part of it."""
 ASKED = (*(f"{name}_perturbed" for name in FORGET), RETAIN_ASKED, *(f"{part}_perturbed" for part in HELD_OUT))
 NEEDED = ("full", *FORGET, *ASKED)
-ENTIRE = "Try: dataset.root=FOLDER with TOFU's files as they are published, all of one version"
+ENTIRE = "Try: dataset.root=FOLDER with TOFU's published files, all of one version"
 
 Lines = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Official:
-    """The folder's rows: `full`, and those that are asked, by file: forgetNN_perturbed, retain_perturbed, held out."""
+    """The folder's rows: `full`, and by file those to score on (forgetNN_perturbed, retain_perturbed, held out)."""
 
     full: Lines
     asked: dict[str, Lines]
 
 
 def files_of(root: Path, name: str) -> list[Path]:
-    """Return the files of one part: JSON lines, or parquet as the hub lays it out; none where it is not there."""
+    """Return the files of one part, JSON lines or parquet; empty if it is missing."""
     for file in (root / f"{name}.json", root / f"{name}.jsonl", root / f"{name}.parquet"):
         if file.is_file():
             return [file]
@@ -47,17 +47,17 @@ def files_of(root: Path, name: str) -> list[Path]:
 
 
 def files(root: Path) -> list[Path]:
-    """Return every file of the folder that is read or checked."""
+    """Return every file that is read or checked."""
     return [file for name in (*NEEDED, *RETAIN.values()) for file in files_of(root, name)]
 
 
 def is_official(root: Path) -> bool:
-    """Return whether a folder has the official layout: the continual variant has no `full`."""
+    """Return whether a folder has the official layout; the continual variant has no `full`."""
     return bool(files_of(root, "full"))
 
 
 def check(root: Path) -> None:
-    """Raise UserError where a part is missing, or is parquet that nothing here can read."""
+    """Raise UserError if a part is missing, or is parquet and pyarrow is not installed."""
     if lacking := [name for name in NEEDED if not files_of(root, name)]:
         raise UserError(f"dataset.root={root} lacks TOFU's {', '.join(lacking)} (.json or parquet).\n{ENTIRE}")
     for file in (file for name in NEEDED for file in files_of(root, name) if file.suffix == ".parquet"):
@@ -65,7 +65,7 @@ def check(root: Path) -> None:
 
 
 def read(root: Path) -> Official:
-    """Read the folder; raise UserError where its files do not belong together."""
+    """Read the folder; raise UserError if its files do not belong together."""
     full = rows_of(root, "full")
     asked = {name: rows_of(root, name) for name in ASKED}
     for name, count in COUNTS.items():
@@ -82,7 +82,7 @@ def read(root: Path) -> Official:
 
 
 def rows_of(root: Path, name: str, needed: Sequence[str] = ("question", "answer")) -> Lines:
-    """Read one part; raise UserError where it cannot be read, or a row lacks what is `needed`."""
+    """Read one part; raise UserError if it cannot be read or a row lacks a `needed` column."""
     rows: Lines = []
     for file in files_of(root, name):
         rows += json_lines(file, needed) if file.suffix != ".parquet" else _parquet_rows(file, needed)
@@ -102,18 +102,18 @@ def _parquet_rows(file: Path, needed: Sequence[str]) -> Lines:
 
 
 def _pyarrow(file: Path) -> None:
-    """Raise UserError where pyarrow, which reads parquet, is not installed."""
+    """Raise UserError if pyarrow, which reads parquet, is not installed."""
     try:
         import pyarrow.parquet  # type: ignore[import-untyped] # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"{file} is parquet, and pyarrow, which reads it, is not installed.\n"
+            f"{file} is parquet, which needs pyarrow, and pyarrow is not installed.\n"
             "Try: pip install pyarrow, or dataset.root=FOLDER with TOFU's JSON lines"
         ) from error
 
 
 def _check_rows(root: Path, name: str, expected: Lines, where: str) -> None:
-    """Raise UserError where a part is not the stretch of `full` that it must be."""
+    """Raise UserError if a part is not the section of `full` that it should be."""
     rows, place = rows_of(root, name), _place(root, name)
     if len(rows) != len(expected):
         raise UserError(
@@ -121,25 +121,25 @@ def _check_rows(root: Path, name: str, expected: Lines, where: str) -> None:
             f" (The continual variant has more, and no full.)\n{ENTIRE}"
         )
     if [_said(row) for row in rows] != [_said(row) for row in expected]:
-        raise UserError(f"{place} is not {where}: they are of different versions.\n{ENTIRE}")
+        raise UserError(f"{place} is not {where}: the versions differ.\n{ENTIRE}")
 
 
 def _check_asked(root: Path, name: str, rows: Lines, forgotten: Lines, of: str) -> None:
-    """Raise UserError where the rows with wrong answers are not those of the forget set, or have none."""
+    """Raise UserError if the rows to score are not the forget set's questions, or lack wrong answers."""
     if [row["question"] for row in rows] != [row["question"] for row in forgotten]:
         raise UserError(
-            f"{_place(root, name)} does not ask the {len(forgotten)} questions of {of}: it has {len(rows)} rows of"
+            f"{_place(root, name)} does not have the {len(forgotten)} questions of {of}: it has {len(rows)} rows of"
             f" another version.\n{ENTIRE}"
         )
     _check_wrong(root, name, rows)
 
 
 def _check_known(root: Path, rows: Lines, retained: Lines) -> None:
-    """Raise UserError where retain is asked what no retain set holds."""
+    """Raise UserError if the retain questions are not in the retain set or lack wrong answers."""
     known = {_said(row) for row in retained}
     if strange := [row for row in rows if _said(row) not in known]:
         raise UserError(
-            f"{_place(root, RETAIN_ASKED)} asks {len(strange)} questions that retain90 does not hold, such as "
+            f"{_place(root, RETAIN_ASKED)} has {len(strange)} questions that are not in retain90, such as "
             f"{strange[0]['question'][:60]!r}.\n{ENTIRE}"
         )
     _check_wrong(root, RETAIN_ASKED, rows)

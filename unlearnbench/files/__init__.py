@@ -1,1 +1,1 @@
-"""Reading and writing files that anything may happen to."""
+"""Read and write files safely: damage, crashes, full disks and hostile content are expected."""

@@ -1,4 +1,4 @@
-"""Digests of files: a large file is read once, and known again by a stat for as long as nothing changes it."""
+"""Digests of files: a large file is read once and then recognised by its stat until it changes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from pathlib import Path
 from unlearnbench.files import leftovers
 
 LARGE = 2**20
-"""Bytes from which a digest is remembered: a smaller file is read as fast as a note about it."""
+"""Remember digests of files from this size in bytes; smaller ones are as fast to read as a note about them."""
 SETTLED_NS = 2 * 10**9
-"""How old a change must be before a stamp is trusted: clocks of file systems tick every 4 ms to 2 s."""
+"""How old a change must be before we trust a stamp: file system clocks tick every 4 ms to 2 s."""
 
 Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A file's SHA-256, and its stamp; None where a further change within the clock's tick would leave it the same."""
+    """A file's SHA-256, and its stamp if it is old enough to be trusted."""
 
     sha256: str
     stamp: Stamp | None
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content; always read it."""
+    """Read a file and return the SHA-256 of its content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def known_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content; do not read a large one that has not changed since the last time."""
+    """Return a file's SHA-256; do not read a large file that has not changed."""
     return seen(path).sha256
 
 
@@ -56,7 +56,7 @@ def seen(path: Path) -> Seen:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return size, times of the last change of content and of anything (ns), and inode."""
+    """Return size, modification time and change time (both in ns), and inode."""
     found = path.stat()
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
@@ -65,13 +65,13 @@ def _recalled(path: Path, stamp: Stamp) -> str | None:
     try:
         kept = json.loads(_note(path).read_text())
         return str(kept["sha256"]) if tuple(kept["stamp"]) == stamp else None
-    except (OSError, ValueError, KeyError, TypeError):  # no note yet, or a damaged one: the file is read
+    except (OSError, ValueError, KeyError, TypeError):  # no note yet, or a damaged one: read the file
         return None
 
 
 def _remember(path: Path, stamp: Stamp, sha256: str) -> None:
     note = _note(path)
-    with suppress(OSError):  # a home that cannot be written makes the next run slower, and not wrong
+    with suppress(OSError):  # if the home is not writable, the next run is slower but still right
         note.parent.mkdir(parents=True, exist_ok=True)
         _clear_once(note.parent)
         leftovers.replace(note, json.dumps({"path": str(path), "stamp": stamp, "sha256": sha256}))
@@ -79,12 +79,12 @@ def _remember(path: Path, stamp: Stamp, sha256: str) -> None:
 
 @cache
 def _clear_once(folder: Path) -> None:
-    """Remove what dead processes left among the notes: once a process, for there may be thousands."""
+    """Remove leftovers among the notes, once per process: there may be thousands."""
     leftovers.clear(folder)
 
 
 def _note(path: Path) -> Path:
-    """Name the small file that remembers this one's digest, in a cache folder in the home."""
+    """Return the path of the note that remembers this file's digest, in a cache folder in the home."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = hashlib.sha256(os.path.abspath(path).encode(errors="surrogateescape")).hexdigest()[:32]
     return home / "unlearnbench" / "digests" / f"{name}.json"

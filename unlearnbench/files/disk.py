@@ -1,4 +1,4 @@
-"""Full disks and places that can no longer be written: one line, whichever library met them."""
+"""Explain full disks and unwritable places in one line, whichever library ran into them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from unlearnbench.errors import Stopped, UserError
 FULL = {
     errno.ENOSPC: "no space left on device",
     errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "file too large: the file system, or this process's limit, allows no larger one",
+    errno.EFBIG: "file too large for the file system or this process's limit",
 }
-"""What only writing can raise."""
+"""Errors that only writing can raise."""
 CLOSED = {errno.EROFS: "read-only file system", errno.EACCES: "permission denied", errno.EPERM: "permission denied"}
-"""What says something about the disk only of a file below the folder that is written."""
+"""Errors that concern the disk only if the file is below the folder we write to."""
 
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Raise Stopped, one line, where the block cannot go on writing below a folder."""
+    """Raise Stopped, with one line, if the block fails because a folder is not writable."""
     try:
         yield
     except Exception as error:
@@ -32,7 +32,7 @@ def watched(folder: Path) -> Iterator[None]:
 
 
 def why(error: BaseException, folder: Path) -> str | None:
-    """Return the line that says why nothing more can be written below a folder; None where an error says no such."""
+    """Return one line on why a folder is not writable, or None for another kind of error."""
     if isinstance(error, Stopped):
         return str(error)
     found = _refusal(error, folder) or next((one for one in map(_full, _chain(error)) if one), None)
@@ -40,11 +40,11 @@ def why(error: BaseException, folder: Path) -> str | None:
         return None
     reason, file = found
     place = folder if file is None or _is_below(file, folder) else file.parent
-    return f"{reason} in {place}; what is finished is kept, the same command goes on from there"
+    return f"{reason} in {place}; finished work is kept, run the same command again to continue"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those it came from: a library that closes its file raises another one on the way."""
+    """Yield an error and its causes: a library may raise another error when it closes the file."""
     seen: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:
@@ -54,7 +54,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _full(error: BaseException) -> tuple[str, Path | None] | None:
-    """Return the reason and the file of an error that says that the disk is full; Rust's say it in their text."""
+    """Return the reason and file if the error means a full disk.
+
+    Rust libraries only say so in the text.
+    """
     if isinstance(error, OSError):
         return (FULL[error.errno], _file(error)) if error.errno in FULL else None
     told = re.search(r"\(os error (\d+)\)", "" if isinstance(error, UserError) else str(error))
@@ -62,7 +65,7 @@ def _full(error: BaseException) -> tuple[str, Path | None] | None:
 
 
 def _refusal(error: BaseException, folder: Path) -> tuple[str, Path] | None:
-    """Return the reason and the file of an error that says that a file below the folder may not be written."""
+    """Return the reason and file if the error means that a file below the folder is not writable."""
     if not isinstance(error, OSError) or error.errno not in CLOSED:
         return None
     file = _file(error)

@@ -1,4 +1,4 @@
-"""Text of somebody else's, such as a name of a class or a reason, made plain for the place where it is shown."""
+"""Escape text from outside, such as class names or reasons, for the place where it is shown."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
-"""What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection")."""
+"""The characters that start a formula in a spreadsheet (OWASP, "CSV Injection")."""
 _MARKS = re.compile(r"[\\`\[\]|]")
 _LINKS = re.compile(r"(?i)\b(https?|ftp|mailto|xmpp):|\b(www)\.")
 
 
 def printable(text: str) -> str:
-    """Return text on one line, without characters that move a terminal's cursor or turn the writing round."""
+    """Return text on one line, without characters that control a terminal or text direction."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def csv_cell(value: Any) -> Any:
-    """Return a cell that no spreadsheet computes: an apostrophe before what would be a formula; numbers stay."""
+    """Return a cell with an apostrophe before what a spreadsheet would take for a formula."""
     if not isinstance(value, str):
         return value
     text = value.encode(errors="replace").decode()
     escaped = f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
-    return escaped.replace("\r\n", "\n").replace("\r", "\n")  # a lone one would end the row, and is not quoted
+    return escaped.replace("\r\n", "\n").replace("\r", "\n")  # a lone \r would end the row: csv does not quote it
 
 
 def csv_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def csv_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def csv_table(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Return a table with each cell that is text escaped."""
+    """Return a table with all text cells escaped."""
     import pandas
 
     columns = {
@@ -48,7 +48,7 @@ def csv_table(table: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def in_markdown(text: str) -> str:
-    """Return text as one line of GitHub Markdown that shows it: no table cell, link, code or HTML begins in it."""
+    """Return text as one line of GitHub Markdown, with table cells, links, code and HTML escaped."""
     text = _MARKS.sub(r"\\\g<0>", printable(text))
     text = _LINKS.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", text)
     return re.sub(r"&(?=[#\w])", "&amp;", text).replace("<", "&lt;")
@@ -59,4 +59,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return text.isprintable()  # float() passes over line ends
+    return text.isprintable()  # float() ignores line ends

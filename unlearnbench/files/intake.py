@@ -1,4 +1,4 @@
-"""What is read from outside: regular files of a bounded size, in UTF-8 where they are text."""
+"""Read files from outside: regular files of limited size, and text only in UTF-8."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ MIB = 2**20
 
 
 def size_of(file: Path, limit: int, name: str = "", remedy: str = "Try: another file") -> int:
-    """Return a file's size in bytes; raise UserError where it is no regular file, empty, or larger than `limit`.
+    """Return a file's size in bytes.
 
-    A pipe or a device would be waited for, or read without end. `name` is what a user typed for it.
+    Raises UserError if it is not a regular file, empty, or larger than `limit`. Reading a pipe or a device could block
+    or never end. `name` is what the user typed for it.
     """
     name = name or str(file)
     try:
@@ -22,16 +23,19 @@ def size_of(file: Path, limit: int, name: str = "", remedy: str = "Try: another 
         raise UserError(f"{name} cannot be read: {_reason(error)}.\n{remedy}") from error
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
-        raise UserError(f"{name} is {what}, expected a file.\n{remedy}")
+        raise UserError(f"{name} is {what}; expected a file.\n{remedy}")
     if not found.st_size:
         raise UserError(f"{name} is empty.\n{remedy}")
     if found.st_size > limit:
-        raise UserError(f"{name} has {_shown(found.st_size)}, and at most {_shown(limit)} are read of it.\n{remedy}")
+        raise UserError(f"{name} has {_shown(found.st_size)}; at most {_shown(limit)} are read.\n{remedy}")
     return found.st_size
 
 
 def text_of(file: Path, limit: int, remedy: str = "Try: the file in UTF-8") -> str:
-    """Return a file's text; raise UserError as `size_of` does (an empty file is an empty text), or where it is none."""
+    """Return a file's text, "" for an empty file.
+
+    Raises UserError like `size_of`, or if it is not UTF-8.
+    """
     if file.is_file() and not file.stat().st_size:
         return ""
     size_of(file, limit, remedy=remedy)
@@ -42,7 +46,7 @@ def text_of(file: Path, limit: int, remedy: str = "Try: the file in UTF-8") -> s
         raise UserError(f"{file} cannot be read: {_reason(error)}.\n{remedy}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}, line {line} is no text in UTF-8.\n{remedy}") from error
+        raise UserError(f"{file}, line {line} is not text in UTF-8.\n{remedy}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""What is not whole yet: named after the process that writes it, and removed once that process is dead.
+"""Partial files and folders, named after their process and removed once it is dead.
 
-A name says host, process and when that process started. Another host's processes cannot be asked whether they live:
-what they left goes when nothing has touched it for a week.
+A name has the host, the process and its start time. We cannot ask whether a process on another host is alive, so its
+leftovers are removed once nothing has touched them for a week.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _own: set[Path] = set()
 
 
 def named(folder: Path) -> Path:
-    """Return a new name in a folder for what this process will rename when it is whole, and a signal removes."""
+    """Return a new name in a folder for something to rename when it is complete; a signal removes it."""
     path = folder.absolute() / f".part-{_host()}-{os.getpid()}-{_started(os.getpid())}-{uuid4().hex[:8]}"
     _own.add(path)
     signals.at_end(_remove_own)
@@ -37,7 +37,7 @@ def named(folder: Path) -> Path:
 
 @contextmanager
 def part(folder: Path) -> Iterator[Path]:
-    """Yield a new name in a folder; what still has it after the block is removed."""
+    """Yield a new name in a folder; remove whatever still has it after the block."""
     path = named(folder)
     try:
         yield path
@@ -46,14 +46,14 @@ def part(folder: Path) -> Iterator[Path]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file atomically."""
     with part(path.parent) as fresh:
         fresh.write_text(text)
         fresh.replace(path)
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there; a link, not what it points to."""
+    """Remove a file or folder, if it exists; for a link, the link itself."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -63,14 +63,14 @@ def remove(path: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what dead processes left in a folder, and nothing that has another name."""
+    """Remove what dead processes left in a folder, recognised by its name."""
     for entry in _entries(folder):
         if is_dead(entry):
             remove(entry)
 
 
 def is_dead(entry: Path) -> bool:
-    """Return whether a file or folder is what a dead process left: none of another name is."""
+    """Return whether a file or folder was left by a dead process, going by its name."""
     found = NAME.fullmatch(entry.name)
     if not found:
         return False
@@ -78,9 +78,9 @@ def is_dead(entry: Path) -> bool:
 
 
 def clear_outputs(outputs: Path) -> None:
-    """Remove what dead processes left below an outputs folder, and states and damaged stages that nobody needs.
+    """Remove leftovers of dead processes from an outputs folder, and states no longer needed.
 
-    The state of an unfinished stage stays: it is resumed from. A damaged stage is kept for a week.
+    The state of an unfinished stage is kept, to resume from. A damaged stage is kept for a week.
     """
     cache = outputs / "cache"
     for folder in (outputs, outputs / "runs", cache / "runs", cache / "parts", cache / "unfinished", cache / "claims"):
@@ -118,7 +118,7 @@ def has_ended(who: Mapping[str, object]) -> bool:
 def _entries(folder: Path) -> list[Path]:
     try:
         return [folder / name for name in os.listdir(folder)]
-    except OSError:  # it is not there, or not ours to look at
+    except OSError:  # missing, or not readable
         return []
 
 
@@ -127,13 +127,13 @@ def _is_alive(process: int, started: str) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is somebody else's
+    except OSError:  # another user's process
         pass
     return _started(process) in (started, "0")
 
 
 def _started(process: int) -> str:
-    """Return when a process began, in the system's own unit: "0" where that is not told, "" of one that has ended."""
+    """Return a process's start time in the system's unit; "0" if unknown, "" if the process has ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -143,7 +143,7 @@ def _started(process: int) -> str:
 
 @cache
 def _host() -> str:
-    """Name this host, its boot, and the container that numbers the processes."""
+    """Return a name for this host, its current boot, and the container whose process numbers we see."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
@@ -151,7 +151,7 @@ def _host() -> str:
 
 
 def _age(path: Path) -> float:
-    """Return the seconds since something in a folder, or a file, was last changed; 0 where that cannot be seen."""
+    """Return the seconds since a file, or anything in a folder, last changed; 0 if that is unknown."""
     try:
         inside = list(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
         return time.time() - max(one.lstat().st_mtime for one in (path, *inside))
@@ -160,7 +160,7 @@ def _age(path: Path) -> float:
 
 
 def _remove_own() -> None:
-    """Remove what this process has not finished; a forked one leaves its parent's alone."""
+    """Remove what this process has not finished; a forked process does not touch its parent's."""
     mine = f"-{os.getpid()}-{_started(os.getpid())}-"
     for path in list(_own):
         if mine in path.name:

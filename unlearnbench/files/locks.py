@@ -1,7 +1,7 @@
-"""Locks between processes: files that are there only as long as somebody holds or awaits them.
+"""Locks between processes: files that exist only while a lock is held or awaited.
 
-Removing a lock file while others wait on it would let two of them in: whoever gets the lock looks whether its file is
-still the one of that name, and asks again where it is not.
+Removing a lock file while others wait for it could let two of them in. So whoever gets the lock checks that its file
+still has that name, and tries again if it does not.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of that name during the block; yield False where, without waiting, another process has it.
+    """Hold a lock during the block; without `wait`, yield False if another process has it.
 
-    On a file system without locks everybody gets in: what is computed twice is published once.
+    On a file system without locks everyone gets in: work may be done twice, but it is published once.
     """
     held = _acquired(path, wait)
     try:
@@ -27,7 +27,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
 
 def remove_free(path: Path) -> None:
-    """Remove the lock file that a dead process left; one that is held or awaited stays."""
+    """Remove a lock file that a dead process left, unless another process holds it or waits for it."""
     with suppress(OSError):
         held = _acquired(path, wait=False, create=0)
         if held is not None:
@@ -45,7 +45,7 @@ def _acquired(path: Path, wait: bool, create: int = os.O_CREAT) -> int | None:
             os.close(held)
             return None
         except OSError:
-            return held  # no locks here
+            return held  # this file system has no locks
         except BaseException:
             os.close(held)
             raise
@@ -62,7 +62,7 @@ def _is_at(path: Path, held: int) -> bool:
 
 
 def _release(path: Path, held: int) -> None:
-    """Remove the file while the lock is held, then let go."""
+    """Remove the file while still holding the lock, then release it."""
     with suppress(OSError):
         if _is_at(path, held):
             path.unlink()

@@ -1,7 +1,7 @@
-"""The sums of a run folder: the SHA-256 of its files, by which damage and mixed-up folders are seen.
+"""The sums of a run folder: the SHA-256 of its files, to detect damage and mixed-up folders.
 
-They tell a run that was changed from one that was not, and are no signature: whoever rewrites a file can rewrite its
-sum. run.log is left out, since nothing is read from it; figures are in, since a report shows them.
+They show whether a run was changed, but are not a signature: whoever rewrites a file can rewrite its sum. run.log is
+left out because nothing reads it; figures are included because a report shows them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from unlearnbench.files.durable import write_durably
 NAME = "sums.json"
 LEFT_OUT = (NAME, "run.log")
 READ_WHOLE = ("scores", "model", "plots")
-"""Folders whose files are read by pattern: one too many counts, where elsewhere it is somebody's note."""
+"""Folders that we read by pattern, so that extra files count as damage; elsewhere they may be notes."""
 ALWAYS = ("config.yaml", "result.json")
 DONE = ("metrics.csv", "splits.npz")
-"""What every run must have, and what every run that is done."""
+"""The files that every run must have, and those that every finished run must have."""
 SHOWN = 3
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -35,12 +35,15 @@ def write(folder: Path) -> None:
 
 
 def record(folder: Path, name: str) -> None:
-    """Write the sums of a folder of which one file counts."""
+    """Write the sums of a folder in which only one file counts."""
     _write(folder, {name: file_digest(folder / name)})
 
 
 def changed(folder: Path, name: str) -> str:
-    """Say what is wrong with a file that `record` knows; nothing where it has its sum, or there are no sums."""
+    """Return what is wrong with a file whose sum `record` wrote.
+
+    "" if it is sound or there are no sums.
+    """
     if not (folder / NAME).exists():
         return ""
     try:
@@ -50,21 +53,21 @@ def changed(folder: Path, name: str) -> str:
 
 
 def renew(folder: Path, name: str) -> None:
-    """Give one file, which was written anew, its new sum; the sums of the others stay what they are."""
+    """Update the sum of one rewritten file; keep the sums of the others."""
     _write(folder, {**stored.mapping(folder / NAME), name: file_digest(folder / name)})
 
 
 def damage(folder: Path, digest: Callable[[Path], str] = known_digest) -> list[str]:
-    """Return what is wrong with a run folder, a line each: nothing where it is as it was published.
+    """Return what is wrong with a run folder, one line per problem; empty if it is unchanged.
 
-    `digest` reads a file or remembers it by its size, times and inode, as long as those have not changed.
+    The default `digest` reads a large file again only if its size, times or inode have changed.
     """
     try:
         sums = stored.mapping(folder / NAME)
     except (OSError, ValueError) as error:
         return [stored.why(error)]
     if not sums or not all(isinstance(value, str) and _SHA256.fullmatch(value) for value in sums.values()):
-        return [f"{NAME} holds something else than SHA-256 sums by file"]
+        return [f"{NAME} holds something other than SHA-256 sums by file"]
     found = _files(folder)
     lines = [f"{name} is missing" for name in sorted(sums.keys() - set(found))]
     lines += [line for name in found if name in sums and (line := _changed(folder / name, name, sums[name], digest))]
@@ -74,7 +77,7 @@ def damage(folder: Path, digest: Callable[[Path], str] = known_digest) -> list[s
 
 
 def told(lines: list[str]) -> str:
-    """Join the first few of what is wrong to one line."""
+    """Join the first few problems into one line."""
     more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
     return "; ".join(lines[:SHOWN]) + more
 
@@ -86,7 +89,7 @@ def _write(folder: Path, sums: dict[str, Any]) -> None:
 
 
 def _files(folder: Path) -> list[str]:
-    """Return the names of a run's files, sorted: no hidden ones, and nothing behind a linked folder."""
+    """Return the names of a run's files, sorted, without hidden ones; do not follow linked folders."""
     found = []
     for place, _, names in os.walk(folder):
         below = Path(place).relative_to(folder)
@@ -97,17 +100,17 @@ def _files(folder: Path) -> list[str]:
 
 
 def _changed(file: Path, name: str, sha256: str, digest: Callable[[Path], str]) -> str:
-    """Say what is wrong with a listed file; nothing where it has its sum."""
+    """Return what is wrong with a listed file, or "" if its sum is right."""
     try:
         if not stat.S_ISREG(file.stat().st_mode):
-            return f"{name} is no plain file"
-        return "" if digest(file) == sha256 else f"{name} is not what it was when the run ended"
+            return f"{name} is not a regular file"
+        return "" if digest(file) == sha256 else f"{name} has changed since the run ended"
     except OSError as error:
         return f"{name} cannot be read: {error.strerror}"
 
 
 def _misfits(folder: Path, sums: dict[str, Any]) -> list[str]:
-    """Say where sound files are not those of this run: too few for what it says of itself, or of another name."""
+    """Return how sound files do not fit this run: missing ones, or another run's name."""
     try:
         result = stored.mapping(folder / "result.json")
     except (OSError, ValueError) as error:

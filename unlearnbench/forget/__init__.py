@@ -1,1 +1,1 @@
-"""Forget sets: which training examples must go."""
+"""Forget sets: the training examples to forget."""

@@ -1,4 +1,4 @@
-"""Whole classes, or the finer classes below them."""
+"""Forget whole classes, or the finer classes below them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unlearnbench.ranges import AnySeed, Label
 
 @dataclass(frozen=True, kw_only=True)
 class ByClass:
-    """All training examples of some classes, by number or name."""
+    """All training examples of some classes, given by number or name."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     classes: tuple[Label | str, ...]
@@ -29,8 +29,8 @@ class ByClass:
         numbers = numbers_of(self.classes, info.classes, "classes")
         if info.kind == "image" and len(info.classes) - len(numbers) < 2:
             raise UserError(
-                f"forget.classes leaves {len(info.classes) - len(numbers)} of {len(info.classes)} classes to retain: a "
-                "retrained model would have nothing to tell apart.\nTry: fewer forget.classes, or forget=random"
+                f"forget.classes leaves {len(info.classes) - len(numbers)} of {len(info.classes)} classes to retain; "
+                "a retrained model needs at least two.\nTry: fewer forget.classes, or forget=random"
             )
         return "class:" + "+".join(info.classes[number] for number in numbers)
 
@@ -41,7 +41,7 @@ class ByClass:
 
 @dataclass(frozen=True, kw_only=True)
 class Subclass:
-    """All training examples of some finer classes, in a data set whose labels are the coarser ones."""
+    """All training examples of some finer classes, in a data set labelled with coarser ones."""
 
     classes: tuple[Label | str, ...]
     seed: AnySeed
@@ -49,7 +49,7 @@ class Subclass:
     whole_class = True
 
     def label(self, info: DataInfo) -> str:
-        """Return subclass:<names>; raise UserError where the data set has no finer labels below its own."""
+        """Return subclass:<names>; raise UserError if the data set has no finer labels."""
         if not info.subclasses:
             raise UserError(
                 "forget=subclass needs a data set whose labels are coarser than its subclasses.\n"
@@ -64,7 +64,10 @@ class Subclass:
 
 
 def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> tuple[int, ...]:
-    """Turn names and numbers into sorted numbers; raise UserError for unknown, none, or all of them."""
+    """Turn names and numbers into sorted numbers.
+
+    Raises UserError if one is unknown, or for none or all of them.
+    """
     numbers = set()
     for entry in chosen:
         if isinstance(entry, int) and 0 <= entry < len(names):
@@ -74,14 +77,14 @@ def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> t
         else:
             shown = ", ".join(names[:20]) + (f" ... ({len(names)} in all)" if len(names) > 20 else "")
             raise UserError(
-                f"forget.{key} names {entry!r}, which this data set does not have."
-                f"{nearest(str(entry), names)}\nIt has: {shown}; or 0 to {len(names) - 1}.\n"
+                f"forget.{key}: unknown class {entry!r}."
+                f"{nearest(str(entry), names)}\nThe classes are: {shown}; or 0 to {len(names) - 1}.\n"
                 f"Try: 'forget.{key}=[{names[0]}]'"
             )
     if not numbers:
         raise UserError(f"forget.{key} is empty: nothing would be forgotten.\nTry: 'forget.{key}=[{names[0]}]'")
     if len(numbers) == len(names):
-        raise UserError(f"forget.{key} names every class: nothing would be retained.\nTry: 'forget.{key}=[{names[0]}]'")
+        raise UserError(f"forget.{key} has every class: nothing would be retained.\nTry: 'forget.{key}=[{names[0]}]'")
     return tuple(sorted(numbers))
 
 
@@ -89,9 +92,9 @@ def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:
     goes = np.isin(labels, numbers)
     retain, forget = parted(data.train, goes)
     if len(forget) < 2:
-        found = "one training example has" if len(forget) else "no training example has"
+        found = "only one training example has" if len(forget) else "no training example has"
         raise UserError(
-            f"{found} the label that is to be forgotten; a forget set is of two or more.\n"
-            "Try: another one of forget.classes, or a larger dataset.limit"
+            f"{found} the label to forget; a forget set needs at least two.\n"
+            "Try: another class in forget.classes, or a larger dataset.limit"
         )
     return split(data, retain, forget, goes)

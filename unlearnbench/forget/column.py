@@ -1,4 +1,4 @@
-"""The rows whose column has a value."""
+"""Forget the rows with a given value in a column."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from unlearnbench.ranges import AnySeed, Label
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """The training rows whose column has a value, or a random fraction of them; the test set divides by the value.
+    """The training rows with a value in a column, or a random fraction of them; the test set is split by the value.
 
-    `whole_pairs` draws the fraction in whole counterfactual pairs, and lets each forgotten row's twin go with it, also
-    one that has another value: no twin of a forgotten row is retained.
+    `whole_pairs` draws the fraction in whole counterfactual pairs and also forgets each forgotten row's twin, even one
+    with another value, so that no twin of a forgotten row is retained.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -34,16 +34,16 @@ class Column:
 
     @property
     def whole_class(self) -> bool:
-        """Return whether all rows of the value go, so that the test set divides too."""
+        """Return whether all rows with the value are forgotten, so that the test set is split too."""
         return self.fraction == 1
 
     def label(self, info: DataInfo) -> str:
-        """Return column=value, and the fraction where it is not all; raise UserError for an unknown column."""
+        """Return column=value, with the fraction if below 1; raise UserError for an unknown column."""
         if self.column not in info.columns:
-            known = ", ".join(info.columns) or "none at all"
+            known = ", ".join(info.columns) or "none"
             raise UserError(
-                f"forget.column={self.column} is no column of this data set.{nearest(self.column, info.columns)}\n"
-                f"It has: {known}.\nTry: {self._instead(info)}"
+                f"forget.column: unknown column {self.column!r}.{nearest(self.column, info.columns)}\n"
+                f"The columns are: {known}.\nTry: {self._instead(info)}"
             )
         drawn = self.fraction < 1
         part = f":{self.fraction}" if drawn else ""
@@ -55,7 +55,10 @@ class Column:
         return f"forget.column={info.columns[0]}" if info.columns else "forget=class"
 
     def split(self, data: Data) -> Splits:
-        """Divide training and test data by the column; raise UserError where nothing, or everything, would go."""
+        """Split training and test data by the column.
+
+        Raises UserError if nothing or everything would be forgotten.
+        """
         values = data.columns[self.column]
         known = sorted(set(values[data.train].tolist()))
         value = next((one for one in known if one == self.value or str(one) == str(self.value)), None)
@@ -64,7 +67,7 @@ class Column:
             other = next((one for one in known if str(one)), "VALUE")
             raise UserError(
                 f"forget.value={self.value} would forget {'nothing' if value is None else 'everything'}: "
-                f"the training rows' {self.column} is {shown}.\nTry: "
+                f"the training rows have {self.column}: {shown}.\nTry: "
                 + (f"forget.value={other}" if len(known) > 1 else "another forget.column, or forget=random")
             )
         _, goes = parted(data.train, values == value)
@@ -78,18 +81,18 @@ class Column:
             goes = data.train[np.isin(data.unit[data.train], data.unit[goes])]
             if len(goes) > len(data.train) - 2:
                 raise UserError(
-                    f"forget.value={self.value} with the twins of its rows would forget everything.\n"
+                    f"forget.value={self.value} and the twins of its rows would forget everything.\n"
                     "Try: forget.whole_pairs=false, or a smaller forget.fraction"
                 )
         return split(data, np.setdiff1d(data.train, goes), goes, values == value, steered=self.fraction == 1)
 
     def _count(self, rows: int) -> int:
-        """Return how many of the value's rows go; raise UserError where they are no set to forget."""
+        """Return how many rows with the value to forget; raise UserError for fewer than two."""
         count = round(self.fraction * rows)
         if count < 2:
             enough = min(max(math.ceil(200 / rows) / 100, 0.1), 1.0)
             raise UserError(
-                f"forget.fraction={self.fraction} of the {rows} training rows with {self.column}={self.value} is an "
-                f"empty forget set, or one row.\nTry: forget.fraction={enough:g}"
+                f"forget.fraction={self.fraction} of the {rows} training rows with {self.column}={self.value} is "
+                f"fewer than two rows.\nTry: forget.fraction={enough:g}"
             )
         return count

@@ -1,4 +1,4 @@
-"""A random part of the training data."""
+"""Forget a random part of the training data."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from unlearnbench.ranges import AnySeed
 
 @dataclass(frozen=True, kw_only=True)
 class Random:
-    """A random part of the training data: a fraction of it, or a count of examples.
+    """A random part of the training data, given as a fraction or a number of examples.
 
-    `whole_pairs` forgets counterfactual twins together, so that none is left in retain: at most so many examples then
-    go. Where no examples belong together, as with images, it changes nothing.
+    `whole_pairs` forgets counterfactual twins together, so that none is left in retain; the size is then an upper
+    limit. It changes nothing for data without pairs, such as images.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
@@ -33,10 +33,13 @@ class Random:
     whole_class = False
 
     def label(self, info: DataInfo) -> str:
-        """Return random:<fraction or count>, checked against the number of examples that are trained on."""
+        """Return random:<fraction or count>.
+
+        Raises UserError if it does not fit the number of training examples.
+        """
         if (self.fraction is None) == (self.count is None):
             raise UserError(
-                "forget=random takes a fraction or a count, one of the two.\nTry: forget.fraction=0.1, or "
+                "forget=random takes either a fraction or a count.\nTry: forget.fraction=0.1, or "
                 "forget.fraction=null forget.count=100"
             )
         trained = info.train - info.held_out
@@ -49,7 +52,7 @@ class Random:
         return f"random:{self.count or self.fraction}" + drawn_how(self.whole_pairs, self.seed)
 
     def split(self, data: Data) -> Splits:
-        """Draw the forget set by its own seed, whatever the run's seed is."""
+        """Draw the forget set with its own seed, independent of the run's seed."""
         self._check_rest(len(data.train))
         count = max(self._count(len(data.train)), 2)
         order = np.random.default_rng(stage_seed(self.seed, "forget", "random")).permutation(data.train)
@@ -62,11 +65,11 @@ class Random:
         return self.count or round((self.fraction or 0) * trained)
 
     def _check_rest(self, trained: int) -> None:
-        """Raise UserError where fewer than two of the examples that are trained on would be retained."""
+        """Raise UserError if fewer than two training examples would be retained."""
         if self._count(trained) > trained - 2:
             asked = f"count={self.count}" if self.count else f"fraction={self.fraction}"
             instead = f"count={max(trained // 10, 2)}" if self.count else "fraction=0.1"
             raise UserError(
-                f"forget.{asked} forgets everything: {trained} examples are trained on once the validation part is "
-                f"held out.\nTry: forget.{instead}"
+                f"forget.{asked} forgets everything: there are {trained} training examples without the validation "
+                f"part.\nTry: forget.{instead}"
             )

@@ -1,4 +1,4 @@
-"""Positions of the training examples that go and stay, and how a forget set divides the data."""
+"""Splits: the positions of the examples to retain, to forget, and to hold out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from unlearnbench.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Positions of the examples: training data as retain and forget, and what is held out.
+    """Positions of the examples: the training data as retain and forget, and the held-out parts.
 
-    `test_retain` and `test_forget` divide the test set for class-like forget sets; one is None where it would be empty,
-    both are otherwise; so is `validation_retain`, the validation part without what is forgotten. `retain_asked` and
-    `forget_asked` are scored in place of retain and forget where the data set's authors ask other rows than those that
-    are trained on.
+    For class-like forget sets, `test_retain` and `test_forget` split the test set (None if empty), and
+    `validation_retain` is the validation part without forgotten classes; for other forget sets all three are None.
+    `retain_asked` and `forget_asked` are scored instead of retain and forget, if the data set's authors evaluate on
+    other rows than the training rows.
     """
 
     retain: Index
@@ -35,17 +35,17 @@ class Splits:
 
     @property
     def steering(self) -> Index:
-        """The validation examples that may steer whoever must not know the forget set: retrained, and a method."""
+        """The validation examples that retrained models and methods may use, without forgotten classes."""
         return self.validation if self.validation_retain is None else self.validation_retain
 
     def scored(self) -> Iterator[tuple[str, Index]]:
-        """Yield the splits that take a forward pass; the parts of test are cut from its scores."""
+        """Yield the splits to run the model on; the parts of test are taken from its scores."""
         yield "retain", self.retain if self.retain_asked is None else self.retain_asked
         yield "forget", self.forget if self.forget_asked is None else self.forget_asked
         yield "test", self.test
 
     def arrays(self) -> dict[str, Index]:
-        """Return all splits that there are, by name."""
+        """Return all splits that are not None, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -54,28 +54,31 @@ class ForgetSet(Protocol):
 
     @property
     def whole_class(self) -> bool:
-        """Return whether whole classes or subclasses go, so that the test set divides too."""
+        """Return whether whole classes or subclasses are forgotten, so that the test set is split too."""
 
     def label(self, info: DataInfo) -> str:
-        """Name the forget set in results, the same for every seed of a run; raise UserError where it is wrong."""
+        """Return the forget set's name in results, the same for every run seed.
+
+        Raises UserError if it is invalid.
+        """
 
     def split(self, data: Data) -> Splits:
-        """Divide the data; raise UserError for a forget set that is empty or everything."""
+        """Split the data; raise UserError for a forget set that is empty or everything."""
 
 
 def twins_retained(splits: Splits, data: Data) -> int:
-    """Count the forget rows of which a twin, an example that is only sampled together with it, is retained."""
+    """Count the forget rows with a retained twin (another example of the same unit)."""
     return int(np.isin(data.unit[splits.forget], data.unit[splits.retain]).sum())
 
 
 def drawn_how(whole_pairs: bool, seed: int) -> str:
-    """Return what a label says of how a part was drawn, beside its size."""
+    """Return the part of a label that says how the forget set was drawn."""
     return (":whole_pairs" if whole_pairs else "") + (f"@{seed}" if seed else "")
 
 
 def too_few(count: int) -> UserError:
     return UserError(
-        f"forget.whole_pairs=true forgets whole pairs, and none has {count} examples or fewer.\n"
+        f"forget.whole_pairs=true forgets whole pairs, but every pair has more than {count} examples.\n"
         "Try: forget.whole_pairs=false, or a larger forget.fraction"
     )
 
@@ -85,13 +88,16 @@ def parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:
 
 
 def _divided(held_out: Index, chosen: NDArray[np.bool_]) -> tuple[Index | None, Index | None]:
-    """Divide held-out examples; a side that would be empty is None."""
+    """Split held-out examples; an empty side becomes None."""
     stays, goes = (part if len(part) else None for part in parted(held_out, chosen))
     return stays, goes
 
 
 def split(data: Data, retain: Index, forget: Index, chosen: NDArray[np.bool_], steered: bool = True) -> Splits:
-    """Divide the held-out examples too, by what is `chosen`; validation only where all of that is forgotten."""
+    """Split the held-out examples by `chosen` too.
+
+    `steered` says that all chosen training examples are forgotten; only then is the validation part split.
+    """
     validation_retain = parted(data.validation, chosen)[0] if steered else None
     return Splits(retain, forget, data.validation, data.test, *_divided(data.test, chosen), validation_retain)
 

@@ -1,1 +1,1 @@
-"""What the machine is, and how it computes."""
+"""The machine: its devices, number formats, threads and costs."""

@@ -1,4 +1,4 @@
-"""What forgetting costs beside retraining: seconds without validation, and only where both were measured alike."""
+"""The cost of unlearning relative to retraining, in seconds without validation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 Facts = Mapping[str, Any]
 
 ALIKE = ("device", "processor", "threads", "precision")
-"""The circumstances in which the stages of a ratio must agree; the load of the machine is noted and not compared."""
+"""The circumstances that must agree for a ratio; the machine's load is noted but not compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What interrupted processes had spent on a stage when they kept the state that it was resumed from."""
+    """What interrupted processes had spent on a stage up to the state that it was resumed from."""
 
     seconds: float = 0.0
     peak_mib: float = 0.0
@@ -22,15 +22,15 @@ class Spent:
 
 
 def training_seconds(facts: Facts) -> float:
-    """Return the seconds of a stage without those that went into scoring the validation examples."""
+    """Return a stage's seconds without the time for scoring validation examples."""
     return float(facts["seconds"] - facts["validation_seconds"])
 
 
 def ratio(unlearned: Facts, retrained: Mapping[str, Facts]) -> tuple[float | None, str]:
-    """Return the seconds of the unlearning over the mean of the retrainings, and a note.
+    """Return the seconds of unlearning divided by the mean seconds of retraining, and a note.
 
-    None, and the reason, where the stages were not measured alike. The note also says where the machine was busy with
-    other work; it is empty where the ratio can be trusted.
+    Returns None and the reason if the stages were not measured alike. The note also says if the machine was busy with
+    other work; it is empty if the ratio can be trusted.
     """
     stages = {"unlearned": unlearned, **retrained}
     note = "; ".join(_differences(stages))
@@ -43,7 +43,7 @@ def ratio(unlearned: Facts, retrained: Mapping[str, Facts]) -> tuple[float | Non
 
 
 def values_of(name: str, circumstances: Sequence[Facts]) -> list[str]:
-    """Return the values that a circumstance had, each once, in order: several where a stage was interrupted."""
+    """Return the values of a circumstance, each once, in order; several if the stage was interrupted."""
     return list(dict.fromkeys(str(one[name]) for one in circumstances))
 
 

@@ -1,6 +1,6 @@
-"""How a run computes on CUDA: on its own device, without TF32, and with the same digits each time where that is asked.
+"""Compute on CUDA on the run's own device, without TF32, and deterministically.
 
-docs/reproducibility.md says what is promised where.
+docs/reproducibility.md says what is guaranteed where.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from unlearnbench.machine.devices import on_cuda
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 FIXED = ":4096:8"
-"""A workspace with which cuBLAS gives the same digits each time; torch looks at it once, at its first product."""
+"""A workspace that makes cuBLAS deterministic; torch reads it once, at the first matrix product."""
 
 
 @contextmanager
 def computing(device: str, *, deterministic: bool) -> Iterator[None]:
-    """Make `device` torch's current one in the block, where float32 is never TF32; leave torch as it was after it.
+    """Compute on `device` without TF32 inside the block; restore torch's state after it.
 
-    With `deterministic`, equal runs give equal bits. Changes nothing on a CPU, where they do so by themselves.
-    Raises UserError where cuBLAS has already started in another way.
+    With `deterministic`, equal runs give equal bits. Changes nothing on a CPU, where they do so anyway.
+    Raises UserError if cuBLAS has already started without its workspace.
     """
     if not on_cuda(device):
         yield
@@ -37,9 +37,9 @@ def computing(device: str, *, deterministic: bool) -> Iterator[None]:
 
 @contextmanager
 def _fixed(device: str) -> Iterator[None]:
-    """Let torch use deterministic algorithms alone inside the block, and stop at an operation that has none.
+    """Make torch use only deterministic algorithms inside the block; fail where it has none.
 
-    A warning in its place would not do: with `warn_only`, memory-efficient attention is not deterministic.
+    A warning is not enough: with `warn_only`, memory-efficient attention is not deterministic.
     """
     cudnn = torch.backends.cudnn
     algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -55,9 +55,7 @@ def _fixed(device: str) -> Iterator[None]:
         if "does not have a deterministic implementation" not in str(error):
             raise
         operation = str(error).partition(" does not have")[0]
-        raise RuntimeError(
-            f"{operation} has no form that gives the same digits each time on CUDA.\nTry: deterministic=false"
-        ) from error
+        raise RuntimeError(f"{operation} has no deterministic implementation.\nTry: deterministic=false") from error
     finally:
         torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
         cudnn.deterministic, cudnn.benchmark = convolutions
@@ -66,7 +64,7 @@ def _fixed(device: str) -> Iterator[None]:
 
 
 def _check_products(device: str) -> None:
-    """Raise UserError where torch refuses a matrix product, since cuBLAS started without its workspace."""
+    """Raise UserError if torch refuses a matrix product because cuBLAS started without its workspace."""
     try:
         torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)
     except RuntimeError as error:
@@ -74,15 +72,15 @@ def _check_products(device: str) -> None:
             raise
         raise UserError(
             f"deterministic=true needs {WORKSPACE}={FIXED} in the environment before the first use of CUDA.\n"
-            f"Try: export {WORKSPACE}={FIXED}, then the same again, or deterministic=false"
+            f"Try: export {WORKSPACE}={FIXED} and run it again, or deterministic=false"
         ) from error
 
 
 @contextmanager
 def _float32() -> Iterator[None]:
-    """Switch TF32 off inside the block, by torch's older names and, where there are any, its newer ones.
+    """Switch TF32 off inside the block, with torch's old settings and, if present, the new ones.
 
-    Both are set, since parts of torch still read the older ones, and complain where the two differ.
+    We set both: parts of torch still read the old ones, and complain if the two differ.
     """
     newer, older = _newer_flags(), _older_flags()
     before = [flag.fp32_precision for flag in newer]
@@ -99,7 +97,7 @@ def _float32() -> Iterator[None]:
 
 
 def _newer_flags() -> list[Any]:
-    """Return what holds the precision of products and convolutions, from torch 2.9 on."""
+    """Return the objects that hold the precision of products and convolutions since torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends.cudnn, "conv"):
         return []
@@ -107,7 +105,7 @@ def _newer_flags() -> list[Any]:
 
 
 def _older_flags() -> tuple[bool, str] | None:
-    """Return TF32 in convolutions and the precision of products; None where the newer names alone were used."""
+    """Return torch's old settings of TF32; None if only the new ones were used."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
@@ -116,6 +114,6 @@ def _older_flags() -> tuple[bool, str] | None:
 
 
 def _set_older(convolutions: bool, products: str) -> None:
-    with warnings.catch_warnings(action="ignore"):  # some versions of torch say that there are newer names
+    with warnings.catch_warnings(action="ignore"):  # some versions of torch warn that the old settings are deprecated
         torch.backends.cudnn.allow_tf32 = convolutions
         torch.set_float32_matmul_precision(products)

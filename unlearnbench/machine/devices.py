@@ -1,4 +1,4 @@
-"""The device of a run: which one a word means, what it is called, and what it can do."""
+"""The device of a run: resolve the setting, and tell the device's name and abilities."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from unlearnbench.errors import UserError
 
 
 def on_cuda(device: str) -> bool:
-    """Return whether a device's name is that of a CUDA GPU."""
+    """Return whether a device is a CUDA GPU."""
     return device.startswith("cuda")
 
 
 def resolved(device: str) -> str:
-    """Return the device that `device=` means; raise UserError for a GPU that is not here."""
+    """Return the device that `device=` means.
+
+    Raises UserError for a GPU that this machine does not have.
+    """
     import torch
 
     if device == "auto":
@@ -19,23 +22,23 @@ def resolved(device: str) -> str:
     if not on_cuda(device):
         return device
     if not torch.cuda.is_available():
-        raise UserError(f"device={device} needs a CUDA GPU and driver, and PyTorch sees none here.\nTry: device=cpu")
+        raise UserError(f"device={device} needs a CUDA GPU and driver, but PyTorch finds none.\nTry: device=cpu")
     number, count = torch.device(device).index or 0, torch.cuda.device_count()
     if number >= count:
         there = ", ".join(f"cuda:{one}" for one in range(count))
-        raise UserError(f"device={device} is not here: PyTorch sees {there}.\nTry: device=cuda:{count - 1}")
+        raise UserError(f"device={device} does not exist: PyTorch finds {there}.\nTry: device=cuda:{count - 1}")
     return device
 
 
 def name_of(device: str) -> str:
-    """Return the name of a GPU, such as "NVIDIA H100", and of another device the word itself."""
+    """Return a GPU's name, such as "NVIDIA H100"; for another device, `device` itself."""
     import torch
 
     return torch.cuda.get_device_name(device) if on_cuda(device) else device
 
 
 def has_bf16(device: str) -> bool:
-    """Return whether a GPU computes in bfloat16 itself."""
+    """Return whether a GPU supports bfloat16 in hardware."""
     import torch
 
     with torch.cuda.device(device):

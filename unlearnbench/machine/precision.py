@@ -1,7 +1,7 @@
-"""The device, number format and memory layout of a run: documented tables, never a measurement at run time.
+"""The device, number format and memory layout of a run, from documented tables.
 
-bf16 means autocast to bfloat16. Whether it pays on a CPU, and whether channels-last memory does, depends on the
-processor, the model and the size of its images: docs/precision.md has the measurements behind the tables here.
+bf16 means autocast to bfloat16. Whether bf16 and channels-last memory pay on a CPU depends on the processor, the model
+and the image size. docs/precision.md has the measurements behind the tables.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ BF16_FROM: dict[Processor, dict[str, int]] = {
     },
     "other": {},
 }
-"""Image side (0 for text) from which bf16 pays on a CPU, by processor and model; a model not named stays in fp32."""
+"""Image side (0 for text) from which bf16 pays on a CPU, by processor and model; other models use fp32."""
 FP32_CHANNELS_LAST_FROM: dict[Processor, int] = {"amx": 28, "amd_bf16": 28, "other": NEVER}
-"""Image side from which channels-last memory pays in fp32, by processor; in bf16 it pays wherever bf16 does."""
+"""Image side from which channels-last memory pays in fp32, by processor; in bf16 it always pays."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +59,28 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """The number format, as results name it."""
+        """The number format's name in results."""
         return "bf16" if self.bf16 else "fp32"
 
 
 @cache
 def processor() -> Processor:
-    """Return the kind of this CPU: with AMX, AMD's with AVX512_BF16, or another (any but Linux is another)."""
+    """Return this CPU's kind: with AMX, AMD with AVX512_BF16, or another."""
     cpuinfo = Path("/proc/cpuinfo")
     return processor_of(cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else "")
 
 
 def processor_of(cpuinfo: str) -> Processor:
-    """Return the kind of CPU that Linux describes in this text."""
+    """Return the kind of CPU in this text of /proc/cpuinfo."""
     if "amx_bf16" in cpuinfo:
         return "amx"
     return "amd_bf16" if "AuthenticAMD" in cpuinfo and "avx512_bf16" in cpuinfo else "other"
 
 
 def resolve(choice: Choice, device: str, model: str, side: int, *, planning: bool = False) -> Precision:
-    """Return the precision of a run; raise UserError for a device that is not here. `side` is 0 for text.
+    """Return the precision of a run; raise UserError for a missing device. `side` is 0 for text.
 
-    With `planning`, a GPU need not be here: it is taken for one that computes in bf16, as all since 2020 do.
+    With `planning`, a GPU may be missing: we assume that it computes in bf16, as all since 2020 do.
     """
     there = planning and on_cuda(device)
     device = device if there else resolved(device)

@@ -1,4 +1,4 @@
-"""What a run was made with: the command as it was typed, the versions, the checkout's revision, the machine."""
+"""What a run was made with: the command as typed, the versions, the git revision and the machine."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "torchvision", "transformers", "peft", "numpy", "scikit-learn", "hydra-core")
 TYPED = "UNLEARNBENCH_COMMAND"
-"""Environment variable with the command line as it was typed, so that a launcher's worker processes know it too."""
+"""Environment variable with the command line as typed, so that worker processes know it too."""
 
 
 def typed(words: Sequence[str]) -> None:
-    """Remember the words that were typed after `unlearnbench`."""
+    """Remember the words typed after `unlearnbench`."""
     os.environ[TYPED] = shlex.join(["unlearnbench", *words])
 
 
 def command(overrides: Sequence[str]) -> str:
-    """Return the command line of this process, or, from Python, the one that would make the same run."""
+    """Return this process's command line, or in Python code one that would make the same run."""
     return os.environ.get(TYPED) or shlex.join(["unlearnbench", "run", *overrides])
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the package, Python and what computes."""
+    """Return the versions of unlearnbench, Python and the main dependencies."""
     found = {"unlearnbench": __version__, "python": sys.version.split()[0]}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Return the revision of the checkout the package runs from, with a + for uncommitted changes; None elsewhere."""
+    """Return the checkout's git revision, with + for changes; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -56,9 +56,9 @@ def git_revision() -> str | None:
 
 
 def circumstances(precision: Precision) -> dict[str, Any]:
-    """Return what the seconds of a stage depend on that begins now.
+    """Return the circumstances that affect the seconds of a stage that starts now.
 
-    `load` is the mean over the last minute; `busy` says that other work wants the cores.
+    `load` is the mean over the last minute; `busy` says whether other work needs the cores.
     """
     import torch
 
@@ -76,7 +76,7 @@ def circumstances(precision: Precision) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the name of the CPU; the architecture's where the system does not say it."""
+    """Return the CPU's name, or the architecture's if the system does not tell it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

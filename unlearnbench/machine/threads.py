@@ -1,7 +1,7 @@
-"""How many threads a run computes with, and whether the machine has other work.
+"""The number of threads of a run, and whether the machine is busy with other work.
 
-Threads that wait for each other spin: quick where each has a core of its own, slow where they share one
-(docs/precision.md has both measured).
+Threads that wait for each other spin, which is fast if each has its own core and slow if they share one
+(docs/precision.md has measurements of both).
 """
 
 from __future__ import annotations
@@ -28,19 +28,25 @@ LOOKS, PAUSE_SECONDS = 5, 0.01
 
 
 def available() -> int:
-    """Return how many cores this process may use: its affinity and its container's quota, not the machine's cores."""
+    """Return how many cores this process may use, by its affinity and its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, *(_quota(folder) for folder in _groups(CGROUP, OWN_GROUP))))
 
 
 def automatic() -> int:
-    """Return the threads of `threads=auto`: the available cores, or fewer where OMP_NUM_THREADS asks for fewer."""
+    """Return the threads for `threads=auto`.
+
+    The available cores, or OMP_NUM_THREADS if that is fewer.
+    """
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(available(), int(asked)) if asked.isdigit() and int(asked) > 0 else available()
 
 
 def _groups(root: Path, own: Path) -> list[Path]:
-    """Return the folders of this process's control group and of all above it: each may have a quota."""
+    """Return the folders of this process's control group and all its parents.
+
+    Each may have a quota.
+    """
     try:
         paths = [line.rpartition(":")[2].strip("/") for line in own.read_text().splitlines() if line.startswith("0::")]
     except OSError:
@@ -50,7 +56,7 @@ def _groups(root: Path, own: Path) -> list[Path]:
 
 
 def _quota(root: Path) -> int:
-    """Return the cores that the container's CPU quota comes to, rounded up; a large number where there is none."""
+    """Return the container's CPU quota in cores, rounded up; a large number if there is none."""
     try:
         version2 = root / "cpu.max"
         if version2.exists():
@@ -67,7 +73,7 @@ def _quota(root: Path) -> int:
 
 @dataclass(frozen=True)
 class Load:
-    """What a machine of `cores` cores was busy with: its mean load of a minute, and what ran beside this process."""
+    """The load of a machine: the mean over a minute, and other threads running now."""
 
     cores: int
     average: float
@@ -75,32 +81,32 @@ class Load:
 
     @property
     def busy(self) -> bool:
-        """Whether other work wants more cores than there are: over the last minute, and still now."""
+        """Whether other work needs more cores than there are, over the last minute and still now."""
         return self.average > self.cores and self.running >= self.cores
 
 
 def load() -> Load:
-    """Look at the machine's load; 0 on a system that does not tell."""
+    """Measure the machine's load; 0 on a system that does not tell it."""
     cores = os.cpu_count() or 1
     average = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return Load(cores, average, _running() if average > cores else 0.0)
 
 
 def _running() -> float:
-    """Return how many threads run or wait for a core beside this one, the median of some looks."""
+    """Return how many other threads run or wait for a core, as the median of a few samples."""
     looks = []
     try:
         for _ in range(LOOKS):
             looks.append(int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1)
             time.sleep(PAUSE_SECONDS)
     except (OSError, ValueError, IndexError):
-        return math.inf  # the load of the last minute has to do
+        return math.inf  # only the load of the last minute is known
     return median(looks)
 
 
 @contextmanager
 def using(threads: Threads) -> Iterator[None]:
-    """Have torch compute with so many threads inside the block."""
+    """Make torch compute with this many threads inside the block."""
     import torch
 
     before = torch.get_num_threads()
@@ -117,7 +123,7 @@ def warn_if_busy(threads: Threads) -> None:
     if seen.busy:
         hint = " Try: threads=1, since threads that wait for each other can slow a run several times over"
         log.warning(
-            "the machine is busy (load %.1f on %d cores): the seconds of this run say little.%s",
+            "the machine is busy (load %.1f on %d cores): do not trust the seconds of this run.%s",
             seen.average,
             seen.cores,
             hint if _number(threads) > 1 else "",

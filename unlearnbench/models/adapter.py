@@ -1,4 +1,4 @@
-"""Low-rank adapters: what is trained instead of a language model's own weights.
+"""Low-rank adapters, trained instead of a language model's own weights.
 
 Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022, arXiv:2106.09685; peft's implementation.
 """
@@ -20,7 +20,7 @@ from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import four_bit
 
 if TYPE_CHECKING:
-    from peft import LoraConfig, PeftModel  # its import takes seconds: runs without an adapter do without it
+    from peft import LoraConfig, PeftModel  # takes seconds to import, so only runs with an adapter do
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Adapter:
 
 @contextmanager
 def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Put modules into evaluation mode inside the block; those that were training train again after it."""
+    """Put modules into evaluation mode inside the block, then restore those that were training."""
     training = [module for module in modules if module.training]
     for module in training:
         module.training = False
@@ -47,18 +47,18 @@ def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 class AdapterOff(nn.Module):
-    """The model without its adapter: a frozen reference that shares the model's weights and costs no copy.
+    """The model without its adapter: a frozen reference that shares the model's weights, so nothing is copied.
 
-    It always runs in evaluation mode, also while the model trains: dropout would make a reference differ from itself.
+    It always runs in evaluation mode, even while the model trains: dropout would make the reference vary.
     """
 
     def __init__(self, model: PeftModel) -> None:
         super().__init__()
-        self._model = (model,)  # in a tuple: a submodule would count its parameters twice
-        self._parts = tuple(model.modules())  # once: a walk through 1,600 modules takes milliseconds, at every step
+        self._model = (model,)  # in a tuple: as a submodule, its parameters would count twice
+        self._parts = tuple(model.modules())  # once: walking 1,600 modules at every step takes milliseconds
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """Run the model with its adapter disabled, in evaluation mode; leave the mode of each module as it was."""
+        """Run the model in evaluation mode with its adapter disabled, then restore each module's mode."""
         model = self._model[0]
         with _evaluating(self._parts), model.disable_adapter():
             return model(*inputs, **named)
@@ -96,33 +96,36 @@ def configuration(adapter: Adapter) -> LoraConfig:
 
 
 def check(model: nn.Module, adapter: Adapter) -> None:
-    """Raise UserError for targets that name no linear layer of the model: peft fails, or leaves them out."""
-    importlib.import_module("peft")  # here, so that no stage's seconds hold it
+    """Raise UserError for targets that are not linear layers of the model.
+
+    peft would fail or skip them.
+    """
+    importlib.import_module("peft")  # here, so that the import is not counted in a stage's seconds
     linear = [name for name, module in model.named_modules() if _is_linear(module)]
     layers = sorted({name.rpartition(".")[2] for name in linear})
     wrong = [target for target in adapter.targets if not any(f".{name}".endswith(f".{target}") for name in linear)]
     if wrong or not adapter.targets:
         hint = nearest(wrong[0], layers) if wrong else ""
         raise UserError(
-            f"model.adapter.targets names {', '.join(wrong) or 'no layer'}: linear layers were expected.{hint}\n"
+            f"model.adapter.targets: expected linear layers, got {', '.join(wrong) or 'none'}.{hint}\n"
             f"The model has: {', '.join(layers)}.\nTry: 'model.adapter.targets=[{', '.join(layers[:2])}]'"
         )
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """Return whether peft can adapt this layer: a linear one, also of an architecture's own class, or GPT-2's."""
+    """Return whether peft can adapt this layer: nn.Linear, a subclass of it, or GPT-2's Conv1D."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def attach(model: nn.Module, adapter: Adapter) -> PeftModel:
-    """Return the model with a fresh adapter, its other weights frozen; weights are drawn from the global generator."""
+    """Freeze the model and add a new adapter to it; its weights come from the global generator."""
     from peft import PeftModel, get_peft_model
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own call
         with_adapter = get_peft_model(model, configuration(adapter))
     if getattr(model, "is_activation_checkpointing", False):
-        with_adapter.enable_input_require_grads()  # else nothing that is trained lies on a checkpoint's path
+        with_adapter.enable_input_require_grads()  # else no gradient reaches the adapter through the checkpoints
     assert isinstance(with_adapter, PeftModel)
     return with_adapter
 
@@ -135,7 +138,7 @@ def state_of(model: PeftModel) -> dict[str, Tensor]:
 
 
 def load(model: PeftModel, state: dict[str, Tensor]) -> None:
-    """Give the adapter these tensors."""
+    """Load these tensors into the adapter."""
     from peft import set_peft_model_state_dict
 
     set_peft_model_state_dict(model, state)
@@ -144,7 +147,7 @@ def load(model: PeftModel, state: dict[str, Tensor]) -> None:
 def merge(model: PeftModel) -> nn.Module:
     """Add the adapter to the weights, in their own number format, and return the plain model.
 
-    Weights in 4 bits would round it away: there it stays beside them.
+    4-bit weights would round the change away, so there it is kept beside them.
     """
     merged: nn.Module = four_bit.fold(model) if four_bit.layers(model) else model.merge_and_unload()
     for parameter in merged.parameters():
@@ -153,7 +156,7 @@ def merge(model: PeftModel) -> nn.Module:
 
 
 def scale(model: PeftModel, factor: float) -> None:
-    """Multiply the change that the adapter makes; -1 is peft's `add_weighted_adapter` with a weight of -1."""
+    """Multiply the adapter's change by `factor`, like peft's `add_weighted_adapter`."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -161,7 +164,7 @@ def scale(model: PeftModel, factor: float) -> None:
 
 
 def shares(reference: nn.Module, model: nn.Module) -> bool:
-    """Return whether the reference is this very model without its adapter."""
+    """Return whether the reference is this same model with its adapter off."""
     return isinstance(reference, AdapterOff) and reference._model[0] is model
 
 

@@ -1,4 +1,4 @@
-"""Your own trained weights as the original: safetensors, or a pickled state dict read without running code."""
+"""Load your own trained weights as the original, from safetensors or a safe state dict."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from unlearnbench.models.weight_files import judge, pickled, safetensors
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 PREFIXES = ("module.", "_orig_mod.")
 TIMES, BESIDE = 8, 64 * MIB
-"""How large a file may be: so many times the model in 32 bits, as optimisers are often beside it, and this."""
+"""Largest file: TIMES the model in 32 bits (checkpoints often hold optimiser state too), plus BESIDE bytes."""
 
 
 def read(path: Path, limit: int = 2**62) -> dict[str, Tensor]:
-    """Return the state dict in a file of at most `limit` bytes, out of its nest, without the prefixes of wrappers."""
+    """Return the state dict in a file of at most `limit` bytes, without wrappers' prefixes."""
     what = f"model.checkpoint={path}"
     if not path.exists():
         raise UserError(f"{what} does not exist.\nTry: an absolute path to a .safetensors or .pt file")
@@ -30,19 +30,22 @@ def read(path: Path, limit: int = 2**62) -> dict[str, Tensor]:
             found = found[name]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(
-            f"{what} holds no state dict (names to tensors), but {type(found).__name__}.\n"
+            f"{what}: expected a state dict (names to tensors), found {type(found).__name__}.\n"
             "Try: torch.save(model.state_dict(), 'weights.pt')"
         )
     state = {_bare(str(name)): value for name, value in found.items()}
     if len(state) < len(found) or not all(isinstance(name, str) for name in found):
         raise UserError(
-            f"{what} names a tensor twice, or by no text.\nTry: torch.save(model.state_dict(), 'weights.pt')"
+            f"{what} has a duplicate name, or one that is not text.\nTry: torch.save(model.state_dict(), 'weights.pt')"
         )
     return state
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Load the file's weights into the model; raise UserError with what differs in names or shapes, or is no number."""
+    """Load the file's weights into the model.
+
+    Raises UserError if names, shapes or values are wrong.
+    """
     own = model.state_dict()
     state = read(path, TIMES * sum(tensor.numel() * 4 for tensor in own.values()) + BESIDE)
     remedy = "the model=, dataset= and model's own settings (stem, depth) it was trained with"
@@ -52,7 +55,7 @@ def load(model: nn.Module, path: Path) -> None:
 
 
 def compare(state: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str, remedy: str) -> None:
-    """Raise UserError where `state` differs from a model's `own` in names or shapes; batches need not be counted."""
+    """Raise UserError if `state` and a model's `own` differ in names or shapes, batch counters apart."""
     uncounted = [name for name in own if name.endswith("num_batches_tracked") and name not in state]
     missing = [f"missing     {name} {tuple(own[name].shape)}" for name in own if name not in {*state, *uncounted}]
     unknown = [f"unexpected  {name} {tuple(state[name].shape)}" for name in state if name not in own]

@@ -1,9 +1,9 @@
-"""Weights in 4 bits, which never change: what an adapter learns stays beside them.
+"""4-bit weights, which never change: whatever an adapter learns is kept beside them.
 
 Dettmers, Pagnoni, Holtzman, Zettlemoyer: QLoRA, NeurIPS 2023, arXiv:2305.14314; bitsandbytes' NF4.
-Adding an adapter to 4-bit weights means to round again, and a change below half a step of the grid is lost altogether.
-So `fold` keeps the change apart, as two matrices a layer: an original is the 4-bit weights and one change, what is
-unlearned from it adds its ranks to that change, and a folder holds the weights once and the change as an adapter.
+Adding an adapter to 4-bit weights would round them again and lose every change below half a step of the grid.
+So `fold` keeps the change apart, as two matrices per layer. An original is the 4-bit weights plus one change;
+unlearning adds its ranks to that change; a folder holds the weights once, and the change as an adapter.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 DOWN, UP = "change_down", "change_up"
 COMPUTE = torch.bfloat16
-"""What 4-bit layers compute in, and what transformers reads the adapter beside them in: changes are kept in it."""
+"""4-bit layers compute in this format, and transformers loads their adapter in it, so changes are stored in it."""
 
 
 def check(r: int) -> None:
-    """Raise UserError where bitsandbytes is missing, or no adapter of rank `r` > 0 would be trained."""
+    """Raise UserError if bitsandbytes is missing or the adapter's rank `r` is 0."""
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UserError(
             "model.load_in_4bit=true needs the package bitsandbytes (for CUDA or a CPU), which is not installed.\n"
@@ -38,13 +38,16 @@ def check(r: int) -> None:
         )
     if r == 0:
         raise UserError(
-            "model.load_in_4bit=true needs an adapter: weights in 4 bits cannot be trained.\n"
+            "model.load_in_4bit=true needs an adapter: 4-bit weights cannot be trained.\n"
             "Try: model.adapter.r=16, or model.load_in_4bit=false"
         )
 
 
 def read(folder: Path) -> nn.Module:
-    """Return a causal language model with its linear layers in 4 bits, on the CPU: the run moves it to its device."""
+    """Return a causal language model with 4-bit linear layers, on the CPU.
+
+    The run moves it to its device.
+    """
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     nf4: Any = BitsAndBytesConfig
@@ -57,10 +60,10 @@ def read(folder: Path) -> nn.Module:
 
 
 def as_stored(model: nn.Module) -> nn.Module:
-    """Have 4-bit layers compute from the weights as they are stored, in both modes; return the model.
+    """Make 4-bit layers compute from the stored weights in both modes; return the model.
 
-    On a CPU with AVX512-BF16 bitsandbytes packs them for inference at the first look in evaluation mode: that rounds
-    their scales, cannot be undone exactly, and no gradient passes through it.
+    On a CPU with AVX512-BF16, bitsandbytes repacks them at the first forward pass in evaluation mode. That rounds
+    their scales, cannot be undone exactly, and lets no gradient through.
     """
     for layer in layers(model).values():
         layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
@@ -68,24 +71,24 @@ def as_stored(model: nn.Module) -> nn.Module:
 
 
 def layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers with 4-bit weights by name; none of a model in another format."""
+    """Return the layers with 4-bit weights by name; empty for a model in another format."""
     return {name: module for name, module in model.named_modules() if _is_four_bit(module)}
 
 
 def is_stored_weight(name: str, names: Mapping[str, nn.Module]) -> bool:
-    """Return whether an entry of a state dict is a 4-bit weight of one of the layers, or says how to read it."""
+    """Return whether a state dict entry is a layer's 4-bit weight or quantisation state."""
     layer, _, rest = name.partition(".weight")
     return layer in names and (not rest or rest.startswith("."))
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy that shares the 4-bit weights, which never change."""
+    """Return a deep copy that shares the 4-bit weights."""
     shared = (one for layer in layers(model).values() for one in (layer.weight, layer.quant_state))
     return copy.deepcopy(model, {id(one): one for one in shared})
 
 
 def fold(model: PeftModel) -> nn.Module:
-    """Return the plain model with the adapter's change beside its 4-bit weights, and added to any others."""
+    """Return the plain model: the change is kept beside 4-bit weights and added to all others."""
     from peft.tuners.lora import LoraLayer
 
     adapted: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
@@ -102,7 +105,10 @@ def fold(model: PeftModel) -> nn.Module:
 
 
 def add(layer: nn.Module, down: Tensor, up: Tensor) -> None:
-    """Add `up @ down` (out, r) @ (r, in) to what a 4-bit layer does: the ranks of changes add up."""
+    """Add the change `up @ down`, (out, r) @ (r, in), to a 4-bit layer.
+
+    Ranks of several changes add up.
+    """
     down, up = down.to(COMPUTE), up.to(COMPUTE)
     if hasattr(layer, DOWN):
         down, up = torch.cat([layer.get_buffer(DOWN), down]), torch.cat([layer.get_buffer(UP), up], dim=1)
@@ -115,7 +121,7 @@ def add(layer: nn.Module, down: Tensor, up: Tensor) -> None:
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give a model that has just been read the changes that a state dict holds, so that it fits."""
+    """Add the changes in a state dict to a freshly loaded model, so that the state dict fits."""
     for name, layer in layers(model).items():
         if f"{name}.{DOWN}" in state:
             add(layer, state[f"{name}.{DOWN}"], state[f"{name}.{UP}"])
@@ -123,7 +129,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def changes_apart(model: nn.Module) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Take the changes off the layers inside the block, and yield them by the layers' names: (down, up)."""
+    """Remove the changes from the layers inside the block, and yield (down, up) by layer name."""
     found = {name: layer for name, layer in layers(model).items() if hasattr(layer, DOWN)}
     changes = {name: (layer.get_buffer(DOWN), layer.get_buffer(UP)) for name, layer in found.items()}
     for layer in found.values():
@@ -140,7 +146,7 @@ def _is_four_bit(module: object) -> bool:
 
 
 def _added(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    """Add the change in the order, and the number formats, in which peft's own layer adds an adapter."""
+    """Add the change in the same order and number formats as peft's own layer."""
     down, up = layer.get_buffer(DOWN), layer.get_buffer(UP)
     change = functional.linear(functional.linear(inputs[0].to(down.dtype), down), up)
     return output + change.to(output.dtype)

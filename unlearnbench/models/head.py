@@ -1,4 +1,4 @@
-"""Dropout before a classifier, without another name in the state dict: weights load with it and without."""
+"""Dropout before a classifier that adds no name to the state dict."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-"""The share of a classifier's inputs that is dropped while it trains."""
+"""The share of a classifier's inputs to drop in training."""
 
 
 class Dropped(nn.Linear):
-    """A linear layer behind dropout of its input."""
+    """A linear layer with dropout on its input."""
 
     share: float
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features (n, d) to logits (n, c), without a random share of the features while training."""
+        """Map features (n, d) to logits (n, c).
+
+        In training, drop a random share of the features first.
+        """
         return super().forward(functional.dropout(x, self.share, self.training))
 
 
 def dropped(linear: nn.Linear, share: float) -> nn.Linear:
-    """Return the layer's weights behind dropout of its input; at a share of 0, the layer itself."""
+    """Return the layer with dropout on its input, sharing its weights.
+
+    At a share of 0, the layer itself.
+    """
     if not share:
         return linear
     head = Dropped(linear.in_features, linear.out_features, device="meta")

@@ -1,4 +1,4 @@
-"""What a layer puts out while a model runs, read or replaced."""
+"""Read or replace a layer's output while a model runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch import Tensor, nn
 
 
 def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor:
-    """Return what the named submodule puts out during `run()`, (n, ...) float32; raise TypeError if no tensor."""
+    """Return the named submodule's output during `run()`, (n, ...) float32.
+
+    Raises TypeError if not a tensor.
+    """
     seen: list[object] = []
 
     def note(_module: nn.Module, _inputs: object, out: object) -> None:
-        seen.append(out.clone() if isinstance(out, Tensor) else out)  # what follows may change it in place
+        seen.append(out.clone() if isinstance(out, Tensor) else out)  # later layers may change it in place
 
     handle = model.get_submodule(layer).register_forward_hook(note)
     try:
@@ -21,16 +24,16 @@ def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor
     finally:
         handle.remove()
     if not seen or not isinstance(seen[0], Tensor):
-        raise TypeError(f"layer {layer} puts out {type(seen[0]).__name__ if seen else 'nothing'}, no tensor")
+        raise TypeError(f"layer {layer}: expected a tensor, got {type(seen[0]).__name__ if seen else 'no output'}")
     return seen[0].float()
 
 
 @contextmanager
 def replaced(model: nn.Module, layer: str, output: Tensor) -> Iterator[None]:
-    """Have the named submodule put out `output` (n, ...) inside the block, whatever it is given.
+    """Make the named submodule return `output` (n, ...) inside the block, whatever its input.
 
-    Where nothing else reaches what follows (a residual sum does), that runs on n rows, and a model run on one example
-    costs little more than its last layers.
+    Unless something else reaches the later layers (as a residual sum does), those run on n rows. A model can then
+    be run on one example, at little more than the cost of its last layers.
     """
     handle = model.get_submodule(layer).register_forward_hook(lambda _module, _inputs, _out: output)
     try:

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: from its cache first, and over the network only where one is in reach."""
+"""The Hugging Face hub: the local cache first, then the network if the hub can be reached."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 SECONDS = 5.0
-"""How long to wait for an answer: the hub's own client tries for half a minute before it gives up."""
+"""How long to wait for an answer; the hub's own client takes half a minute to give up."""
 
 
 class Absent(Exception):
-    """What was asked for is neither in the cache nor to be had; says why."""
+    """The file is neither in the cache nor available from the hub; the message says why."""
 
 
 def fetched(fetch: Callable[[bool], str]) -> Path:
-    """Return the place that `fetch(local_files_only)` names: from the cache, or the network; else raise Absent."""
+    """Return the path from `fetch(local_files_only)`: cache first, then network, else Absent."""
     reason = ""
     for local in (True, False):
         if not local and not in_reach():
-            raise Absent("the hub is not in reach")
+            raise Absent("the hub cannot be reached")
         try:
             return Path(fetch(local))
-        except Exception as error:  # the hub's client raises a dozen kinds; each means that it is not here
+        except Exception as error:  # the hub's client raises a dozen kinds; all mean that the file is absent
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     raise Absent(reason)
 
 
 @cache
 def in_reach() -> bool:
-    """Return whether a connection to the hub opens; behind a proxy, which only its client knows how to ask, it may."""
+    """Return whether the hub answers; behind a proxy, which only its client can use, assume so."""
     from huggingface_hub import constants
 
     place, proxies = urlsplit(constants.ENDPOINT), getproxies()
@@ -45,5 +45,5 @@ def in_reach() -> bool:
         port = place.port or (80 if place.scheme == "http" else 443)
         with socket.create_connection((host, port), timeout=SECONDS):
             return True
-    except (OSError, ValueError):  # ValueError: a port that is none
+    except (OSError, ValueError):  # ValueError: an invalid port
         return False

@@ -1,6 +1,6 @@
-"""Weights trained on ImageNet, for image models: the Hugging Face hub's or a file of yours; safetensors alone.
+"""ImageNet weights for image models, from the Hugging Face hub or your own file; safetensors only.
 
-The hub's are timm's collection, by the client that timm uses: its local cache first, then the network.
+On the hub we use timm's collection, through the client that timm uses: its local cache first, then the network.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.hub import Absent, fetched
 from unlearnbench.models.weight_files import judge, safetensors
 
-ELSE = "model.pretrained=FILE.safetensors with the weights as torchvision or timm names them, or model.pretrained=false"
+ELSE = "model.pretrained=FILE.safetensors with torchvision's or timm's names of the weights, or model.pretrained=false"
 NAME = "model.safetensors"
 
 
 def file_of(pretrained: bool | Path, hub: str | None) -> Path:
-    """Return the file that `pretrained` means: itself, or at true the weights of the hub's repository.
+    """Return the file that `pretrained` means: that path, or for true the hub's weights.
 
-    Raises UserError where it cannot be had, or is no safetensors.
+    Raises UserError if the file is not available or not safetensors.
     """
     if isinstance(pretrained, bool):
         return _from_hub(hub)
     if not pretrained.is_file():
-        raise UserError(f"model.pretrained={pretrained} is no file.\nTry: {ELSE}, or model.pretrained=true")
+        raise UserError(f"model.pretrained={pretrained} is not a file.\nTry: {ELSE}, or model.pretrained=true")
     if pretrained.suffix != ".safetensors":
         raise UserError(
-            f"model.pretrained={pretrained} is no .safetensors; pickled weights are not read, they run code.\n"
+            f"model.pretrained={pretrained} is not .safetensors; pickled weights can run code and are not read.\n"
             "Try: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
         )
     return pretrained
 
 
 def files(pretrained: bool | Path, hub: str | None) -> dict[str, Path]:
-    """Return the file of weights under the name that keys have for it; nothing where there are none."""
+    """Return the weights file under its name in keys; empty without pretrained weights."""
     return {} if pretrained is False else {"weights": file_of(pretrained, hub)}
 
 
 def read(pretrained: bool | Path, hub: str | None) -> dict[str, Tensor]:
-    """Return the weights by name; raise UserError where they cannot be had or read."""
+    """Return the weights by name; raise UserError if they are not available or cannot be read."""
     file = file_of(pretrained, hub)
     return safetensors(file, str(file), f"Try: {ELSE}")
 
 
 def load(model: nn.Module, state: Mapping[str, Tensor], head: str, pretrained: bool | Path) -> nn.Module:
-    """Give the model the weights, all but those of the submodule `head`, which stay as they are; return it.
+    """Load the weights into the model, leaving the submodule `head` as it is; return the model.
 
-    Raises UserError with what differs in names or shapes.
+    Raises UserError that lists the differences in names or shapes.
     """
     kept, own = without(state, head), model.state_dict()
     compare(kept, without(own, head), f"model.pretrained={shown(pretrained)}", ELSE)
@@ -61,13 +61,13 @@ def load(model: nn.Module, state: Mapping[str, Tensor], head: str, pretrained: b
 
 
 def without(state: Mapping[str, Tensor], *modules: str) -> dict[str, Tensor]:
-    """Return the weights without those of the named submodules."""
+    """Return the weights that are not in the named submodules."""
     prefixes = tuple(f"{module}." for module in modules)
     return {name: tensor for name, tensor in state.items() if not name.startswith(prefixes)}
 
 
 def shown(pretrained: bool | Path) -> str:
-    """Return the setting as a user types it."""
+    """Return the setting as the user types it."""
     return str(pretrained).lower() if isinstance(pretrained, bool) else str(pretrained)
 
 
@@ -76,11 +76,11 @@ def _from_hub(hub: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
     if hub is None:
-        raise UserError(f"model.pretrained=true: nobody published weights of this architecture.\nTry: {ELSE}")
+        raise UserError(f"model.pretrained=true: there are no published weights for this architecture.\nTry: {ELSE}")
     try:
         return fetched(lambda local: hf_hub_download(hub, NAME, local_files_only=local))
     except Absent as reason:
         raise UserError(
-            f"model.pretrained=true: {NAME} of {hub} is not in the hub's cache and cannot be had: absent, or no "
-            f"network ({reason}).\nTry: {ELSE}, or a preset's scale=cpu"
+            f"model.pretrained=true: {NAME} of {hub} is not in the hub's cache and could not be downloaded: absent, or "
+            f"no network ({reason}).\nTry: {ELSE}, or a preset's scale=cpu"
         ) from reason

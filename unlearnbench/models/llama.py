@@ -1,4 +1,4 @@
-"""LLaMA-architecture language models: a tiny one with a tokenizer of its own, and pretrained ones.
+"""LLaMA-architecture language models: a tiny one with its own tokenizer, and pretrained ones.
 
 Touvron et al.: LLaMA: Open and Efficient Foundation Language Models (2023), arXiv:2302.13971; transformers' code.
 """
@@ -32,7 +32,7 @@ PARTS = Parts(head="lm_head", blocks=("model.embed_tokens", "model.layers"), mas
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaTiny:
-    """A LLaMA of a quarter of a million parameters from random weights; its byte-level BPE learns from retain rows."""
+    """A LLaMA with a quarter of a million random weights; its byte-level BPE is trained on the retain rows."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     hidden: Annotated[int, Field(ge=8, le=2**14)]
@@ -91,9 +91,9 @@ class LlamaTiny:
 class Pretrained:
     """A pretrained LLaMA from a local folder, the hub, or a GGUF file in a Python package; trained through an adapter.
 
-    `path` is a folder with config.json, safetensors and a tokenizer; else `package` is a Python package with a GGUF
-    file, used where it is installed; else `hub` is asked for `revision`. `load_in_4bit` needs bitsandbytes (CUDA or a
-    CPU) and an adapter.
+    Looks in this order: `path`, a folder with config.json, safetensors and a tokenizer; `package`, a Python package
+    with a GGUF file, if it is installed; `hub` at `revision`. `load_in_4bit` needs bitsandbytes (CUDA or a CPU) and
+    an adapter.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -108,18 +108,21 @@ class Pretrained:
     checkpoint: ClassVar[Path | None] = None
 
     def check(self) -> None:
-        """Raise UserError where the weights cannot be had, or are no causal language model."""
+        """Raise UserError if the weights are not available or not a causal language model's."""
         check(self._place())
         if self.load_in_4bit:
             four_bit.check(self.adapter.r)
 
     def files(self) -> dict[str, Path]:
-        """Name the files of weights, configuration and tokenizer: their content is part of every key."""
+        """Return the files of weights, configuration and tokenizer.
+
+        Their content is part of every key.
+        """
         return files(self._place())
 
     @property
     def context(self) -> int | None:
-        """The number of tokens that the model was made for, where its configuration says so."""
+        """The longest sequence in tokens that the model was made for, or None if unknown."""
         config = configuration(folder_of(self._place()))
         longest: int | None = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
         return longest
@@ -129,7 +132,7 @@ class Pretrained:
         return built(folder_of(self._place()))
 
     def start(self, info: DataInfo) -> nn.Module:
-        """Return the model with its pretrained weights, in the number format they are stored in."""
+        """Return the model with its pretrained weights, in their stored number format."""
         hush()
         folder = folder_of(self._place())
         with readable(f"the model in {folder}"):
@@ -144,7 +147,7 @@ class Pretrained:
         return tokenizer(folder_of(self._place()))
 
     def parts(self) -> Parts:
-        """Name the output layer, the blocks from input to output and what follows them, whatever the architecture."""
+        """Name the output layer, the blocks and what follows them, in any architecture."""
         return parts_of(self._place())
 
     def _place(self) -> Place:

@@ -1,6 +1,7 @@
-"""A language model read from a vetted folder: all that transformers loads is loaded here, and none of its code.
+"""Load a language model from a vetted folder.
 
-What a library makes of a damaged file is one message of ours.
+Everything that transformers loads is loaded here, without its code. Whatever a library raises for a damaged file
+becomes one message of ours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def hush() -> None:
-    """Keep transformers' own progress bars off the terminal: ours are there."""
+    """Turn off transformers' progress bars: we show our own."""
     from transformers.utils import logging as hub_logging
 
     hub_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -27,18 +28,21 @@ def hush() -> None:
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Turn what a library makes of a damaged file into a UserError: transformers raises a dozen kinds of exceptions."""
+    """Turn whatever a library raises for a damaged file into a UserError.
+
+    transformers raises a dozen kinds.
+    """
     try:
         yield
     except Exception as error:
         reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
         if "trust_remote_code" in str(error):
-            reason = "it needs code of its own, which auto_map names and which is never run"
+            reason = "it needs its own code (auto_map), which we never run"
         raise UserError(f"{what} cannot be read ({reason}).\n{ELSE}") from error
 
 
 def configuration(folder: Path) -> PretrainedConfig:
-    """Return the model's configuration; raise UserError where transformers cannot read it."""
+    """Return the model's configuration; raise UserError if transformers cannot read it."""
     from transformers import AutoConfig
 
     with readable(str(folder / "config.json")):
@@ -47,7 +51,7 @@ def configuration(folder: Path) -> PretrainedConfig:
 
 
 def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the model's own tokenizer; raise UserError where there is none, or none that can be read."""
+    """Return the model's own tokenizer; raise UserError if it is missing or unreadable."""
     from transformers import AutoTokenizer
 
     with readable(f"the tokenizer in {folder}"):
@@ -59,7 +63,10 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def built(folder: Path) -> nn.Module:
-    """Return the model's architecture with random weights; raise UserError where transformers cannot build it."""
+    """Return the model's architecture with random weights.
+
+    Raises UserError if transformers cannot build it.
+    """
     from transformers import AutoModelForCausalLM
 
     config = configuration(folder)
@@ -71,9 +78,9 @@ def built(folder: Path) -> nn.Module:
 
 
 def loaded(folder: Path, options: Mapping[str, Any]) -> Any:
-    """Return what transformers makes of a folder that was vetted: its model, with its weights.
+    """Return the model with its weights, loaded by transformers from a vetted folder.
 
-    `options` are further ones of `from_pretrained`, such as dtype and device_map.
+    `options` are passed on to `from_pretrained`, for example dtype and device_map.
     """
     from transformers import AutoModelForCausalLM
 

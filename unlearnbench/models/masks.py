@@ -1,4 +1,4 @@
-"""A 0/1 mask over a layer's units: part of the model, saved with its weights, restored when they are loaded."""
+"""A 0/1 mask over a layer's units: part of the model, saved and loaded with its weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _apply(module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
 
 
 def attach(model: nn.Module, layer: str, mask: Tensor) -> None:
-    """Multiply what the named submodule puts out by `mask`, broadcast over the batch, from now on."""
+    """Multiply the named submodule's output by `mask` from now on, broadcast over the batch."""
     module = model.get_submodule(layer)
     if hasattr(module, NAME):
         module.get_buffer(NAME).mul_(mask)
@@ -30,7 +30,7 @@ def is_mask(name: str) -> bool:
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Attach the masks that a state dict holds, so that it fits the model."""
+    """Attach the masks in a state dict, so that it fits the model."""
     for name, tensor in state.items():
         if is_mask(name):
             attach(model, name.rpartition(".")[0], tensor.clone().to(next(model.parameters()).device))

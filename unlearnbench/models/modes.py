@@ -1,4 +1,4 @@
-"""Training and evaluation, module by module: whose statistics batch norm uses, and whether dropout drops."""
+"""Training and evaluation modes: which statistics batch norm uses, and dropout."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from torch.nn.modules.dropout import _DropoutNd
 from unlearnbench.models.head import Dropped
 
 BatchNorm = Literal["train", "frozen"]
-"""Batch norm in training: each batch's own statistics, which the running ones follow; or the running ones, kept."""
+"""Batch norm in training: `train` uses each batch's statistics and updates the running ones; `frozen` keeps these."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """How a model is set while it trains; its weights learn in every mode, those of batch norm too."""
+    """A model's settings in training; its weights, batch norm's included, learn in every mode."""
 
     batch_norm: BatchNorm = "train"
     dropout: bool = True
 
     def enter(self, model: nn.Module) -> None:
-        """Put the model into training mode, but for frozen batch norm and dropout that is off."""
+        """Put the model into training mode, except frozen batch norm and dropout that is off."""
         model.train()
         for module in model.modules():
             if (isinstance(module, _BatchNorm) and self.batch_norm == "frozen") or (
                 _drops(module) and not self.dropout
             ):
-                module.training = False  # its own flag alone: what is below it has its own
+                module.training = False  # only its own flag: its children have their own
 
 
 TRAINING = Mode()
-"""As PyTorch's own `model.train()`."""
+"""Like PyTorch's own `model.train()`."""
 
 
 @contextmanager
 def alike(reference: nn.Module | None, batch_norm: BatchNorm) -> Iterator[None]:
-    """Let a frozen model's batch norm use the same statistics as that of a student in training, inside the block.
+    """Make a frozen model's batch norm use the same kind of statistics as its student.
 
-    Its buffers stay as they are: torch leaves them alone where `track_running_stats` is off.
+    Its buffers do not change: torch leaves them alone when `track_running_stats` is off.
     """
     modules = reference.modules() if reference is not None and batch_norm == "train" else ()
     layers = [(one, one.training, one.track_running_stats) for one in modules if isinstance(one, _BatchNorm)]
@@ -58,7 +58,7 @@ def alike(reference: nn.Module | None, batch_norm: BatchNorm) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode inside the block, and each of its modules back into its own mode."""
+    """Put the model into evaluation mode inside the block, then restore each module's own mode."""
     was_training, modes = model.training, [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -70,7 +70,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def needs_company(model: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Return whether training fails on one example (c, h, w) alone: batch norm over maps of one pixel needs two."""
+    """Return whether training fails on a single example (c, h, w).
+
+    Batch norm over one-pixel maps needs two.
+    """
     try:
         with torch.no_grad():
             model.train()(torch.zeros(1, *shape))
@@ -82,10 +85,10 @@ def needs_company(model: nn.Module, shape: tuple[int, ...]) -> bool:
 
 
 def _drops(module: nn.Module) -> bool:
-    """Return whether a module drops at random: torch's dropouts, a classifier's, timm's paths, and by a rate it holds.
+    """Return whether a module drops at random, by type or by a rate that it holds.
 
-    The last are layers of language models, which drop inside their own forward pass at a rate that they hold, or that
-    their `config` does; one under gradient checkpointing must stay in training mode for it.
+    The last are layers of language models that drop inside their forward pass, at a rate of their own or of their
+    `config`; under gradient checkpointing such a layer has to stay in training mode.
     """
     rates = (value for name, value in vars(module).items() if "dropout" in name)
     own = any(isinstance(rate, float) and rate > 0 for rate in rates)

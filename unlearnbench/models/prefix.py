@@ -1,4 +1,4 @@
-"""A prompt as a module: tokens that stand before every sequence a language model is given."""
+"""A prompt as a module: tokens put before every sequence that a language model sees."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Prefixed(nn.Module):
 
     @property
     def replaced(self) -> int:
-        """How many tokens at the start of a sequence the prefix stands for."""
+        """How many tokens at the start of a sequence the prefix replaces."""
         return int(self.get_buffer("replaced_tokens"))
 
     def tokens(self, inputs: Tensor) -> Tensor:
-        """Return the sequences (n, t) as the inner model is given them, (n, p + t - replaced)."""
+        """Return the sequences (n, t) as the inner model sees them, (n, p + t - replaced)."""
         return torch.cat([self.prefix.expand(len(inputs), -1), inputs[:, self.replaced :]], dim=1)
 
     def forward(
@@ -44,7 +44,10 @@ class Prefixed(nn.Module):
         position_ids: Tensor | None = None,
         **named: Any,
     ) -> Any:
-        """Run the inner model on the longer sequences; masks are (n, 1, t, t) bool, as scoring packs them."""
+        """Run the inner model on the longer sequences.
+
+        Masks are (n, 1, t, t) bool, as scoring packs them.
+        """
         longer = len(self.prefix) - self.replaced
         if position_ids is not None:
             start = torch.arange(len(self.prefix), device=input_ids.device).expand(len(input_ids), -1)
@@ -65,5 +68,5 @@ def inner(model: nn.Module) -> nn.Module:
 
 
 def longer(model: nn.Module) -> int:
-    """Return by how many tokens the model's prompt, where it has one, lengthens a sequence."""
+    """Return how many tokens the model's prompt adds to a sequence; 0 without a prompt."""
     return len(model.prefix) - model.replaced if isinstance(model, Prefixed) else 0

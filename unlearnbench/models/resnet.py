@@ -24,10 +24,10 @@ HUB = "timm/resnet18.tv_in1k"
 class ResNet18:
     """ResNet18, 11 million parameters.
 
-    `stem`: `standard` is a 7x7 convolution of stride 2 and a pool; `small`, for small images, a 3x3 convolution
-    of stride 1 and no pool (four times the work of each block); `auto` takes `small` for sides of 32 to 64
-    pixels, where it pays in accuracy, and `standard` elsewhere and for pretrained weights, which have it.
-    `dropout` is before the last layer; `pretrained` true means torchvision's ImageNet weights.
+    `stem`: `standard` is a 7x7 convolution of stride 2 and a pool. `small`, for small images, is a 3x3 convolution of
+    stride 1 without a pool; each block then does four times the work. `auto` takes `small` for sides of 32 to 64
+    pixels, where it improves accuracy, and `standard` for other sides and for pretrained weights, which need it.
+    `dropout` comes before the last layer; `pretrained` true means torchvision's ImageNet weights.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
@@ -37,12 +37,12 @@ class ResNet18:
     checkpoint: Path | None
 
     def check(self) -> None:
-        """Raise UserError where pretrained weights are asked for and cannot be had."""
+        """Raise UserError if pretrained weights are requested and not available."""
         if self.pretrained is not False:
             imagenet.file_of(self.pretrained, HUB)
 
     def files(self) -> dict[str, Path]:
-        """Name the file of pretrained weights, where there are any: its content is part of every key."""
+        """Return the file of pretrained weights, if any; its content is part of every key."""
         return imagenet.files(self.pretrained, HUB)
 
     def build(self, info: DataInfo) -> nn.Module:
@@ -63,11 +63,14 @@ class ResNet18:
         return model
 
     def start(self, info: DataInfo) -> nn.Module:
-        """Return the network with the pretrained weights and a fresh last layer; raise UserError if they do not fit."""
+        """Return the network with pretrained weights and a new last layer.
+
+        Raises UserError if they do not fit.
+        """
         if info.shape[0] != 3 or self._small(info.shape[1]):
             raise UserError(
-                f"model.pretrained needs colour images and the standard stem; here are {info.shape[0]} channels and "
-                f"model.stem={self.stem}.\nTry: dataset=cifar10 model.stem=standard, or model.pretrained=false"
+                f"model.pretrained needs colour images and the standard stem; this run has {info.shape[0]} channels "
+                f"and model.stem={self.stem}.\nTry: dataset=cifar10 model.stem=standard, or model.pretrained=false"
             )
         return imagenet.load(self.build(info), imagenet.read(self.pretrained, HUB), "fc", self.pretrained)
 
@@ -76,5 +79,5 @@ class ResNet18:
         return Parts(head="fc", blocks=("conv1", "layer1", "layer2", "layer3", "layer4"), mask_layer="layer4")
 
     def _small(self, side: int) -> bool:
-        """Return whether the stem is the one for small images."""
+        """Return whether to use the stem for small images."""
         return self.stem == "small" or (self.stem == "auto" and self.pretrained is False and 32 <= side <= 64)

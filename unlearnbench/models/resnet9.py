@@ -1,7 +1,7 @@
-"""ResNet9, the small and quick residual network of the DAWNBench entries on CIFAR-10.
+"""ResNet9, the small, fast residual network of the DAWNBench entries on CIFAR-10.
 
-Page: How to Train Your ResNet (2018), https://myrtle.ai/learn/how-to-train-your-resnet/, the network of part 4 without
-its scaling of the logits; Coleman et al.: DAWNBench (2017).
+Page: How to Train Your ResNet (2018), https://myrtle.ai/learn/how-to-train-your-resnet/: the network of part 4,
+without its scaling of the logits. Coleman et al.: DAWNBench (2017).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.models.head import Dropout, dropped
 
 SMALLEST_SIDE = 8
-"""Three pools halve the image before the last feature map."""
+"""The image is halved three times before the last feature map."""
 
 
 def _block(width_in: int, width: int, pool: bool = False) -> nn.Sequential:
@@ -58,9 +58,9 @@ class _ResNet9(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet9:
-    """ResNet9, 6.6 million parameters, for images of 8 pixels and more.
+    """ResNet9, 6.6 million parameters, for images of at least 8 pixels.
 
-    `dropout` is before the last layer.
+    `dropout` comes before the last layer.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
@@ -72,7 +72,7 @@ class ResNet9:
         channels, side = info.shape[0], info.shape[1]
         if side < SMALLEST_SIDE:
             raise UserError(
-                f"model=resnet9 needs images of {SMALLEST_SIDE} pixels and more; these have {side}.\n"
+                f"model=resnet9 needs images of at least {SMALLEST_SIDE} pixels; these have {side}.\n"
                 f"Try: dataset.size={SMALLEST_SIDE}, or model=tiny_resnet"
             )
         return _ResNet9(channels, len(info.classes), self.dropout)

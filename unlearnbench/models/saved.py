@@ -1,4 +1,4 @@
-"""A language model in a run folder: as `save_pretrained` writes it, its adapter over the original, and its prompt."""
+"""A language model in a run folder: merged model, adapter and prompt."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def write(
     original: Callable[[], nn.Module],
     home: Path,
 ) -> None:
-    """Write the merged model and tokenizer, the adapter of the unlearning alone, and the prompt's tokens.
+    """Write the merged model and tokenizer, the unlearning's adapter and the prompt.
 
-    An adapter changes nothing but the original that it was trained on, which is written beside it and named in its
-    configuration: by its place below `home`, where `target` goes when the run is published. A model in 4 bits is not
-    merged: its folder holds the 4-bit weights and one adapter with all that was learned beside them.
+    An adapter only fits the original it was trained on. So we save that original beside it, and the adapter's
+    configuration gives its path below `home`, where `target` is moved when the run is published. A 4-bit model is not
+    merged: its folder holds the 4-bit weights, and everything that was learned as one adapter.
     """
     adapter = adapter_of(spec)
     if four_bit.layers(model):
@@ -57,7 +57,10 @@ def write(
 
 
 def _write_four_bit(target: Path, model: nn.Module, task: Task) -> None:
-    """Write 4-bit weights and, in the same folder, their change as an adapter: transformers loads both at once."""
+    """Write 4-bit weights and, in the same folder, their change as an adapter.
+
+    transformers loads both together.
+    """
     with four_bit.changes_apart(inner(model)) as changes:
         task.save(model, target)
         if not changes:
@@ -75,9 +78,10 @@ def _write_adapter(target: Path, peft: LoraConfig, tensors: Mapping[str, Tensor]
 
 
 def read(source: Path) -> nn.Module:
-    """Return the merged model behind its prompt, in evaluation mode on the CPU; raise UserError for a damaged folder.
+    """Return the merged model with its prompt, in evaluation mode on the CPU.
 
-    It may be anybody's: nothing but its own files is read, and no code of it is run.
+    Raises UserError if damaged. The folder may be a stranger's: only files inside it are read, and no code from it is
+    run.
     """
     quantised = "quantization_config" in vetted.read(source / "config.json")
     vetted.check(source, adapter=quantised)

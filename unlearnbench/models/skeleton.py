@@ -1,4 +1,4 @@
-"""A model without memory: what its config.json describes, compared with the headers of its weights."""
+"""Compare config.json with the headers of the weights, without taking memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENTRIES = 32
-"""How many modules and parameters a model may have for one tensor of its files: else its layers are not there."""
+"""The most modules and parameters per tensor in the files; a config.json with more describes layers that are absent."""
 
 
 def skeleton(folder: Path) -> nn.Module:
-    """Return a folder's model without memory; raise UserError where its weights are not those of its config.json.
+    """Return a folder's model on the meta device.
 
-    Of weights in 4 bits, which say nothing of shapes, the number alone is compared.
+    Raises UserError if its weights do not match its config.json. 4-bit weights do not record shapes, so only their
+    number is compared.
     """
     tensors, size = _extent(vetted.weights(folder))
     what, config = f"the model in {folder}", folder / "config.json"
@@ -36,12 +37,12 @@ def skeleton(folder: Path) -> nn.Module:
         raise UserError(f"{folder} does not hold the weights of its config.json: {wrong}.\n{ELSE}")
     tables = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
     if tables > 4 * size + 2**30 or sum(parameter.numel() for parameter in model.parameters()) > 4 * size:
-        raise UserError(f"{config} describes more than there are weights, of {size} bytes.\n{ELSE}")
+        raise UserError(f"{config} describes more weights than the {size} bytes in the folder.\n{ELSE}")
     return model
 
 
 def _extent(files: Sequence[Path]) -> tuple[int, int]:
-    """Return how many tensors the files hold, and bytes."""
+    """Return how many tensors and bytes the files hold."""
     from safetensors import safe_open
 
     tensors = 0
@@ -52,7 +53,7 @@ def _extent(files: Sequence[Path]) -> tuple[int, int]:
 
 
 def _without_memory(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the model on the meta device, and what transformers misses of it in the files."""
+    """Return the model on the meta device, and the weights that are not in the files."""
     import torch
 
     if getattr(configuration(folder), "quantization_config", None):
@@ -67,7 +68,7 @@ def _without_memory(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 @contextmanager
 def _at_most(entries: int) -> Iterator[None]:
-    """Stop inside the block where more modules and parameters than these are made, by this thread or another."""
+    """Raise ValueError if more than `entries` modules and parameters are made in the block."""
     from torch.nn.modules import module
 
     made = count(1)
@@ -89,7 +90,7 @@ def _at_most(entries: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' table of missing weights to itself inside the block: one message of ours says it."""
+    """Silence transformers' table of missing weights inside the block."""
     from transformers.utils import logging as hub_logging
 
     before = hub_logging.get_verbosity()

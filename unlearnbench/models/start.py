@@ -1,4 +1,4 @@
-"""How a model begins: pretrained where there are weights, else random; behind an adapter where one is asked for."""
+"""How a model starts: pretrained or random, with or without an adapter."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 def is_pretrained(spec: ModelSpec) -> bool:
-    """Return whether the model starts from somebody's weights: always, or where `pretrained` asks for them."""
+    """Return whether the model starts from pretrained weights."""
     return hasattr(spec, "start") and getattr(spec, "pretrained", True) is not False
 
 
 def adapter_of(spec: ModelSpec) -> Adapter | None:
-    """Return the low-rank adapter that the model is trained through, or None: then all weights are."""
+    """Return the low-rank adapter to train, or None to train all weights."""
     adapter: Adapter | None = getattr(spec, "adapter", None)
     return adapter if adapter is not None and adapter.r > 0 else None
 
 
 def is_four_bit(spec: ModelSpec) -> bool:
-    """Return whether the model's weights are the pretrained ones in 4 bits, whatever is learned beside them."""
+    """Return whether the model keeps its pretrained weights in 4 bits and learns beside them."""
     return bool(getattr(spec, "load_in_4bit", False))
 
 
 def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
-    """Return the model as it stands before training; random weights come from torch's global generator."""
+    """Return the model before training; random weights come from torch's global generator."""
     if is_pretrained(spec):
         model: nn.Module = cast(Any, spec).start(info)
         return model
@@ -37,12 +37,12 @@ def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
 
 
 def incompetent(spec: ModelSpec, info: DataInfo) -> nn.Module:
-    """Return a model that knows nothing of the training data: random weights, or a language model's pretrained ones."""
+    """Return a model that never saw the training data: random, or a pretrained language model."""
     return started(spec, info) if "text" in spec.kinds else spec.build(info)
 
 
 def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:
-    """Return the prepared model ready to be trained: with a fresh adapter on frozen weights, or as it is."""
+    """Return the model ready for training: a new adapter on frozen weights, or all weights."""
     adapter = adapter_of(spec)
     if adapter is None:
         return model.requires_grad_(True)
@@ -52,6 +52,6 @@ def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:
 
 
 def model_without_checkpoint(model: object) -> object:
-    """Return the model's configuration as a retrained model has it: a checkpoint is the original's alone."""
+    """Return the configuration of a retrained model, which has no checkpoint."""
     fields = {field.name for field in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else set()
     return dataclasses.replace(model, checkpoint=None) if "checkpoint" in fields else model  # type: ignore[type-var]

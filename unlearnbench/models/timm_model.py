@@ -1,7 +1,7 @@
-"""Any image model of timm, built for the data's own size and classes.
+"""Any image model of timm, built for the size and classes of the data.
 
 Wightman: PyTorch Image Models (2019), https://github.com/huggingface/pytorch-image-models, doi:10.5281/zenodo.4414861.
-EfficientFormerV2's second classifier, for distillation from a teacher, is left out: there is one classifier to name.
+EfficientFormerV2's second classifier, meant for distillation, is left out, so that there is one classifier to name.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from unlearnbench.models.weight_files import judge
 
 @dataclass(frozen=True, kw_only=True)
 class TimmModel:
-    """One of timm's image models, at the data's own size.
+    """One of timm's image models, built for the size of the data's images.
 
-    `architecture` is timm's name of it; `dropout` is before the last layer; `pretrained` true means the weights that
-    timm names for it, whose first layer timm adapts to the channels, and tables of positions to the size where it can.
+    `architecture` is timm's name; `dropout` comes before the last layer; `pretrained` true means timm's weights for
+    it. timm adapts their first layer to the channels, and their position tables to the image size if it can.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
@@ -39,13 +39,13 @@ class TimmModel:
     checkpoint: Path | None
 
     def check(self) -> None:
-        """Raise UserError for a name that timm does not have, and where pretrained weights cannot be had."""
+        """Raise UserError for a name unknown to timm, or pretrained weights that are not available."""
         self.parts()
         if self.pretrained is not False:
             imagenet.file_of(self.pretrained, _configuration(self.architecture).hf_hub_id)
 
     def files(self) -> dict[str, Path]:
-        """Name the file of pretrained weights, where there are any: its content is part of every key."""
+        """Return the file of pretrained weights, if any; its content is part of every key."""
         return imagenet.files(self.pretrained, _configuration(self.architecture).hf_hub_id)
 
     def build(self, info: DataInfo) -> nn.Module:
@@ -55,10 +55,13 @@ class TimmModel:
         return _create(self.architecture, len(info.classes), channels, side, self.dropout)
 
     def start(self, info: DataInfo) -> nn.Module:
-        """Return the network with the pretrained weights and a fresh last layer; raise UserError if they do not fit."""
+        """Return the network with pretrained weights and a new last layer.
+
+        Raises UserError if they do not fit.
+        """
         configuration, heads = _configuration(self.architecture), _heads(self.architecture)
         kept = imagenet.without(imagenet.read(self.pretrained, configuration.hf_hub_id), *heads)
-        if isinstance(self.pretrained, Path):  # the hub's may have older names, which timm translates
+        if isinstance(self.pretrained, Path):  # the hub's files may use older names, which timm translates
             own = imagenet.without(self.build(info).state_dict(), *heads)
             alike = {name: own.get(name, tensor) for name, tensor in kept.items()}
             compare(alike, own, f"model.pretrained={self.pretrained}", imagenet.ELSE)
@@ -75,7 +78,7 @@ class TimmModel:
             ) from error
 
     def parts(self) -> Parts:
-        """Name the classifier (the first, of several), the blocks from input to output and the last feature map."""
+        """Name the classifier (the first of several), the blocks and the last feature map."""
         return _parts(self.architecture)
 
 
@@ -93,7 +96,7 @@ def _parts(architecture: str) -> Parts:
 
 
 def _blocks(model: nn.Module, heads: tuple[str, ...]) -> Iterator[str]:
-    """Yield the submodules with weights from input to output, without classifiers; sequences by their elements."""
+    """Yield submodules with weights, input to output, without classifiers; split sequences."""
     for name, child in model.named_children():
         if any(f"{head}.".startswith(f"{name}.") for head in heads) or not list(child.parameters()):
             continue
@@ -107,7 +110,7 @@ def _create(
     architecture: str, classes: int, channels: int, side: int, dropout: float = 0.0,
     state: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:  # fmt: skip
-    """Return timm's model for images (n, channels, side, side), with the weights that `state` holds of it."""
+    """Return timm's model for images (n, channels, side, side), with the weights in `state`."""
     import timm
 
     options: dict[str, Any] = {"num_classes": classes, "in_chans": channels}
@@ -117,7 +120,7 @@ def _create(
         options["distillation"] = False
     if dropout:
         options["drop_rate"] = dropout
-    if state is not None:  # other classes than any model's: timm then leaves the classifier as it is
+    if state is not None:  # 0 classes fit no model, so timm leaves the classifier alone
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state), "num_classes": 0}}
     model: Any = timm.create_model(architecture, **options)
     model.pretrained_cfg.pop("state_dict", None)
@@ -129,17 +132,20 @@ def _create(
 
 
 def _forget(module: Any, _inputs: object) -> None:
-    """Compute attention biases anew: timm keeps them in evaluation, with a graph that is used up, or stale weights."""
+    """Drop cached attention biases.
+
+    timm keeps them in evaluation mode, with a used graph or stale weights.
+    """
     module.attention_bias_cache = {}
 
 
 @cache
 def _check_side(architecture: str, channels: int, side: int) -> None:
-    """Raise UserError where the architecture cannot take images (n, channels, side, side); costs no memory."""
+    """Raise UserError if the architecture cannot take images (n, channels, side, side)."""
     try:
         with torch.device("meta"), torch.no_grad():
             _create(architecture, 2, channels, side).eval()(torch.zeros(2, channels, side, side))
-    except Exception as error:  # each architecture fails in its own way where a map becomes too small or uneven
+    except Exception as error:  # each architecture fails in its own way if a map gets too small or uneven
         reason = shorten((str(error).splitlines() or [type(error).__name__])[0], 80, placeholder=" ...")
         theirs, even = _configuration(architecture).input_size[-1], -(-side // 32) * 32
         raise UserError(
@@ -149,19 +155,22 @@ def _check_side(architecture: str, channels: int, side: int) -> None:
 
 
 def _heads(architecture: str) -> tuple[str, ...]:
-    """Return the names of an architecture's classifiers, ("",) where timm names none."""
+    """Return the names of an architecture's classifiers, or ("",) if timm names none."""
     found = _configuration(architecture).classifier or ""
     return (found,) if isinstance(found, str) else tuple(found)
 
 
 @cache
 def _configuration(architecture: str) -> Any:
-    """Return what timm knows of an architecture's weights and input; raise UserError for a name it does not have."""
+    """Return timm's record of an architecture's weights and input.
+
+    Raises UserError for an unknown name.
+    """
     import timm
 
     if not timm.is_model(architecture):
         raise UserError(
-            f"model.architecture={architecture} is no model of timm {timm.__version__}."
+            f"model.architecture={architecture} is not a model of timm {timm.__version__}."
             f"{nearest(architecture, timm.list_models())}\n"
             "Try: python -c \"import timm; print(*timm.list_models('*NAME*'))\""
         )
@@ -170,6 +179,6 @@ def _configuration(architecture: str) -> Any:
     except RuntimeError as error:
         name = architecture.partition(".")[0]
         raise UserError(
-            f"model.architecture={architecture}: {name} has no such weights."
+            f"model.architecture={architecture}: {name} has no weights of that name."
             f"{nearest(architecture, timm.list_pretrained(f'{name}.*'))}\nTry: model.architecture={name}"
         ) from error

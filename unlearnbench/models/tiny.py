@@ -1,7 +1,7 @@
-"""Small networks: a CIFAR-style ResNet for wide sweeps on a CPU, and a two-layer network for tests.
+"""Small networks: a CIFAR-style ResNet for sweeps on a CPU, and a network for tests.
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2, arXiv:1512.03385.
-Submodules are named as in akamaster/pytorch_resnet_cifar10, so that its published weights load.
+Submodules have the names of akamaster/pytorch_resnet_cifar10, so that its published weights load.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class TinyResNet:
 
     def __post_init__(self) -> None:
         if (self.depth - 2) % 6:
-            raise ValueError(f"model.depth is 6n + 2 (8, 14, 20, 32, 44, 56, 110), not {self.depth}")
+            raise ValueError(f"model.depth must be 6n + 2 (8, 14, 20, 32, 44, 56, 110), not {self.depth}")
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the network for the data set's image shape and classes, with random weights."""
@@ -99,7 +99,7 @@ class _Cnn(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class TinyCNN:
-    """Two convolutions and a linear layer, 5 thousand parameters: for tests and the smoke experiment."""
+    """Two convolutions and a linear layer, 5,000 parameters, for tests and the smoke experiment."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
     checkpoint: Path | None

@@ -1,4 +1,4 @@
-"""VGG16 with torchvision's convolutions, and a classifier that suits the image size.
+"""VGG16 with torchvision's convolutions and a classifier that suits the image size.
 
 Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, arXiv:1409.1556.
 """
@@ -18,19 +18,19 @@ from unlearnbench.models import imagenet
 from unlearnbench.models.head import Dropout, dropped
 
 SMALL_SIDE = 64
-"""Up to this image side the classifier is one linear layer on the pooled features, as is usual on CIFAR."""
+"""Up to this side, the classifier is one linear layer on the pooled features, as is usual for CIFAR."""
 HIDDEN_DROPOUT = 0.5
-"""What the authors drop of the large classifier's two hidden layers."""
+"""The authors' dropout on the large classifier's two hidden layers."""
 TIMM_NAMES = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3", "head.fc": "classifier.6"}
-"""timm's names of the large classifier's layers, of which the first two are convolutions there, and torchvision's."""
+"""The large classifier's layers: timm's name to torchvision's. In timm, the first two are convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VGG16:
     """VGG16, 15 million parameters on small images and 134 million above 64 pixels.
 
-    `dropout` is before the last layer; at 0 the large classifier keeps the authors' .5 on its hidden layers.
-    `pretrained` true means torchvision's ImageNet weights, of which small images take the convolutions alone.
+    `dropout` comes before the last layer; at 0 the large classifier keeps the authors' .5 on its hidden layers.
+    `pretrained` true means torchvision's ImageNet weights; for small images only their convolutions are used.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
@@ -40,12 +40,12 @@ class VGG16:
     checkpoint: Path | None
 
     def check(self) -> None:
-        """Raise UserError where pretrained weights are asked for and cannot be had."""
+        """Raise UserError if pretrained weights are requested and not available."""
         if self.pretrained is not False:
             imagenet.file_of(self.pretrained, self._hub())
 
     def files(self) -> dict[str, Path]:
-        """Name the file of pretrained weights, where there are any: its content is part of every key."""
+        """Return the file of pretrained weights, if any; its content is part of every key."""
         return imagenet.files(self.pretrained, self._hub())
 
     def build(self, info: DataInfo) -> nn.Module:
@@ -68,7 +68,10 @@ class VGG16:
         return model
 
     def start(self, info: DataInfo) -> nn.Module:
-        """Return the network with the pretrained weights and a fresh last layer; raise UserError if they do not fit."""
+        """Return the network with pretrained weights and a new last layer.
+
+        Raises UserError if they do not fit.
+        """
         if info.shape[0] != 3:
             raise UserError(
                 f"model.pretrained needs colour images; these have {info.shape[0]} channels.\n"
@@ -80,7 +83,7 @@ class VGG16:
         return imagenet.load(self.build(info), state, "classifier", self.pretrained)
 
     def parts(self) -> Parts:
-        """Name the classifier, the features as one block and as the layer to mask (Table I of the study)."""
+        """Name the classifier, and the features as block and layer to mask (the study's Table I)."""
         return Parts(head="classifier", blocks=("features",), mask_layer="features")
 
     def _hub(self) -> str:
@@ -88,7 +91,7 @@ class VGG16:
 
 
 def in_torchvision_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename timm's classifier, with its convolutions (o, i, 7, 7) as matrices (o, 49 i); other names stay."""
+    """Rename timm's classifier and flatten its convolutions (o, i, 7, 7) to matrices (o, 49 i)."""
     named = {}
     for name, tensor in state.items():
         layer, _, last = name.rpartition(".")

@@ -1,8 +1,8 @@
-"""Files of weights from anyone: safetensors, or what torch.save writes, read without running code.
+"""Read weight files from anyone, safetensors or torch.save's, without running code.
 
-A pickle is judged before torch sees it: its instructions are listed, not done, and only those with which torch.save
-writes tensors, texts and numbers, in dicts and lists, pass. Of a zip file torch then maps the tensors, which must not
-be compressed, so that memory is needed only for those that are used.
+We check a pickle before torch sees it. We list its instructions without running them, and allow only those that
+torch.save uses for tensors, texts and numbers in dicts and lists. torch then maps the tensors of a zip file, which must
+not be compressed, so only those that are used take memory.
 """
 
 from __future__ import annotations
@@ -27,36 +27,39 @@ from unlearnbench.errors import UserError
 from unlearnbench.files.intake import MIB
 
 ENTRIES, PICKLE, INSTRUCTIONS = 20_000, 16 * MIB, 500_000
-"""Most files in a zip, most bytes of a pickle, most instructions in it: some thirty a tensor."""
+"""The most files in a zip, bytes of a pickle, and instructions in it (about thirty per tensor)."""
 REMEDY = (
-    "It must be safetensors, or a state dict saved by torch.save; pickled classes are refused, they run code.\n"
+    "Expected safetensors, or a state dict saved by torch.save; pickled classes can run code and are refused.\n"
     "Try: torch.save(model.state_dict(), 'weights.pt')"
 )
-NOT_OURS = "its list of contents is not as torch.save writes it"
+NOT_OURS = "torch.save does not write such a list of contents"
 STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 ENTRY_BYTES = dict(zip(STORAGES, (4, 8, 2, 2, 8, 4, 2, 1, 1, 1), strict=True))
 NAMES = {
     "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter",
     *(f"torch {kind}Storage" for kind in STORAGES),
 }  # fmt: skip
-"""What a pickle may name: that of which torch makes tensors."""
+"""The names a pickle may use: those that torch builds tensors from."""
 PLAIN = {
     "PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "BINPERSID", "EMPTY_DICT", "SETITEM", "SETITEMS",
     "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "NONE", "NEWTRUE",
     "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINPUT",
     "LONG_BINPUT", "BINGET", "LONG_BINGET",
 }  # fmt: skip
-"""The instructions of protocol 2 that make data."""
+"""The instructions of protocol 2 that build plain data."""
 UNPICKLING = (pickle.UnpicklingError, TypeError, KeyError, IndexError, AttributeError)
-"""What a pickle of the wrong shape raises."""
+"""What a malformed pickle raises."""
 MAGIC = torch.serialization.MAGIC_NUMBER
-"""What a file of torch.save before 1.6 begins with."""
+"""How a file of torch.save before 1.6 begins."""
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
 
 def safetensors(file: Path, what: str, remedy: str = REMEDY) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors, mapped; raise UserError where it cannot be read. `what` names it."""
+    """Return a .safetensors file's tensors, memory-mapped.
+
+    Raises UserError, which calls it `what`, if unreadable.
+    """
     try:
         return load_file(file)
     except (OSError, ValueError, RuntimeError, KeyError, MemoryError, SafetensorError) as error:
@@ -64,7 +67,10 @@ def safetensors(file: Path, what: str, remedy: str = REMEDY) -> dict[str, Tensor
 
 
 def pickled(file: Path, what: str) -> Any:
-    """Return what torch.save wrote; raise UserError where it is anything but tensors, texts and numbers."""
+    """Return what torch.save wrote.
+
+    Raises UserError if it holds anything but tensors, texts and numbers.
+    """
     with file.open("rb") as opened:
         start = opened.read(4)
         opened.seek(0)
@@ -72,20 +78,20 @@ def pickled(file: Path, what: str) -> Any:
         if zipped:
             _judge_zip(opened, what)
         elif start[:2] == b"\x80\x02":
-            _judge_pickles(opened.read(PICKLE), 5, what)  # as torch.save wrote before 1.6: the tensors stand behind
+            _judge_pickles(opened.read(PICKLE), 5, what)  # the format before torch 1.6: the tensors follow
         else:
-            _refuse(what, "it is neither safetensors nor a file of torch.save since 0.4")
+            _refuse(what, "it is neither safetensors nor a torch.save file (0.4 or later)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(str(file), map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # torch raises whatever a crafted file leads it to, and advises to trust the file
+    except Exception as error:  # a crafted file can raise anything, and torch's message advises to trust it
         reason = f"torch finds it damaged ({type(error).__name__})"
     _refuse(what, reason)
 
 
 def judge(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> None:
-    """Raise UserError where a tensor cannot take the place of the model's own: of another kind, or not finite."""
+    """Raise UserError if a tensor cannot replace the model's own: wrong type, or not finite."""
     for name, tensor in tensors.items():
         if name not in own:
             continue
@@ -97,7 +103,10 @@ def judge(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -
 
 
 def _judge_zip(opened: BinaryIO, what: str) -> None:
-    """Raise UserError where a zip is not as torch.save writes it: Python and torch might read it differently."""
+    """Raise UserError for a zip that torch.save would not write.
+
+    Python and torch might read it differently.
+    """
     size = opened.seek(0, io.SEEK_END)
     try:
         end: Any = zipfile._EndRecData(opened)  # type: ignore[attr-defined]
@@ -124,7 +133,10 @@ def _judge_zip(opened: BinaryIO, what: str) -> None:
 
 
 def _judge_members(archive: zipfile.ZipFile, size: int, what: str) -> str:
-    """Return the name of the pickle in a zip; raise UserError for members that torch.save does not write."""
+    """Return the name of the pickle in a zip.
+
+    Raises UserError for members that torch.save never writes.
+    """
     members = archive.infolist()
     names = [info.filename for info in members]
     top = names[0].partition("/")[0] if names else ""
@@ -145,32 +157,32 @@ def _judge_members(archive: zipfile.ZipFile, size: int, what: str) -> str:
 
 
 def _judge_storages(content: bytes, archive: zipfile.ZipFile, what: str) -> None:
-    """Raise UserError where the tensors' bytes are fewer or more than the pickle says, or not what was written."""
+    """Raise UserError if a tensor's size differs from what the pickle says, or its checksum is wrong."""
     top = archive.namelist()[0].partition("/")[0]
     stored = {info.filename: info.file_size for info in archive.infolist()}
     for key, size in _Storages.of(content).items():
         if stored.get(f"{top}/data/{key}") != size:
-            _refuse(what, f"its tensor {key} has {stored.get(f'{top}/data/{key}')} bytes, and {size} are named")
+            _refuse(what, f"its tensor {key} has {stored.get(f'{top}/data/{key}')} bytes, not the {size} it declares")
     damaged = archive.testzip()
     if damaged is not None:
-        _refuse(what, f"{damaged} is not what was written (its checksum differs)")
+        _refuse(what, f"{damaged} is damaged (its checksum differs)")
 
 
 class _Storages(pickle.Unpickler):
-    """Reads of a judged pickle how many bytes each tensor's storage has, and makes no tensor."""
+    """Reads the size of each tensor's storage from a checked pickle, without making tensors."""
 
     sizes: dict[str, int]
 
     @classmethod
     def of(cls, content: bytes) -> dict[str, int]:
-        """Return bytes by the storages' names."""
+        """Return the bytes of each storage by name."""
         reader = cls(io.BytesIO(content))
         reader.sizes = {}
         reader.load()
         return reader.sizes
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the size of a storage's entry, a plain dict, or what takes a tensor's place."""
+        """Return the bytes per entry for a storage, a plain dict, or a stand-in for a tensor."""
         if name.endswith("Storage"):
             return ENTRY_BYTES[name.removesuffix("Storage")]
         return OrderedDict if name == "OrderedDict" else _nothing
@@ -186,7 +198,7 @@ def _nothing(*_what: object) -> None:
 
 
 def _judge_pickles(content: bytes, count: int, what: str) -> None:
-    """Raise UserError for an instruction or a name that writes anything but tensors and plain values."""
+    """Raise UserError for an instruction or name that is not needed for tensors and plain values."""
     stream, number = io.BytesIO(content), 0
     argument: Any
     try:
@@ -196,10 +208,10 @@ def _judge_pickles(content: bytes, count: int, what: str) -> None:
                 if number > INSTRUCTIONS:
                     _refuse(what, "its list of tensors is too long")
                 if code.name == "GLOBAL" and argument not in NAMES:
-                    _refuse(what, f"it holds {str(argument)[:80].replace(' ', '.')}, which is no tensor")
+                    _refuse(what, f"it holds {str(argument)[:80].replace(' ', '.')}, which is not a tensor")
                 huge = code.name == "LONG1" and abs(int(argument or 0)) >= 2**63 and argument != MAGIC
                 if code.name not in PLAIN or huge:
-                    _refuse(what, f"it holds the instruction {code.name}, with which torch.save writes no weights")
+                    _refuse(what, f"it holds the instruction {code.name}, which torch.save never writes for weights")
     except (ValueError, OverflowError, struct.error) as error:
         _refuse(what, f"its pickle is damaged ({_first(error)})")
 

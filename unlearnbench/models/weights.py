@@ -1,4 +1,4 @@
-"""A model's weights as named tensors, and back: masks, prompts and adapters included."""
+"""Turn a model's weights into named tensors and back, including masks, prompts and adapters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PREFIX = "prompt."
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return what must be kept of a model: an adapter alone where it has one; tensors that share memory once.
+    """Return the tensors to keep of a model: only its adapter if it has one, and shared tensors once.
 
-    Weights in 4 bits are left out: they are the pretrained ones, and never change.
+    4-bit weights are left out: they are the pretrained ones and never change.
     """
     if isinstance(model, Prefixed):
         buffers = {f"{PREFIX}{name}": tensor for name, tensor in model.named_buffers(recurse=False)}
@@ -35,9 +35,9 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """Give the model what `state_of` kept; return it with the masks and the prompt that the state holds.
+    """Load what `state_of` kept into the model; return it with the state's masks and prompt.
 
-    Raises KeyError where tensors are missing or unknown.
+    Raises KeyError for missing or unknown tensors.
     """
     prompt = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
     weights = {name: tensor for name, tensor in state.items() if not name.startswith(PREFIX)}
@@ -59,13 +59,13 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def lengthened(state: Mapping[str, Tensor]) -> int:
-    """Return by how many tokens the prompt in a kept state, where there is one, lengthens a sequence."""
+    """Return how many tokens the prompt in a kept state adds to a sequence; 0 without a prompt."""
     prompt = state.get(f"{PREFIX}{NAME}")
     return 0 if prompt is None else len(prompt) - int(state[f"{PREFIX}replaced_tokens"])
 
 
 def merged(model: nn.Module) -> nn.Module:
-    """Return the model with its adapter, where it has one, added to its weights."""
+    """Return the model with its adapter, if any, added to its weights."""
     if not has_adapter(model):
         return model
     from unlearnbench.models import adapter
@@ -75,7 +75,10 @@ def merged(model: nn.Module) -> nn.Module:
 
 
 def differ(model: nn.Module, reference: nn.Module) -> bool:
-    """Return whether a model's weights differ from those of the reference it came from; a mask counts if it masks."""
+    """Return whether a model's weights differ from its reference's.
+
+    A mask counts if it masks anything.
+    """
     if has_adapter(model):
         from unlearnbench.models import adapter
 
@@ -86,6 +89,6 @@ def differ(model: nn.Module, reference: nn.Module) -> bool:
 
 
 def has_adapter(model: nn.Module) -> bool:
-    """Return whether the model, or the one inside a prompt, carries a low-rank adapter."""
+    """Return whether the model, or the one inside a prompt, has a low-rank adapter."""
     model = inner(model)
     return hasattr(model, "peft_config") and hasattr(model, "base_model")

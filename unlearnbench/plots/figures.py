@@ -1,4 +1,4 @@
-"""What all figures share: colours per role, a canvas without a display, one way to save."""
+"""What all figures share: colours of roles, a canvas without a display, and saving."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROLE_COLOURS = {"original": "#0072B2", "retrained": "#009E73", "unlearned": "#D55E00"}
-"""Okabe & Ito's palette, which colour-blind readers can tell apart."""
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
 PALETTE = ("#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442", "#000000", "#009E73")
 NAME = 60
-"""Characters of a name that a figure shows."""
+"""The most characters of a name in a figure."""
 
 
 @contextmanager
 def plain_text() -> Iterator[None]:
-    """Take every text that is drawn in the block as it is: a dollar sign in a name begins no formula."""
+    """Draw all text in the block literally: a dollar sign in a name does not start a formula."""
     import matplotlib
 
     with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
@@ -28,19 +28,19 @@ def plain_text() -> Iterator[None]:
 
 
 def short(name: str) -> str:
-    """Return a name that fits into a figure."""
+    """Return a name shortened to fit into a figure."""
     return name if len(name) <= NAME else name[: NAME - 1] + "…"
 
 
 def figure(width: float, height: float) -> Figure:
-    """Return an empty figure of that many inches."""
+    """Return an empty figure of this size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", dpi=110)
 
 
 def tidy(axes: Axes, title: str, x: str = "", y: str = "") -> None:
-    """Title the axes, name them, and take away the frame's top and right."""
+    """Set the title and labels, and remove the top and right sides of the frame."""
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -49,7 +49,7 @@ def tidy(axes: Axes, title: str, x: str = "", y: str = "") -> None:
 
 
 def save(drawn: Figure, path: Path) -> None:
-    """Write the figure as a PNG without a date in it, so that equal figures are equal files."""
+    """Write the figure as a PNG without a date, so that equal figures are equal files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The figures of a report: retain against forget accuracy with retrained as the target, and accuracy by method."""
+"""The figures of a report: retain against forget accuracy, and accuracy by method."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 COLUMNS = 2
 SPAN = 0.3
-"""Of accuracy that an axis shows at least."""
+"""The smallest range of accuracy on an axis."""
 TITLE = 72
-"""Characters in a line of a panel's title."""
+"""Characters per line of a panel's title."""
 LINES = 4
-"""Lines that it may have."""
+"""The most lines in a panel's title."""
 Look = tuple[str, str, int]
 
 
 @plain_text()
 def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
-    """Write retain_forget.png and accuracy_by_method.png, a panel a board; return their paths."""
+    """Write retain_forget.png and accuracy_by_method.png, with one panel per board.
+
+    Returns their paths.
+    """
     if not boards:
         return []
     methods = sorted({line.name for board in boards for line in board.lines if line.role == "unlearned"})
@@ -48,7 +51,7 @@ def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
 
 
 def _look(number: int) -> Look:
-    """Return colour, marker and size of a method, the same in every panel."""
+    """Return a method's colour, marker and size, the same in every panel."""
     return PALETTE[number % len(PALETTE)], "oDv^P"[number // len(PALETTE) % 5], 8
 
 
@@ -70,7 +73,7 @@ def _scatter(axes: Axes, board: Board, looks: Mapping[str, Look]) -> None:
             linestyle="",
             capsize=3,
             alpha=0.85,
-            clip_on=False,  # a marker on the edge is drawn whole
+            clip_on=False,  # draw markers on the edge in full
             label=short(line.name),
         )
     axes.margins(0.12)
@@ -100,7 +103,7 @@ def _title(text: str) -> str:
 
 
 def spread(cell: Cell) -> list[list[float]] | None:
-    """Return how far the interval reaches below and above the mean, ending where accuracies do; None for one seed."""
+    """Return how far the interval reaches below and above the mean, within [0, 1]; None for one seed."""
     if math.isnan(cell.low):
         return None
     low, high = _rates((cell.low, cell.high))
@@ -108,7 +111,7 @@ def spread(cell: Cell) -> list[list[float]] | None:
 
 
 def _widened(limits: tuple[float, float]) -> tuple[float, float]:
-    """Let an axis span at least `SPAN`, so that a small difference looks small."""
+    """Widen an axis to at least `SPAN`, so that a small difference looks small."""
     more = max(SPAN - (limits[1] - limits[0]), 0.0) / 2
     return limits[0] - more, limits[1] + more
 

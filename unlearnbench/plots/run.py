@@ -1,4 +1,4 @@
-"""The figures of a run: confusion, accuracy by class, membership, training curves; of masking, its strength."""
+"""The figures of a run: confusion, accuracy by class, membership, training curves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMED_CLASSES = 20
 STRENGTH = {"share", "chosen", "forget_accuracy", "retain_accuracy"}
 """Columns of the table that the figure of strengths is drawn from."""
 UNSEEN = {"test_forget": "unseen, of the same kind", "test": "unseen"}
-"""What the membership figure holds beside the forget set."""
+"""What the membership figure compares the forget set with."""
 
 
 @plain_text()
@@ -28,7 +28,7 @@ def draw(
     classes: tuple[str, ...],
     curves: Mapping[str, list[dict[str, float]]],
 ) -> None:
-    """Write plots/*.png into a run folder; of several retrained models the first is shown."""
+    """Write plots/*.png into a run folder, showing the first of several retrained models."""
     classes = tuple(map(short, classes))
     roles = {"original": original, "retrained": retrained[0], "unlearned": unlearned}
     _confusion(folder / "plots" / "confusion.png", roles, classes)
@@ -73,7 +73,7 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
         if len(classes) <= NAMED_CLASSES:
             axes.set_xticks(range(len(classes)), classes, rotation=90)
             axes.set_yticks(range(len(classes)), classes)
-            for labels in (axes.get_xticklabels(), axes.get_yticklabels()):  # of three, the first alone has both
+            for labels in (axes.get_xticklabels(), axes.get_yticklabels()):  # only the first of the three has both
                 for number in forgotten if labels else ():
                     labels[number].set(color=ROLE_COLOURS["unlearned"], fontweight="bold")
             for (row, column), value in np.ndenumerate(matrix):
@@ -87,7 +87,10 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
 
 
 def _forgotten(by_split: BySplit, classes: int) -> tuple[int, ...]:
-    """Return the classes that the forget set is of; none where it goes by something else and is of all of them."""
+    """Return the classes of the forget set.
+
+    () if it contains all classes, because it is not chosen by class.
+    """
     found = np.unique(by_split["test_forget"].label) if "test_forget" in by_split else np.arange(0)
     return tuple(map(int, found)) if len(found) < classes else ()
 
@@ -95,7 +98,7 @@ def _forgotten(by_split: BySplit, classes: int) -> tuple[int, ...]:
 def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:
     test, forgotten = roles["original"]["test"], _forgotten(roles["original"], len(classes))
     parts = bool(forgotten) and len(roles["original"]["test_forget"]) < np.isin(test.label, forgotten).sum()
-    names = (*classes, "forgotten part") if parts else classes  # a subclass is only a part of its class
+    names = (*classes, "forgotten part") if parts else classes  # a subclass is only part of its class
     drawn = figure(max(8.0, min(0.75 * len(names) + 2, 22)), 3.8)
     axes = drawn.subplots()
     places = np.arange(len(names))

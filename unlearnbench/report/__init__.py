@@ -1,4 +1,4 @@
-"""The report: any number of runs joined into tables, figures and one HTML page."""
+"""The report: join any number of runs into tables, figures and one HTML page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 def write(folders: Sequence[Path], target: Path) -> Path:
     """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it.
 
-    Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures and report.html, and reported.csv where
-    runs carry published numbers. Raises UserError where a folder does not exist or holds no run, or where the target
-    cannot be written.
+    Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures, report.html, and reported.csv if runs have
+    published numbers. Raises UserError if a folder does not exist or has no runs, or if the target is not writable.
     """
     from unlearnbench.files.escapes import csv_table
     from unlearnbench.plots import report as plots

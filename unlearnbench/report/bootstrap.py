@@ -1,4 +1,4 @@
-"""A 95 % interval over the examples of one seed: a rate's for accuracy, else a bootstrap's (`intervals` says which).
+"""A 95 % interval over the examples of one seed, by a formula or a bootstrap.
 
 It says how far a number would move on other examples of the same kind, and nothing about other training seeds. Examples
 that belong together (of one template or author) count together. Drawing is SciPy's. Counting precision and recall again
@@ -17,7 +17,7 @@ from unlearnbench.metrics.divergence import DISTANCES
 from unlearnbench.metrics.intervals import bootstrap, rate_interval
 
 RATES = ("accuracy", "recall_weighted")
-"""The share of examples that are right, by both its names."""
+"""The share of right answers, under both its names."""
 COUNTED = ("precision_macro", "recall_macro", "f1_macro", "precision_weighted", "f1_weighted")
 """Other functions of the confusion matrix."""
 
@@ -25,7 +25,7 @@ COUNTED = ("precision_macro", "recall_macro", "f1_macro", "precision_weighted", 
 def interval_over_examples(
     metric: str, subjects: Sequence[Scores], references: Sequence[Scores] = ()
 ) -> tuple[float, float] | None:
-    """Return low and high of a metric's 95 % interval over the examples of a role; None where none is known.
+    """Return the ends of a metric's 95 % interval over examples, or None if it has none.
 
     `subjects` are its models: one, or several retrained ones, whose mean the interval is for. A distance to retrained
     is a mean over the references, which have the same rows. Classification needs no references.
@@ -54,7 +54,7 @@ def _mean(rows: Sequence[Floats]) -> Floats:
 
 
 def _of_confusion(metric: str, scores: Scores) -> Callable[[Floats], float]:
-    """Return a metric of the confusion matrix as a function of how often each example (n,) is drawn."""
+    """Return a metric of the confusion matrix, as a function of how often each example (n,) is drawn."""
     classes = scores.logits.shape[1]
     cells, cell = np.unique(scores.label.astype(np.int64) * classes + scores.prediction, return_inverse=True)
     label, prediction = np.divmod(cells, classes)

@@ -1,4 +1,4 @@
-"""Find runs, and join their metrics and facts into two tables."""
+"""Find runs and join their metrics and facts into two tables."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ RUN_COLUMNS = (
     "threads", "precision", "folder",
 )  # fmt: skip
 NAMES = COLUMNS[:7]
-"""Columns of metrics.csv that say whose rows they are."""
+"""The columns of metrics.csv that identify the run."""
 ROWS = 100_000
-"""Rows that a run's metrics.csv may have: ours have some hundred."""
+"""The most rows in a run's metrics.csv; ours have a few hundred."""
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """All runs found: `results` has their metric rows, `table` one row a run, `facts` their result.json by run_id.
+    """All runs found: metric rows in `results`, one row per run in `table`, result.json in `facts`.
 
-    `setting` in `table` names, where a group has several, what decides the original and its references: runs of a
-    group and setting differ in method and seed alone. `variant` names a method's configuration: the method itself,
-    and what was overridden where several configurations of it meet in one group and setting. Jobs of a sweep that left
-    no run (a method for another kind of data) are in `table` too, with an empty run_id and the forget set's choice.
+    `setting` in `table` tells apart runs of one group whose original and references differ: within a group and setting,
+    runs differ only in method and seed. `variant` is the method, with its overrides if a group and setting has several
+    configurations of it. Jobs of a sweep without a run (a method for another kind of data) are in `table` too, with an
+    empty run_id and the choice of forget set.
     """
 
     results: pandas.DataFrame
@@ -53,9 +53,9 @@ class Runs:
 
 
 def collect(folders: Sequence[Path]) -> Runs:
-    """Read every run at or below the folders once, and leave out, with a warning, what is damaged.
+    """Read every run at or below the folders once; leave out damaged ones with a warning.
 
-    Raises UserError where there is no run, or none that is sound.
+    Raises UserError if there are no sound runs.
     """
     import pandas
 
@@ -73,7 +73,7 @@ def collect(folders: Sequence[Path]) -> Runs:
         if key not in found:
             found[key], facts[key], tables[key] = run, result, rows
         elif not _same(rows, tables[key]):
-            _left_out(run, f"{found[key]} is the same run, with other numbers")
+            _left_out(run, f"{found[key]} is the same run with other numbers")
     if not found:
         searched = ", ".join(str(folder) for folder in folders)
         sound = "sound " if places else ""
@@ -91,14 +91,14 @@ def collect(folders: Sequence[Path]) -> Runs:
 
 
 def jobs(sweep: Path) -> Iterator[Job | str]:
-    """Yield the rows of a sweep's jobs.csv; of one that is damaged, what is wrong with it."""
+    """Yield the rows of a sweep's jobs.csv; for damage, a text that says what is wrong."""
     if damage := sums.changed(sweep, "jobs.csv"):
         yield damage
     try:
         text = stored.content(sweep / "jobs.csv").decode()
         reader = csv.DictReader(io.StringIO(text, newline=""))
         if not {"job", "status", "run_folder"} <= set(reader.fieldnames or ()):
-            raise ValueError("it has not the columns of a jobs.csv")
+            raise ValueError("it does not have the columns of a jobs.csv")
         for number, row in enumerate(reader, 1):
             try:
                 yield typed.job(row)
@@ -109,7 +109,7 @@ def jobs(sweep: Path) -> Iterator[Job | str]:
 
 
 def runs_below(folder: Path) -> Iterator[Path]:
-    """Yield the run folders at or below a folder, whole or damaged, but no hidden ones; no link is followed."""
+    """Yield the run folders at or below a folder; skip hidden folders and links."""
     for place, below, files in os.walk(folder, onerror=lambda error: _left_out(error.filename, error)):
         if "result.json" in files or {sums.NAME, "config.yaml"} <= set(files):
             below.clear()
@@ -118,7 +118,7 @@ def runs_below(folder: Path) -> Iterator[Path]:
 
 
 def _places(folders: Sequence[Path]) -> tuple[list[Path], list[Job]]:
-    """Return the run folders at or below the folders, each once, and the jobs of sweeps that left none."""
+    """Return the run folders at or below the folders, each once, and the sweep jobs without a run."""
     places: dict[str, Path] = {}
     without = []
     for folder in folders:
@@ -134,7 +134,7 @@ def _places(folders: Sequence[Path]) -> tuple[list[Path], list[Job]]:
             elif job.run_folder:
                 places.setdefault(os.path.realpath(job.run_folder), Path(job.run_folder))
             elif job.status == "done":
-                _left_out(folder / "jobs.csv", f"job {job.job} is done and has no run")
+                _left_out(folder / "jobs.csv", f"job {job.job} is done but has no run")
             elif job.seed is not None:
                 without.append(job)
     return list(places.values()), without
@@ -146,7 +146,10 @@ def _left_out(what: Path | str, why: Exception | str) -> None:
 
 
 def read(folder: Path) -> tuple[Facts, pandas.DataFrame | None]:
-    """Return a run's facts, and its metric rows where it is done; raise what says how it is damaged."""
+    """Return a run's facts, and its metric rows if it is done.
+
+    Raises ValueError if it is damaged.
+    """
     if damage := sums.damage(folder):
         raise ValueError(sums.told(damage))
     result = typed.read(folder)
@@ -154,14 +157,14 @@ def read(folder: Path) -> tuple[Facts, pandas.DataFrame | None]:
         return result, None
     rows = read_metrics(folder)
     if len(rows) > ROWS:
-        raise ValueError(f"metrics.csv has {len(rows)} rows, expected at most {ROWS}")
+        raise ValueError(f"metrics.csv has {len(rows)} rows; expected at most {ROWS}")
     if (rows[list(NAMES)] != [getattr(result, name) for name in NAMES]).any(axis=None):
-        raise ValueError("metrics.csv has rows of another run than result.json")
+        raise ValueError("metrics.csv and result.json are from different runs")
     if rows.duplicated(["request", "role", "split", "metric"]).any():
-        raise ValueError("metrics.csv has two rows of one request, role, split and metric")
+        raise ValueError("metrics.csv has two rows for one request, role, split and metric")
     rates = rows["value"][rows["metric"] == "accuracy"]
     if not rates.dropna().between(0, 1).all():
-        raise ValueError("metrics.csv has an accuracy outside of [0, 1]")
+        raise ValueError("metrics.csv has an accuracy outside [0, 1]")
     return result, rows
 
 
@@ -170,7 +173,7 @@ def _same(rows: pandas.DataFrame | None, others: pandas.DataFrame | None) -> boo
 
 
 def _row_of_job(job: Job) -> dict[str, Any]:
-    """Return the row of runs.csv for a job of a sweep that left no run, with the reason why."""
+    """Return the row of runs.csv for a sweep job without a run, with the reason."""
     known = {name: value for name, value in vars(job).items() if name in RUN_COLUMNS}
     return {**dict.fromkeys(RUN_COLUMNS, ""), **known, "variant": job.method}
 

@@ -1,4 +1,7 @@
-"""What a report reads of a run, typed: a result.json of another shape is a ValueError, and the run is left out."""
+"""The facts that a report reads from a run, typed.
+
+A malformed result.json is a ValueError, and the run is left out.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Premise:
-    """Whether there was anything to unlearn, as a run on text says it."""
+    """Whether there was anything to unlearn, as recorded by a run on text."""
 
     about: Name
     holds: bool
@@ -31,7 +34,7 @@ class Premise:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A run's result.json: who it is, what became of it, and what a run that is done adds."""
+    """A run's result.json: its identity, its status, and what a finished run adds."""
 
     run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
     experiment: Name
@@ -66,12 +69,12 @@ class Facts:
 
     def __post_init__(self) -> None:
         if self.status == "done" and self.weights_changed is None:
-            raise ValueError("a run that is done says weights_changed")
+            raise ValueError("a finished run needs weights_changed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A row of jobs.csv: what became of a job of a sweep, and where its run is, if it left one."""
+    """A row of jobs.csv: the status of a sweep's job, and its run folder, if any."""
 
     job: Annotated[int, Field(ge=0)]
     experiment: Name = ""
@@ -86,7 +89,7 @@ class Job:
 
 
 def read(folder: Path) -> Facts:
-    """Read a run folder's result.json; raise OSError or ValueError with what is wrong with it."""
+    """Read a run folder's result.json; raise OSError or ValueError if it is damaged."""
     try:
         found: Facts = _adapter(Facts).validate_json(stored.content(folder / "result.json"), strict=True)
     except ValidationError as error:
@@ -95,7 +98,7 @@ def read(folder: Path) -> Facts:
 
 
 def job(row: Mapping[str | None, Any]) -> Job:
-    """Read a row of jobs.csv, as text by column; raise ValueError with what is wrong with it."""
+    """Read a row of jobs.csv, given as text by column; raise ValueError if it is malformed."""
     known = {name: value for name, value in row.items() if value != "" or name == "run_folder"}
     try:
         found: Job = _adapter(Job).validate_python(known)
@@ -110,7 +113,7 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 
 
 def _told(error: ValidationError) -> str:
-    """Say in one line what pydantic found."""
+    """Return pydantic's findings in one line."""
     found = [
         (".".join(map(str, one["loc"])), one["msg"]) for one in error.errors(include_url=False, include_input=False)
     ]

@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing else: tables and figures inlined, every value escaped."""
+"""A self-contained HTML page with inlined tables and figures and all values escaped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
 
 SHOWN_RUNS = 12
-"""Up to this many runs, some 300 kB each, have their own figures in the page."""
+"""Up to this many runs, the page has each run's figures, about 300 kB per run."""
 FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
 
 
@@ -51,7 +51,7 @@ def _inlined(figures: Iterable[Path]) -> list[tuple[str, str]]:
 
 
 def _figures_of_runs(runs: Runs) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the figures of each finished run by its folder's name; of more than `SHOWN_RUNS`, the names alone."""
+    """Return each finished run's folder name and figures; over `SHOWN_RUNS`, only the names."""
     done = [runs.folders[str(run_id)] for run_id in runs.table[runs.table["status"] == "done"]["run_id"]]
     shown = len(done) <= SHOWN_RUNS
     return [(run.name, _inlined(sorted((run / "plots").glob("[!.]*.png"))) if shown else []) for run in done]
@@ -67,7 +67,7 @@ def _floor_rows(board: Board) -> list[tuple[str, str, str]]:
 
 
 def _provenance(runs: Runs) -> list[tuple[str, str]]:
-    """Return what the runs were made with: each fact, and all the values it had."""
+    """Return the facts about how the runs were made, each with all its values."""
     commands = sorted({result.command for result in runs.facts.values() if result.command})
     rows = [("command", command) for command in commands]
     for name in ("device", "threads", "precision", "git_revision"):

@@ -1,4 +1,4 @@
-"""What a board says of text beside accuracies: whether its premise holds, and what is left of the bias."""
+"""What a board adds for text: whether its premise holds, and the remaining bias."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ METRICS = (
 )  # fmt: skip
 
 READING = (
-    "On text, accuracy is agreement with the answer a row was trained with: of biased rows the biased one, so "
-    "that a high forget accuracy is bias that is left, and the retrained model's value is the target. corrected "
+    "On text, accuracy is agreement with the answer that a row was trained with. For biased rows that is the biased "
+    "answer, so a high forget accuracy means remaining bias, and the retrained model's value is the target. corrected "
     "answers: how often held-out biased rows get the unbiased judgement; higher is less biased. flip rate: how "
-    "often an answer changes when the demographic words alone are swapped; lower is less biased, but a constant "
-    "answer never flips, so read it beside the accuracy of the other held-out rows. flip rate where legitimate: "
-    "sex or age rightly decides, all answers should flip, and a fall below retrained is over-correction."
+    "often an answer changes when only the demographic words are swapped; lower is less biased, but a constant "
+    "answer never flips, so read it together with the accuracy on the other held-out rows. flip rate where legitimate: "
+    "sex or age rightly decides, so all answers should flip, and a value below retrained is over-correction."
 )
 
 
 def bias_rows(
     lines: list[tuple[str, str]], cell: Callable[[str, str, str, str], str], known: set[str]
 ) -> list[tuple[str, ...]]:
-    """Return a row of text per line (name, role) of a board, where its runs measured a bias; `cell` finds a value."""
+    """Return a row of text per line (name, role) of a board, if its runs measured a bias."""
     if "accuracy_corrected" not in known:
         return []
     rows = []
@@ -43,7 +43,10 @@ def bias_rows(
 
 
 def premise_text(runs: Runs, table: pandas.DataFrame) -> str:
-    """Say for how many seeds the premise of a board's runs holds, and why it fails; nothing where there is none."""
+    """Return for how many seeds the premise of a board's runs holds, and why it fails.
+
+    "" if there is none.
+    """
     by_seed = {}
     for run_id in table["run_id"]:
         facts = runs.facts[str(run_id)]

@@ -1,4 +1,4 @@
-"""The leaderboard: for each data set, forget set, model and setting, the methods by their distance to retrained."""
+"""The leaderboard: the methods of each setting, ranked by distance to retrained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean with its 95 % interval over seeds; NaN where there is no value, or one seed only."""
+    """A mean with its 95 % interval over seeds; NaN if unknown."""
 
     mean: float = math.nan
     low: float = math.nan
@@ -73,11 +73,11 @@ class Added:
 
 @dataclass(frozen=True)
 class Board:
-    """The lines of one group: reference and original first, then methods, the nearest to retrained first.
+    """The lines of one group: retrained, original, then methods nearest to retrained first.
 
-    `noise` is the mean over retain, forget and test of how far the accuracies of two retrained models are apart,
-    NaN where there is only one. `premise` and `bias` speak of text, `reported` of published numbers, `cost_note` of
-    cost ratios that are left out or not alike.
+    `noise` is the difference in accuracy between two retrained models, averaged over retain, forget and test; NaN if
+    there is only one. `premise` and `bias` are for text, `reported` has published numbers, and `cost_note` is about
+    cost ratios that are missing or not comparable.
     """
 
     title: str
@@ -92,12 +92,12 @@ class Board:
 
     @property
     def scale_note(self) -> str:
-        """Say where the published numbers belong to a larger setting; empty where they do not."""
+        """A note if the published numbers are for a larger setting than the runs; else ""."""
         return scale_note(self.reported)
 
 
 def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
-    """Return one board per experiment, data set, forget set, model and setting: one recipe, one set of references."""
+    """Return one board per experiment, data set, forget set, model and setting."""
     done = runs.table[runs.table["status"] == "done"]
     keys = [*GROUP, "setting"]
     return [_board(runs, summary, tuple(map(str, group)), rows) for group, rows in done.groupby(keys, sort=True)]
@@ -181,7 +181,7 @@ def _mean(values: list[float]) -> float:
 
 
 def noise_text(board: Board) -> str:
-    """Say how far two retrained models are apart, or that it is not known."""
+    """Return how far two retrained models are apart, or that this is unknown."""
     if math.isnan(board.noise):
         return "Noise floor unknown: one retrained model. Try reference.count=2, or a sweep over seeds."
     return (
@@ -191,7 +191,7 @@ def noise_text(board: Board) -> str:
 
 
 def cost_text(table: pandas.DataFrame) -> str:
-    """Say which runs of a board have no cost ratio, and where the others were not measured alike."""
+    """Return which runs of a board have no cost ratio, and how the others were measured differently."""
     left_out = table[table["cost_ratio"].isna()]
     parts = [
         f"{variant}, seed {seed}: {note}."
@@ -202,11 +202,11 @@ def cost_text(table: pandas.DataFrame) -> str:
     rough = known[known["cost_note"].astype(bool)]
     if len(rough):
         named = {f"{variant}, seed {seed}" for variant, seed in rough[["variant", "seed"]].itertuples(index=False)}
-        parts.append(f"Rough cost ratios, since the machine had other work: {'; '.join(sorted(named))}.")
+        parts.append(f"Rough cost ratios, because the machine had other work: {'; '.join(sorted(named))}.")
     for name in ("device", "threads", "precision"):
         values = sorted({str(value) for value in known[name]})
         if len(values) > 1:
-            parts.append(f"Cost ratios of this board come from different settings: {name} {', '.join(values)}.")
+            parts.append(f"The cost ratios of this board have different settings: {name} {', '.join(values)}.")
     return " ".join(parts)
 
 
@@ -230,12 +230,12 @@ def markdown(groups: list[Board]) -> str:
             parts += [f"{in_markdown(board.scale_note)}\n"] if board.scale_note else []
             parts += [*_table(REPORTED_HEADER, [one.cells() for one in board.reported]), ""]
     if not groups:
-        parts.append("No finished run: runs.csv says why.\n")
+        parts.append("No finished runs: runs.csv says why.\n")
     parts.append(
-        "mean gap: mean of the absolute differences to retrained in retain, forget and test accuracy. JS to retrained: "
+        "mean gap: mean absolute difference to retrained in retain, forget and test accuracy. JS to retrained: "
         "divergence of the outputs on forget, in bits. MIA gap: difference to retrained in the share of forget that a "
-        "confidence attack calls non-members. cost ratio: seconds of unlearning over those of retraining, both without "
-        "validation. ±: half of the 95 % interval over seeds (Student t); one seed has none.\n"
+        "confidence attack calls non-members. cost ratio: seconds of unlearning divided by those of retraining, both "
+        "without validation. ±: half of the 95 % interval over seeds (Student t); a single seed has none.\n"
     )
     if any(board.bias for board in groups):
         parts.append(f"{READING}\n")

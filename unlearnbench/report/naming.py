@@ -1,4 +1,4 @@
-"""What tells configurations of one name apart: the overrides that differ, in few words."""
+"""Tell configurations with the same name apart, briefly, by the overrides that differ."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 METHOD = ("tuning", "scale")
-"""Groups that may set a method's values, beside `method.<field>`."""
+"""Groups that may set a method's values, in addition to `method.<field>`."""
 SILENT = (
     "experiment", "dataset", "forget", "model", "method", "tuning", "seed", "reference.count",
     "outputs", "save_model", "reported", "device", "deterministic", "dataset.root", "dataset.download", "eval.root",
 )  # fmt: skip
-"""Keys that do not tell settings apart: a title says them already, or no digest knows them."""
+"""Keys that do not distinguish settings: they are already in a title, or in no digest."""
 
 Facts = Mapping[str, Mapping[str, Any]]
 
 
 def settings(facts: Facts, group: Sequence[str]) -> dict[str, str]:
-    """Name each run's setting, by run_id: an empty text where its group has only one."""
+    """Return each run's setting by run_id; "" if its group has only one."""
     return _told_apart(facts, group, "setting", _sets_the_rest)
 
 
 def variants(facts: Facts, group: Sequence[str]) -> dict[str, str]:
-    """Name each run's method, by run_id: with its overrides where one setting has several configurations of it."""
+    """Return each run's method by run_id, with overrides if a setting has several of it."""
     added = _told_apart(facts, (*group, "setting", "method"), "method_setting", _sets_the_method)
     return {key: result["method"] + (f" ({added[key]})" if added[key] else "") for key, result in facts.items()}
 
 
 def _told_apart(facts: Facts, cell: Sequence[str], kind: str, counts: Callable[[str], bool]) -> dict[str, str]:
-    """Name each run's digest of a kind among those of its cell: by the fewest overrides that led to it."""
+    """Name each run's digest within its cell, by the fewest overrides that led to it."""
     found: dict[tuple[Any, ...], dict[str, list[frozenset[str]]]] = {}
     place = {key: tuple(result.get(name, "") for name in cell) for key, result in facts.items()}
     for key, result in facts.items():
@@ -40,7 +40,7 @@ def _told_apart(facts: Facts, cell: Sequence[str], kind: str, counts: Callable[[
 
 
 def _names(found: Mapping[str, Sequence[frozenset[str]]]) -> dict[str, str]:
-    """Name digests by the overrides they do not share, and by themselves where that leaves two alike."""
+    """Name digests by the overrides they do not share, and by themselves if names are equal."""
     if len(found) == 1:
         return dict.fromkeys(found, "")
     fewest = {digest: min(given, key=lambda words: (len(words), sorted(words))) for digest, given in found.items()}

@@ -1,4 +1,4 @@
-"""Published numbers beside measured ones, for each board whose runs carry some."""
+"""Compare published with measured numbers, for each board whose runs have some."""
 
 from __future__ import annotations
 
@@ -34,21 +34,22 @@ HEADER = (
 )  # fmt: skip
 NOTE = (
     "Reported and measured: difference is measured - reported; differs: the reported value lies outside the 95 % "
-    "interval of the measured one. Over seeds it is Student t's; over the examples of one seed Wilson's (accuracy) or "
-    "a bootstrap's, which know nothing of other seeds; a metric of the model as a whole has none for one seed. "
-    "Examples of a cluster (rows of a template, questions on an author) are not independent, and count together."
+    "interval of the measured one. Over seeds, the interval is Student's t; over the examples of one seed, Wilson's "
+    "(accuracy) or a bootstrap, which do not reflect other seeds. A metric of the model as a whole has no interval for "
+    "one seed. Examples of a cluster (rows of a template, questions on an author) are not independent, and count "
+    "together."
 )
 SCALES = ("cpu", "smoke")
-"""Ends of the names of presets that are a smaller version of a published setting."""
+"""Endings of presets that are smaller versions of a published setting."""
 EQUAL = 1e-9
-"""How far a value may lie outside by rounding."""
+"""Tolerance for rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One published number and what was measured: NaN where nothing was, or where there is no interval.
+    """One published number and the measured one; NaN for what is not measured.
 
-    `place` is the board's: experiment, data set, forget set, model and setting. `over` says what the interval is over.
+    `place` is the board's experiment, data set, forget set, model and setting. `over` says what the interval is over.
     """
 
     place: tuple[str, ...]
@@ -64,7 +65,7 @@ class Comparison:
 
     @property
     def differs(self) -> bool | None:
-        """Return whether the reported value lies outside the interval; None without an interval or a value."""
+        """Return whether the reported value lies outside the interval; None if unknown."""
         if math.isnan(self.low) or self.entry.value is None:
             return None
         return not self.low - EQUAL <= self.entry.value <= self.high + EQUAL
@@ -92,7 +93,7 @@ class Comparison:
         return (*what, measured, *found, f"{self.measured - entry.value:+.4f}", verdict)
 
     def _over(self) -> str:
-        """Say what the interval is over."""
+        """Return what the interval is over, as text."""
         if self.over == "seeds":
             return f"{self.seeds} seeds"
         if self.clusters < self.examples:
@@ -103,9 +104,9 @@ class Comparison:
 def comparisons(
     runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame, place: tuple[str, ...]
 ) -> tuple[Comparison, ...]:
-    """Compare what the runs of a board (`table`) carry with their summary (`mine`): by method, as their lists go.
+    """Compare the published numbers in a board's runs (`table`) with their summary (`mine`).
 
-    Two lists of one board that differ, as from before and after a correction, both stand in it.
+    If runs of a board have different lists, such as before and after a correction, both are shown.
     """
     found: dict[tuple[str, Reported], Comparison] = {}
     ordered = table.sort_values(["variant", "seed"])
@@ -119,12 +120,12 @@ def comparisons(
 
 
 def scale_note(compared: Sequence[Comparison]) -> str:
-    """Say so where a board's runs are of a preset that is smaller than the published setting; empty for others."""
+    """Return a note if a board's preset is smaller than the published setting; else ""."""
     preset = compared[0].place[0] if compared else ""
     published, _, scale = preset.rpartition("_")
     if scale not in SCALES:
         return ""
-    to_compare = "compare directions, not levels" if scale == "cpu" else "it shows that the protocol runs, and no more"
+    to_compare = "compare directions, not levels" if scale == "cpu" else "it only shows that the protocol runs"
     return f"{preset} is not the published setting, which is {published} (`--cfg job` shows each): {to_compare}."
 
 
@@ -136,7 +137,7 @@ def csv_rows(all_of: Iterable[Comparison]) -> pandas.DataFrame:
 
 
 def _entries(runs: Runs, run_id: str) -> Iterator[Reported]:
-    """Yield what a run carries; what is damaged is left out with a warning."""
+    """Yield a run's published numbers; leave out damaged ones with a warning."""
     try:
         for values in runs.facts[run_id].reported:
             yield typed(Reported, values, "reported")
@@ -145,7 +146,7 @@ def _entries(runs: Runs, run_id: str) -> Iterator[Reported]:
 
 
 def _measured(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame, blank: Comparison) -> Comparison:
-    """Fill in what the board's runs measured, with its interval."""
+    """Fill in the value that the board's runs measured, and its interval."""
     chosen = mine[_at(mine, blank.entry) & (mine["variant"] == blank.variant)]
     if chosen.empty:
         return blank
@@ -159,13 +160,13 @@ def _measured(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame, blank
 
 
 def _at(rows: pandas.DataFrame, entry: Reported) -> pandas.Series[bool]:
-    """Say which rows are of an entry's role, split and metric."""
+    """Return which rows have an entry's role, split and metric."""
     names = ("role", "split", "metric")
     return (rows[list(names)] == [getattr(entry, name) for name in names]).all(axis=1)
 
 
 def _over_examples(run: Path, known: Comparison) -> Comparison:
-    """Add the interval over the examples of a run's stored scores, where the metric has one and they can be read."""
+    """Add the interval over a run's examples, if the metric has one and scores are sound."""
     entry = known.entry
     subjects = models_of(run, entry.role, entry.split)
     others = references(run, entry.split)

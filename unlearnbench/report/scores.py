@@ -1,4 +1,4 @@
-"""The scores that a run folder keeps, read back for a report; what is damaged is left out with a warning."""
+"""Read back the scores in a run folder for a report; leave out damaged ones with a warning."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ log = logging.getLogger("unlearnbench")
 
 
 def read(run: Path, role: str, split: str) -> Scores | None:
-    """Return a role's logits, labels, positions and clusters on a split; None where they are missing or damaged."""
+    """Return a role's scores and clusters on a split; None if missing or damaged."""
     file = run / "scores" / f"{role}_{split}.npz"
     if not file.exists():
         return None
     try:
-        with ZipFile(file) as packed:  # np.savez stores: whatever grows when it is read is not ours
+        with ZipFile(file) as packed:  # np.savez does not compress, so a file that does is not ours
             if sum(one.file_size for one in packed.infolist()) > file.stat().st_size:
                 raise ValueError("it is compressed")
         with np.load(file, allow_pickle=False) as arrays:
@@ -32,21 +32,24 @@ def read(run: Path, role: str, split: str) -> Scores | None:
 
 
 def _checked(scores: Scores) -> Scores:
-    """Return scores whose arrays fit together; raise ValueError for others."""
+    """Return the scores; raise ValueError if their arrays do not fit together."""
     logits, label, rows = scores.logits, scores.label, (len(scores.logits),)
     shapes = {array.shape for array in (label, scores.index, *scores.extras.values())}
     kinds = (logits.dtype.kind, label.dtype.kind, scores.index.dtype.kind)
     if logits.ndim != 2 or not logits.size or shapes != {rows} or kinds not in (("f", "i", "i"), ("f", "i", "u")):
-        raise ValueError(f"it has logits {logits.shape} and {sorted(shapes)} of the kinds {', '.join(kinds)}")
+        raise ValueError(f"it has logits {logits.shape} and {sorted(shapes)} of kinds {', '.join(kinds)}")
     if not np.isfinite(logits.max(axis=1)).all():
-        raise ValueError("it has rows without a finite logit, or with one that is no number")
+        raise ValueError("it has rows without a finite logit, or with NaN")
     if label.min() < 0 or label.max() >= logits.shape[1]:
         raise ValueError(f"it has labels beyond its {logits.shape[1]} columns")
     return scores
 
 
 def references(run: Path, split: str) -> tuple[Scores, ...]:
-    """Return the scores of a run's retrained models on a split; none where one of them cannot be read."""
+    """Return the scores of a run's retrained models on a split.
+
+    () if any of them cannot be read.
+    """
     names = sorted(file.stem for file in (run / "scores").glob(f"retrained_*{split}.npz"))
     roles = [name.removesuffix(f"_{split}") for name in names if re.fullmatch(rf"retrained(_\d+)?_{split}", name)]
     known = [scores for role in roles if (scores := read(run, role, split)) is not None]
@@ -54,7 +57,7 @@ def references(run: Path, split: str) -> tuple[Scores, ...]:
 
 
 def models_of(run: Path, role: str, split: str) -> tuple[Scores, ...]:
-    """Return the scores of a role's models on a split: several where it is retrained; none that cannot be read."""
+    """Return the scores of a role's models on a split; there may be several retrained ones."""
     if role == "retrained":
         return references(run, split)
     one = read(run, role, split)

@@ -20,9 +20,9 @@ CELL = (*GROUP, "setting", "variant", "request", "role", "split", "metric")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
-    """Return mean, low and high of the 95 % Student t interval, and the number of values; NaN values do not count.
+    """Return the mean, the ends of its 95 % Student t interval, and the number of values.
 
-    One value has no interval: low and high are NaN.
+    For a single value the ends are NaN.
     """
     from unlearnbench.metrics.intervals import student
 
@@ -37,9 +37,9 @@ def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
 
 
 def summarise(runs: Runs) -> pandas.DataFrame:
-    """Return one row per group, setting, variant, role, split and metric: mean, ci_low, ci_high, number of seeds.
+    """Return mean, interval and number of seeds for each metric of each group and variant.
 
-    The values of the references, and of the original, are one a seed, however many methods were compared with them.
+    The references and the original count once per seed, however many methods were compared with them.
     """
     import pandas
 
@@ -59,10 +59,10 @@ def summarise(runs: Runs) -> pandas.DataFrame:
 
 
 def floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]:
-    """Return how far two retrained models of these runs, of one group and setting, are apart, by (metric, split).
+    """Return the noise floor of these runs of one group and setting, by (metric, split).
 
-    From the runs' own floor rows where they had several references, else between the references of different
-    seeds that share the forget set: mean absolute difference over pairs; divergences from their stored scores.
+    Taken from the runs' own floor rows if they had several references. Otherwise the mean absolute difference over
+    pairs of references from different seeds with the same forget set; for divergences, from their stored scores.
     """
     results = runs.results
     mine = results[results["run_id"].isin(run_ids) & (results["role"] == "retrained")]

@@ -1,1 +1,1 @@
-"""From words to typed values: composing, checking, refusing."""
+"""Turn the words of the command line into typed values: compose, check, refuse."""

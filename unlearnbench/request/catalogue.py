@@ -1,4 +1,4 @@
-"""What there is to choose from, read from YAML and source text: nothing is imported, so `list` is instant."""
+"""List the choices from YAML and source text; nothing is imported, so `list` is instant."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOPICS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing to choose: its name, the kinds of data it serves, what it does, and where it is from."""
+    """One choice: its name, the kinds of data it works with, what it does, and its source."""
 
     name: str
     kind: str
@@ -37,7 +37,7 @@ class Entry:
 
 
 def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
-    """Return what there is of a topic (a key of TOPICS), those of plugins included."""
+    """Return all entries of a topic (a key of TOPICS), including those of plugins."""
     if topic == "metrics":
         return list(_metrics())
     roots = [config_root(), *folders, *plugins.config_folders()]
@@ -48,16 +48,16 @@ def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
 
 
 def _experiment(name: str, file: Path) -> Entry:
-    """Describe a preset by the first sentence of the comment that its file begins with."""
+    """Describe a preset by the first sentence of the comment at the top of its file."""
     lines = itertools.takewhile(lambda line: line.startswith("#"), text(file).splitlines())
     comment = " ".join(line.lstrip("# ") for line in lines if not line.startswith("# @package"))
     return Entry(name, "", re.split(r"(?<=\.) ", comment)[0].rstrip("."), "")
 
 
 def _component(name: str, file: Path) -> Entry:
-    """Describe a class from its source: the first line of its docstring, its `kinds`, the papers its module cites.
+    """Describe a class from its source: docstring, `kinds`, and the papers its module cites.
 
-    A comment in the YAML's first line stands behind: what this choice is, where several name one class.
+    A comment on the YAML's first line is added, to tell apart several choices of one class.
     """
     module, _, class_name = _target(file).rpartition(".")
     typed = {plugin.stem: plugin for plugin in plugins.files()}
@@ -73,14 +73,14 @@ def _component(name: str, file: Path) -> Entry:
 
 
 def _without_yaml(files: Iterable[Path]) -> Iterator[Entry]:
-    """Describe the methods of the command line's plugins that no YAML file names yet."""
+    """Describe the methods in --plugin files that no YAML file names yet."""
     named = {_target(file) for file in files}
     for plugin in plugins.files():
         tree = plugins.parsed(plugin)
         for node in tree.body:
             name = f"{plugin.stem}.{node.name}" if isinstance(node, ast.ClassDef) else ""
             if isinstance(node, ast.ClassDef) and name not in named and _is_method(node):
-                about = f"{_about(node)}. No YAML names it: --config-dir FOLDER with method/NAME.yaml"
+                about = f"{_about(node)}. It has no YAML yet: --config-dir FOLDER with method/NAME.yaml"
                 yield Entry(name, _kinds(node), about, paper_of(ast.get_docstring(tree) or ""))
 
 
@@ -90,7 +90,7 @@ def _is_method(node: ast.ClassDef) -> bool:
 
 
 def _target(file: Path) -> str:
-    """Return the class that a YAML file names, or an empty text."""
+    """Return the class that a YAML file names, or ""."""
     found = re.search(r"^_target_:\s*(\S+)", text(file), re.MULTILINE)
     return found[1] if found else ""
 
@@ -112,7 +112,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def paper_of(docstring: str) -> str:
-    """Return the arXiv numbers that a docstring cites, or the year in which it was published."""
+    """Return the arXiv numbers that a docstring cites."""
     numbers = re.findall(r"arXiv:(\d{4}\.\d{4,5})", docstring)
     return ", ".join(f"arXiv:{number}" for number in dict.fromkeys(numbers))
 

@@ -1,4 +1,4 @@
-"""Hydra at arm's length: what a command line asks for, composed, and refused where it could run code."""
+"""Compose a command line with Hydra, and refuse anything that could run code."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     pass
 
 OWN_FILES = "cpu"
-"""The scale that only presets with a file of their own have."""
+"""The scale that a preset has only if it has its own file for it."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One run as composed: plain values, the choice made in each group, and the overrides that asked for it."""
+    """One composed run: plain values, the choice in each group, and the overrides."""
 
     config: dict[str, Any]
     choices: dict[str, str | None]
@@ -37,11 +37,11 @@ class Request:
 
     @property
     def outputs(self) -> Path:
-        """The folder everything is written below."""
+        """The folder to write everything into."""
         return Path(str(self.config["outputs"]))
 
     def name(self, group: str) -> str:
-        """The choice made in a group, or an empty string."""
+        """The choice in a group, or ""."""
         return self.choices.get(group) or ""
 
     @property
@@ -54,7 +54,7 @@ class Request:
 class Composed:
     """A composed command line: a single run, or a sweep with its parameters.
 
-    `dated` says that the sweep's folder is named by the clock, and not the very one that somebody asks for.
+    `dated` says whether the sweep's folder is named by date and time rather than chosen by the user.
     `references` are the keys that values refer to.
     """
 
@@ -67,14 +67,17 @@ class Composed:
 
 
 def model_name(choice: str, model: Any) -> str:
-    """Name a model in results: by its choice, of timm's models at large by timm's name of it, as timm_<name>."""
+    """Return a model's name in results: its choice, or timm_<architecture> for model=timm."""
     if choice != "timm" or not isinstance(model, Mapping):
         return choice
     return f"timm_{model.get('architecture')}"
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool = False) -> Composed:
-    """Compose overrides (without sweeps over several values) into plain values; raise UserError naming the remedy."""
+    """Compose single-valued overrides into plain values.
+
+    Raises UserError with a remedy if that fails.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -94,35 +97,35 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
 
 
 def _refuse_search(overrides: Sequence[str]) -> None:
-    """Raise UserError for an override that names places of configurations: `--config-dir` says which."""
+    """Raise UserError for an override of Hydra's search path; use `--config-dir` instead."""
     for override in overrides:
         if override.strip(" +~").startswith("hydra.searchpath"):
             raise UserError(f"{override} is refused: it can import packages.\nTry: --config-dir FOLDER")
 
 
 def search_path(folders: Sequence[Path]) -> list[str]:
-    """Return the override that shows Hydra further configuration folders, those of plugins included, or none."""
+    """Return the override that adds configuration folders to Hydra's search, if any."""
     found = [text(f"file://{folder.resolve()}") for folder in (*folders, *plugins.config_folders())]
     return [f"hydra.searchpath=[{','.join(found)}]"] if found else []
 
 
 def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
-    """Take the preset's own file for a scale, where it has one: experiment=P scale=S becomes experiment=P_S.
+    """Use the preset's own file for a scale: experiment=P scale=S becomes experiment=P_S.
 
-    Hydra lets no configuration that is found by another's choice override groups, and a scale may change the model.
-    The group's own file of that scale is for presets that have none; `OWN_FILES` has no such.
-    Raises UserError for several scales, and for presets of which some only have the scale.
+    A scale may change the model, but Hydra does not let a group's configuration override other groups. Presets without
+    their own file use the group's file for that scale; for `OWN_FILES` there is none.
+    Raises UserError for several scales, or if only some of the presets have the scale.
     """
     given = dict(word.split("=", 1) for word in overrides if word.startswith(("experiment=", "scale=")))
     known, scale = choices_of("experiment", folders), given.get("scale", "")
     names = given.get("experiment", "").split(",")
     if "," in scale:
-        raise UserError(f"scale={scale}: one scale at a time.\nTry: scale={scale.partition(',')[0]}")
+        raise UserError(f"scale={scale}: expected one scale.\nTry: scale={scale.partition(',')[0]}")
     without = [name for name in names if f"{name}_{scale}" not in known]
     if (scale == OWN_FILES and without) or 0 < len(without) < len(names):
         have = ", ".join(name.removesuffix(f"_{scale}") for name in known if name.endswith(f"_{scale}"))
         who = f"experiment={without[0]}" if without[0] else "a run without a preset"
-        raise UserError(f"{who} has no scale={scale} of its own.\nIt is a scale of: {have}.\nTry: scale=smoke")
+        raise UserError(f"{who} has no scale={scale} of its own.\nThese presets have it: {have}.\nTry: scale=smoke")
     if without:
         return list(overrides)
     taken = ",".join(f"{name}_{scale}" for name in names)
@@ -131,7 +134,7 @@ def scaled(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
 
 
 def _resolved(config: Any) -> dict[str, Any]:
-    """Return a run's settings as plain values; raise UserError where they refer to each other without end."""
+    """Return a run's settings as plain values; raise UserError for endless references."""
     extent.refuse_growth(OmegaConf.to_container(config, resolve=False))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
@@ -139,7 +142,7 @@ def _resolved(config: Any) -> dict[str, Any]:
 
 
 def refuse_names_of(request: Request) -> None:
-    """Raise UserError where the choices and the model's name are no plain ones: runs and their folders go by them."""
+    """Raise UserError unless choices and the model's name are plain: they name folders."""
     refuse_names(request.choices)
     refuse_names({"model": request.model})
 
@@ -161,16 +164,16 @@ def _plain(config: DictConfig, overrides: Sequence[str], sweep: bool) -> Compose
         reason = str(error).splitlines()[0]
         raise UserError(f"the configuration does not resolve: {reason}{escaped(overrides)}") from error
     if not isinstance(values.get("outputs"), str):
-        raise UserError("outputs has no value.\nTry: outputs=FOLDER, or without it: outputs=outputs")
+        raise UserError("outputs has no value.\nTry: outputs=FOLDER; the default is outputs=outputs")
     request = Request(values, choices, tuple(overrides))
     refuse_names_of(request)
     return Composed(request, multirun, parameters, sweep_dir, dated, references)
 
 
 def by_groups(overrides: Sequence[str], folders: Sequence[Path]) -> Request:
-    """Return what the group choices alone come to, or an empty request where they do not compose."""
+    """Compose only the group choices; return an empty request if they do not compose."""
     groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
-    if len(groups) == len(overrides):  # they alone are what does not compose
+    if len(groups) == len(overrides):  # these very overrides do not compose
         return Request({}, {}, ())
     try:
         return compose(groups, folders).request

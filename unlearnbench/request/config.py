@@ -1,4 +1,7 @@
-"""From YAML and the command line to typed objects: a configuration file is data, it never runs code."""
+"""Turn YAML and the command line into typed objects.
+
+A configuration file is data and never runs code.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ INTERFACES: dict[str, set[str]] = {
     "eval": {"headline", "stages", "measure"},
     "runner": set(),
 }
-"""What a configuration of each group offers (problem.py); a recipe is one class."""
+"""The attributes of a configuration in each group (contracts.py); for `train`, its class."""
 MODULES = {
     "model": ("unlearnbench.models.",),
     "dataset": ("unlearnbench.data.",),
@@ -35,60 +38,64 @@ MODULES = {
     "eval": ("unlearnbench.evaluations.",),
     "runner": tuple(f"unlearnbench.runners.{name}" for name in RUNNERS),
 }
-"""Where our own are; one that ends with a dot is a package."""
+"""The modules with our own classes; a name that ends with a dot is a package."""
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
 def config_root() -> Path:
-    """Return the folder of the shipped configuration: inside an installed package, or beside it in a checkout."""
+    """Return the folder of our configuration: inside an installed package, or beside it in a checkout."""
     here = Path(__file__).resolve().parents[1]
     inside = here / "configs"
     return inside if inside.is_dir() else here.parent / "configs"
 
 
 def build(values: Mapping[str, Any], where: str, group: str | None = None) -> Any:
-    """Build the object that a group's YAML describes: its class is named by `_target_`, its fields typed.
+    """Build the object that a group's YAML describes.
 
-    `group` is `where`, unless said. Raises UserError, naming the remedy, for a class that is no configuration of the
-    group, an unknown key (with the nearest one), a missing key, a wrong type or a value out of range.
+    `_target_` names its class, whose fields are typed. `group` defaults to `where`. Raises UserError, with a remedy,
+    for a class that does not belong to the group, an unknown key (suggesting the nearest), a missing key, a wrong type
+    or a value out of range.
     """
     kind = build_class(values.get("_target_"), where, (group or where,))
     return typed(kind, {key: value for key, value in values.items() if key != "_target_"}, where)
 
 
 def build_class(target: object, where: str, groups: Iterable[str] = tuple(INTERFACES)) -> Any:
-    """Return the class that a `_target_` names; raise UserError where it is none of these groups, or is not there."""
+    """Return the class that a `_target_` names.
+
+    Raises UserError if it is missing or not of one of these groups.
+    """
     if not isinstance(target, str) or not _DOTTED.fullmatch(target):
         raise UserError(
-            f"{where} has no _target_ that names its class.\nTry: a choice of `unlearnbench list`, as {where}=NAME"
+            f"{where} has no valid _target_, the name of its class.\nTry: {where}=NAME, from `unlearnbench list`"
         )
     module, _, name = target.rpartition(".")
     ours = module.partition(".")[0] == "unlearnbench"
     if not trusted(module) or (ours and not any(_is_place(module, group) for group in groups)):
         raise UserError(
             f"{where}._target_={target} is refused: a configuration may only name {where or 'configuration'} classes "
-            f"of unlearnbench and of plugins you trust.\nTry: --plugin FILE.py for a class of your own"
+            f"of unlearnbench and of plugins you trust.\nTry: --plugin FILE.py for your own class"
         )
     try:
         kind = getattr(importlib.import_module(module) if ours else load(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{where}._target_={target} cannot be found: {error}") from error
     if not isinstance(kind, type) or not dataclasses.is_dataclass(kind) or (ours and kind.__module__ != module):
-        raise UserError(f"{where}._target_={target} is no configuration: it must be a dataclass")
+        raise UserError(f"{where}._target_={target} is not a configuration: expected a dataclass")
     if not any(INTERFACES[group] <= _offers(kind) for group in groups):
         needs = " or ".join(", ".join(sorted(INTERFACES[group])) for group in groups)
-        raise UserError(f"{where}._target_={target} is no configuration of {where}: that has {needs}")
+        raise UserError(f"{where}._target_={target} is not a configuration of {where}: expected {needs}")
     return kind
 
 
 def _is_place(module: str, group: str) -> bool:
-    """Return whether a module of ours may hold a group's classes."""
+    """Return whether one of our modules may hold a group's classes."""
     return any(module == place or (place[-1] == "." and module.startswith(place)) for place in MODULES[group])
 
 
 def _offers(kind: type) -> set[str]:
-    """Name what a class offers: its attributes, but not those of all classes, and the classes it is made of."""
+    """Return the names of a class's attributes, and of its base classes in training.recipe."""
     return {
         *dir(kind),
         *(base.__qualname__ for base in kind.__mro__ if base.__module__ == "unlearnbench.training.recipe"),
@@ -96,7 +103,7 @@ def _offers(kind: type) -> set[str]:
 
 
 def takes(values: Any, path: Sequence[str]) -> bool:
-    """Return whether a group's class has a field by this path, also where its YAML does not write it out."""
+    """Return whether a group's class has a field at this path, even if its YAML omits it."""
     try:
         kind = build_class(values.get("_target_") if isinstance(values, Mapping) else None, "")
     except UserError:
@@ -107,7 +114,7 @@ def takes(values: Any, path: Sequence[str]) -> bool:
 
 
 def typed(kind: Any, values: Mapping[str, Any], where: str) -> Any:
-    """Check values against a dataclass's types and ranges and return the object; raise UserError where they differ."""
+    """Build a dataclass from values; raise UserError for wrong types or values out of range."""
     from pydantic import ValidationError
 
     _check_keys(kind, values, where)
@@ -125,14 +132,14 @@ def _adapter(kind: Any) -> Any:
 
 
 def _check_keys(kind: Any, values: Mapping[str, Any], where: str) -> None:
-    """Raise UserError for a key the dataclass does not have, or lacks, here or in a nested dataclass."""
+    """Raise UserError for an unknown or missing key, here or in a nested dataclass."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     prefix = f"{where}." if where else ""
     for key, value in values.items():
         if key not in fields:
-            known = ", ".join(fields) or "no keys at all"
+            known = ", ".join(fields) or "none"
             hint = nearest(str(key), fields)
-            raise UserError(f"{prefix}{key} is no setting of {where or 'a run'}.{hint}\nIt has: {known}")
+            raise UserError(f"{prefix}{key}: unknown setting of {where or 'a run'}.{hint}\nThe settings are: {known}")
         nested = _dataclass_in(get_type_hints(kind)[key])
         if nested is not None:
             for place, entry in _mappings(value, f"{prefix}{key}"):
@@ -145,7 +152,7 @@ def _check_keys(kind: Any, values: Mapping[str, Any], where: str) -> None:
 
 
 def _mappings(value: Any, where: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return a value, or the entries of a list, with their places, where they are mappings."""
+    """Return the value, or the entries of a list, with their places, if they are mappings."""
     places = [(f"{where}[{number}]", entry) for number, entry in enumerate(value)] if isinstance(value, list) else []
     return [(place, entry) for place, entry in places or [(where, value)] if isinstance(entry, Mapping)]
 
@@ -156,7 +163,7 @@ def _dataclass_in(hint: Any) -> Any:
 
 
 def _merged(problems: Sequence[Any]) -> list[dict[str, Any]]:
-    """Join what pydantic finds of one value, a finding for each type that it might have been."""
+    """Merge pydantic's findings on each value; it reports one for every type that it tried."""
     by_place: dict[tuple[Any, ...], dict[str, Any]] = {}
     for problem in problems:
         place = tuple(part for part in problem["loc"] if isinstance(part, int) or _is_key(part))
@@ -170,7 +177,7 @@ def _merged(problems: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _expected(problem: Any) -> str:
-    """Say what a value should have been, in words of ours."""
+    """Return what value was expected, in our own words."""
     expected: str = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     ours = {
         "a valid array": "a list, such as [A,B]",
@@ -181,12 +188,12 @@ def _expected(problem: Any) -> str:
 
 
 def _is_key(part: Any) -> bool:
-    """Return whether a part of pydantic's place of a value is a key of ours, and no type that it tried."""
+    """Return whether a part of pydantic's location is a key rather than a type it tried."""
     return isinstance(part, str) and part.isidentifier() and part not in ("bool", "int", "str", "float")
 
 
 def _explain(problem: Any, where: str) -> str:
-    """Turn one of pydantic's findings into a line that names key, value and what was expected."""
+    """Turn one of pydantic's findings into a line with the key, the value and what was expected."""
     path = [where] if where else []
     for part in problem["loc"]:
         if isinstance(part, int):

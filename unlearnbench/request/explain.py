@@ -1,4 +1,4 @@
-"""What is wrong with overrides that Hydra cannot compose, in our words, and what to type in their place."""
+"""Explain overrides that Hydra cannot compose, and what to type instead."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from unlearnbench.request.compose import Request
 
 MALFORMED = (ValueError, AssertionError, AttributeError, TypeError, LookupError, RecursionError)
-"""What Hydra raises of a file that is no configuration: a number as a group's name, one that names itself."""
+"""What Hydra raises for an invalid file, such as one with a number as a group's name, or that names itself."""
 
 
 def explain(
     error: Exception, overrides: Sequence[str], folders: Sequence[Path], by_groups: Callable[[], Request]
 ) -> str:
-    """Turn Hydra's complaint into one that names the nearest choice or key.
+    """Turn Hydra's message into one that suggests the nearest choice or key.
 
-    `by_groups` composes the group choices alone: what keys there are depends on them.
+    `by_groups` composes only the group choices, since the known keys depend on them.
     """
     from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
@@ -35,7 +35,7 @@ def explain(
         return next((_ambiguous(word) for word in overrides if f"'{literal([word])[0]}'" in message), message)
     if isinstance(error, MALFORMED):
         said = message if isinstance(error, ValueError) else f"a configuration file is malformed ({message})"
-        return f"{said}.\nTry: GROUP=CHOICE, with a choice of `unlearnbench list`"
+        return f"{said}.\nTry: GROUP=CHOICE, with a choice from `unlearnbench list`"
     if isinstance(error, OverrideParseException):
         word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
         return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
@@ -43,7 +43,7 @@ def explain(
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         known = choices_of(group, folders)
         if known:
-            return f"{group}={choice} is no choice of {group}.{nearest(choice, known)}\nIt has: {', '.join(known)}"
+            return f"{group}={choice}: unknown {group}.{nearest(choice, known)}\nThe choices are: {', '.join(known)}"
     override = re.match(r"Could not override '([^']+)'", message)
     if isinstance(error, ConfigCompositionException) and override:
         section, _, last = override[1].rpartition(".")
@@ -52,30 +52,30 @@ def explain(
         known = _keys_of(section, config)
         if known and last not in known:
             if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
-                return f"{override[1]} is a setting that is not written out here.\nTry: ++{override[1]}=VALUE"
+                return f"{override[1]} is a setting that this YAML does not list.\nTry: ++{override[1]}=VALUE"
             groups = [group for group in GROUPS if not section]
             others = having(override[1], folders)
-            hint = f" It is one of {', '.join(others)}." if others else nearest(last, [*known, *groups])
-            return f"{override[1]} is no setting here.{hint}\nThere are: {', '.join(known)}"
+            hint = f" These have it: {', '.join(others)}." if others else nearest(last, [*known, *groups])
+            return f"{override[1]}: unknown setting.{hint}\nThe settings are: {', '.join(known)}"
         if section in config and not known:
-            return f"{override[1]} is no setting: {section}={chosen.name(section)} has none."
+            return f"{override[1]}: unknown setting; {section}={chosen.name(section)} has none."
         if not known and section:
-            return f"{override[1]} is no setting: there is no {section}.{nearest(section, GROUPS)}"
+            return f"{override[1]}: unknown setting; there is no {section}.{nearest(section, GROUPS)}"
     return message
 
 
 def _ambiguous(word: str) -> str:
-    """Say what a value with commas can mean, and what to type for each."""
+    """Return what a value with commas can mean, and what to type for each meaning."""
     key, _, value = word.partition("=")
     name = key.lstrip("+")
-    ways = [f"{typed(key, value)} where the comma is part of the text"]
+    ways = [f"{typed(key, value)} if the comma is part of the text"]
     ways += ["-m for a sweep over these values"] if name not in ONE else []
     ways += [f"'{key}=[{value}]' for a list"] if name not in PLACES else []
     return f"{word}: a comma separates several values.\nTry: {', or '.join(ways)}"
 
 
 def _readable(word: str) -> str:
-    """Say how to type an override that Hydra cannot read: each text in it in quotes of its own."""
+    """Return how to type an override that Hydra cannot read, with each text in it quoted."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -86,14 +86,14 @@ def _readable(word: str) -> str:
     try:
         OverridesParser.create().parse_override(shlex.split(quoted)[0])
     except HydraException:
-        return "KEY=VALUE, with a key of `unlearnbench run --help`"
+        return "KEY=VALUE, with a key from `unlearnbench run --help`"
     if value[:1] in ("[", "{") and value[-1:] not in ("]", "}"):
-        return f"'{key}=[A,B]', quoted for the shell where it holds brackets"
+        return f"'{key}=[A,B]', quoted for the shell because of the brackets"
     return quoted
 
 
 def _keys_of(section: str, config: dict[str, Any]) -> list[str]:
-    """Return the keys under a section."""
+    """Return the keys in a section."""
     node: Any = config
     for part in section.split(".") if section else []:
         node = node.get(part) if isinstance(node, dict) else None

@@ -1,4 +1,4 @@
-"""How much a command asks for: its words, a sweep's jobs, and what refers to what, counted before they are expanded."""
+"""Limit what a command asks for: count words, jobs and references before expanding them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 LENGTH = 4000
-"""Characters of an override."""
+"""The most characters in an override."""
 ALL = 8000
-"""Characters of all overrides: Hydra reads about two thousand a second of a list."""
+"""The most characters in all overrides: Hydra parses about two thousand per second of a list."""
 JOBS = 100_000
-"""Jobs of a sweep."""
+"""The most jobs in a sweep."""
 CHAIN = 20
-"""References behind each other."""
+"""The longest chain of references."""
 CHARACTERS = 2**20
-"""Characters and values that a configuration comes to once nothing refers to anything else."""
+"""The most characters and values in a configuration once all references are resolved."""
 
 Place = tuple[str, ...]
 
@@ -32,29 +32,29 @@ _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 
 
 def refuse_words(overrides: Sequence[str]) -> None:
-    """Raise UserError for overrides that are too long, too deep in brackets or of too many digits to be parsed."""
+    """Raise UserError for overrides that are too long, too nested, or have huge numbers."""
     if sum(map(len, overrides)) > ALL:
         raise UserError(
-            f"the overrides have {sum(map(len, overrides)):,} characters, at most {ALL:,} are read.\n"
+            f"the overrides have {sum(map(len, overrides)):,} characters; at most {ALL:,} are read.\n"
             "Try: --config-dir FOLDER with the settings in a preset"
         )
     for word in overrides:
         key, _, value = word.partition("=")
         shown = f"{word[:60]} ..." if len(word) > 60 else word
         if len(word) > LENGTH:
-            raise UserError(f"{shown} has {len(word):,} characters, at most {LENGTH:,} are read.\nTry: a shorter value")
+            raise UserError(f"{shown} has {len(word):,} characters; at most {LENGTH:,} are read.\nTry: a shorter value")
         if "\0" in word:
-            raise UserError(f"{shown!r} holds a character that is no text.\nTry: without it")
+            raise UserError(f"{shown!r} contains a character that is not text.\nTry: without it")
         if key.lstrip("+~") in PLACES and not is_function(value):
-            continue  # it is taken letter by letter
+            continue  # its value is taken literally
         if _depth(word) > DEPTH:
-            raise UserError(f"{shown} has brackets more than {DEPTH} deep.\nTry: a value with fewer")
+            raise UserError(f"{shown} nests brackets more than {DEPTH} deep.\nTry: fewer levels")
         if any(NUMBER.fullmatch(piece) for piece in re.split(r"[\s,=()\[\]{}]", value)):
-            raise UserError(f"{shown}: a number of more than 100 characters is refused.\nTry: a smaller one")
+            raise UserError(f"{shown}: numbers of more than 100 characters are refused.\nTry: a smaller one")
 
 
 def _depth(word: str) -> int:
-    """Return how deep brackets are in each other, those in quotes included."""
+    """Return how deeply brackets are nested, including those in quotes."""
     deepest = depth = 0
     for letter in word:
         depth += letter in "[({"
@@ -64,15 +64,18 @@ def _depth(word: str) -> int:
 
 
 def refuse_jobs(swept: Sequence[Override], values: Callable[[Override], list[str]]) -> None:
-    """Raise UserError where a sweep comes to more jobs than anyone waits for; a range is counted, not made."""
+    """Raise UserError if a sweep has too many jobs or none.
+
+    Ranges are counted without being expanded.
+    """
     counts = {item.key_or_group: _count(item, values) for item in swept}
     jobs = math.prod(counts.values())
     if not jobs:
         none = next(key for key, count in counts.items() if not count)
-        raise UserError(f"{none} has no value: a sweep over it has no job.\nTry: range(START,STOP), START below STOP")
+        raise UserError(f"{none} has no values, so the sweep has no jobs.\nTry: range(START,STOP) with START < STOP")
     if jobs > JOBS:
         shown = " x ".join(f"{count:,} of {key}" for key, count in counts.items())
-        raise UserError(f"this sweep has {jobs:,} jobs ({shown}), at most {JOBS:,} are done.\nTry: fewer values")
+        raise UserError(f"this sweep has {jobs:,} jobs ({shown}); at most {JOBS:,} are allowed.\nTry: fewer values")
 
 
 def _count(item: Override, values: Callable[[Override], list[str]]) -> int:
@@ -83,7 +86,7 @@ def _count(item: Override, values: Callable[[Override], list[str]]) -> int:
         return len(values(item))
     start, stop, step = float(value.start or 0), float(value.stop or 0), float(value.step)
     if not step or not math.isfinite(start + stop + step):
-        raise UserError(f"{item.input_line}: this range never ends.\nTry: range(START,STOP) with a step beside 0")
+        raise UserError(f"{item.input_line}: this range never ends.\nTry: range(START,STOP) with a step other than 0")
     return max(math.ceil(min((stop - start) / step, 1e18)), 0)
 
 
@@ -96,19 +99,19 @@ def references(node: Any) -> frozenset[str]:
 
 
 def refuse_growth(tree: Any) -> None:
-    """Raise UserError where values of a configuration, nothing resolved yet, refer in a circle or grow without end."""
+    """Raise UserError if values of an unresolved configuration refer in a circle or grow too large."""
     _Growth(tree).weigh(tree, (), ())
 
 
 @dataclass
 class _Growth:
-    """What each value of a configuration comes to once it is resolved, and through how many references, by place."""
+    """The resolved size and longest chain of references of each value, by place."""
 
     tree: dict[str, Any]
     known: dict[Place, tuple[int, int]] = field(default_factory=dict)
 
     def weigh(self, node: Any, place: Place, behind: tuple[Place, ...]) -> tuple[int, int]:
-        """Return a node's values and characters, and its longest chain; `behind` are the places that led to it."""
+        """Return a node's size in values and characters, and its longest chain; `behind` led to this node."""
         if place in self.known:
             return self.known[place]
         if isinstance(node, (dict, list)):
@@ -121,7 +124,7 @@ class _Growth:
             links = max((part[1] + 1 for part in parts), default=0)
         if total > CHARACTERS:
             raise UserError(
-                f"{'.'.join(place) or 'the configuration'} comes to more than {CHARACTERS:,} characters: its values "
+                f"{'.'.join(place) or 'the configuration'} grows to more than {CHARACTERS:,} characters: its values "
                 "repeat each other.\nTry: the values themselves"
             )
         if links > CHAIN:
@@ -132,13 +135,13 @@ class _Growth:
     def _follow(self, target: Place, place: Place, behind: tuple[Place, ...]) -> tuple[int, int]:
         chain = (*behind, place)
         if any(target == one[: len(target)] for one in chain):
-            raise UserError(f"{'.'.join(place)} refers to itself, by way of {'.'.join(target)}.\nTry: the value itself")
+            raise UserError(f"{'.'.join(place)} refers to itself through {'.'.join(target)}.\nTry: the value itself")
         if len(chain) > CHAIN:
             raise _too_long(chain[0])
         return self.weigh(self._at(target), target, chain)
 
     def _targets(self, text: str) -> Iterator[Place]:
-        """Yield the places that a text refers to: keys from the root alone, for `refusals` lets nothing else pass."""
+        """Yield the places that a text refers to; `refusals` only allows keys from the root."""
         for name in _REFERENCE.findall(text):
             target = tuple(part for part in re.split(r"[.\[\]]+", name) if part)
             if self._at(target) is not None:
@@ -155,7 +158,7 @@ class _Growth:
 
 
 def _too_long(place: Place) -> UserError:
-    return UserError(f"{'.'.join(place)} leads through more than {CHAIN} references.\nTry: the value itself")
+    return UserError(f"{'.'.join(place)} follows more than {CHAIN} references.\nTry: the value itself")
 
 
 def _children(node: dict[Any, Any] | list[Any]) -> Iterator[tuple[str, Any]]:

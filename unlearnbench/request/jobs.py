@@ -140,6 +140,6 @@ def values_of(item: Override, folders: Sequence[Path]) -> list[str]:
     if isinstance(value, Glob):
         found = value.filter(choices_of(item.key_or_group, folders))
         if not found:
-            raise UserError(f"{item.input_line} matches no choice.\nTry: `unlearnbench list`")
+            raise UserError(f"{item.input_line} does not match any choice.\nTry: `unlearnbench list`")
         return [f"{key}={name}" for name in found]
     return [f"{key}={text}" for text in item.sweep_string_iterator()]

@@ -1,8 +1,8 @@
-"""Hydra's loader, which checks all that is composed, in whatever way it is asked for, before anything acts on it.
+"""Hydra's loader, changed to check everything that Hydra composes before anything acts on it.
 
-Whatever Hydra composes in this process or in a launcher's, for a run, a job of a sweep, `--cfg`, `--help` or
-completion, is composed here. Three moments matter: a file is about to be read (`Files.load_config`), the files are
-merged (`_compose_config_from_defaults_list`), and the command line has been applied (`load_configuration`).
+All compositions go through here, in this process or a launcher's: for a run, a sweep's job, `--cfg`, `--help` or
+completion. It checks at three points: before a file is read (`Files.load_config`), once the files are merged
+(`_compose_config_from_defaults_list`), and once the command line is applied (`load_configuration`).
 """
 
 from __future__ import annotations
@@ -45,19 +45,22 @@ OWN = {
         for name in ("none", "default")
     },
 }
-"""Hydra's own files that may take part in a composition, with their places; `default` logs only `--hydra-help`."""
+"""Hydra's own files that are allowed, with their places; `default` logging is only used by `--hydra-help`."""
 FILLED_IN = ("overrides", "runtime", "searchpath")
 FILLED_IN_OF_JOB = ("name", "override_dirname", "config_name")
-"""Settings that Hydra fills in itself, or that we give, once the files are merged."""
+"""Settings that Hydra or we fill in after the files are merged."""
 
 
 class Refused(BaseException):
-    """A UserError on its way through Hydra, which would print any Exception as a fault of the application."""
+    """Carries a UserError through Hydra, which would report any Exception as a bug in the application."""
 
 
 @contextmanager
 def checked() -> Iterator[None]:
-    """Let all that Hydra composes within the block be checked; raise UserError for what is refused."""
+    """Check everything that Hydra composes inside the block.
+
+    Raises UserError for anything refused.
+    """
     scan.watch()
     app: Any = hydra_app
     before, app.ConfigLoaderImpl = app.ConfigLoaderImpl, Checked
@@ -78,17 +81,17 @@ def _refusing() -> Iterator[None]:
 
 
 class Files(ConfigRepository):
-    """The files of all folders: each by a plain name, and Hydra's groups from Hydra and installed packages only."""
+    """The files of all folders: plain names only, and Hydra's groups only from Hydra."""
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
-        """Take the places where files are looked for; refuse packages, which would be imported."""
+        """Set where to look for files; refuse packages, because Hydra would import them."""
         for place in config_search_path.get_path():
             if _by_search(place.provider) and not str(place.path).startswith("file://"):
                 raise Refused(f"{place.path} is refused: it can import packages.\nTry: --config-dir FOLDER")
         super().initialize_sources(config_search_path)
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        """Read a file that a defaults list or the command line names."""
+        """Read a file named in a defaults list or on the command line."""
         with _refusing():
             refuse_path(config_path)
             found = super().load_config(config_path)
@@ -105,7 +108,7 @@ class Files(ConfigRepository):
 
 
 class Checked(ConfigLoaderImpl):
-    """Hydra's loader over such files, which compares the merged files with what Hydra and we say ourselves."""
+    """Hydra's loader over `Files`; compares the merged files with Hydra's own settings and ours."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
@@ -120,7 +123,7 @@ class Checked(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        """Compose; raise Refused for what a file or a word may not say."""
+        """Compose; raise Refused for anything that a file or the command line may not set."""
         parsed = OverridesParser.create().parse_overrides(overrides)
         words = [(item.get_key_element(), _plain_value(item)) for item in parsed]
         with _refusing():
@@ -141,14 +144,14 @@ class Checked(ConfigLoaderImpl):
         return config
 
     def _check(self, config: DictConfig, typed: Sequence[str] | None) -> None:
-        """Raise UserError where files (typed is None), or files and the command line, say what they may not."""
+        """Raise UserError if files (typed is None), or files and the command line, set what they may not."""
         values = OmegaConf.to_container(config, resolve=False)
         assert isinstance(values, dict)
         found, own = values.pop("hydra", None), self.own.get("hydra")
         if typed is None and values.get(ROOT) != self.own.get(ROOT):
             raise UserError(
-                f"{ROOT}: {values.get(ROOT)} is refused: only the command line may say where files are written.\n"
-                f"Try: {ROOT}=FOLDER, typed"
+                f"{ROOT}: {values.get(ROOT)} is refused: only the command line may say where to write files.\n"
+                f"Try: {ROOT}=FOLDER on the command line"
             )
         refuse_references(values)
         if typed is not None:
@@ -160,7 +163,7 @@ class Checked(ConfigLoaderImpl):
 def _own_of(
     places: tuple[tuple[str, str], ...], parts: tuple[tuple[str, str | None, bool, bool], ...]
 ) -> dict[str, Any]:
-    """Merge run.yaml and these files of Hydra's and of installed launchers, from no folder of a user's."""
+    """Merge run.yaml and these files of Hydra and installed launchers, ignoring users' folders."""
     search_path = ConfigSearchPathImpl()
     for provider, path in places:
         search_path.append(provider, path)
@@ -176,7 +179,10 @@ def _own_of(
 
 
 def _own_part(item: ResultDefault) -> tuple[str, str | None, bool, bool]:
-    """Return what names one of Hydra's files or run.yaml; raise UserError for one that nobody may choose."""
+    """Return the identity of one of Hydra's files or run.yaml.
+
+    Raises UserError for a file that is not allowed.
+    """
     path, group = str(item.config_path), str(item.config_path).rpartition("/")[0]
     place = group.replace("/", ".") if group in GROUPS else OWN.get(path)
     if not item.primary and item.package != place:
@@ -185,7 +191,7 @@ def _own_part(item: ResultDefault) -> tuple[str, str | None, bool, bool]:
 
 
 def _as_given(settings: Any) -> Any:
-    """Return Hydra's settings without those that it fills in itself."""
+    """Return Hydra's settings without the ones that Hydra fills in."""
     if not isinstance(settings, dict) or not isinstance(settings.get("job"), dict):
         return settings
     job = {key: value for key, value in settings["job"].items() if key not in FILLED_IN_OF_JOB}
@@ -197,7 +203,7 @@ def _is_hydras(path: str) -> bool:
 
 
 def _by_search(provider: str | None) -> bool:
-    """Return whether a place comes from --config-dir or a plugin's package, and not from Hydra or us."""
+    """Return whether a place comes from --config-dir or a plugin package rather than from Hydra or us."""
     return str(provider).startswith("hydra.searchpath")
 
 
@@ -206,5 +212,5 @@ def _texts(value: Any) -> list[str]:
 
 
 def _plain_value(item: Any) -> Any:
-    """Return an override's value; of several values, as a sweep has them, the texts they were typed as."""
+    """Return an override's value; for a sweep's several values, their text as typed."""
     return item.get_value_string() if item.is_sweep_override() else item.value()

@@ -1,4 +1,4 @@
-"""Where things are written: a place that will not do is said before any work."""
+"""Check that the output folders are writable before any work starts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from unlearnbench.files import disk, leftovers
 
 
 def writable(folder: Path, flag: str, below: Sequence[str] = ()) -> None:
-    """Raise UserError where a folder, asked for by `flag` ("outputs="), or one `below` it cannot be written.
+    """Raise UserError if the folder given with `flag`, or one `below` it, is not writable.
 
-    Leaves nothing there.
+    Leaves nothing behind.
     """
     try:
         for place in (folder, *(folder / name for name in below)):
             existing = _existing(place.absolute())
             if not existing.is_dir():
-                raise UserError(f"{flag}{folder}: {existing} is a file, not a folder.\nTry: {flag}FOLDER, another one")
+                raise UserError(f"{flag}{folder}: {existing} is a file, not a folder.\nTry: another {flag}FOLDER")
             leftovers.clear(existing)
             with leftovers.part(existing) as probe:
                 probe.mkdir()
@@ -29,5 +29,5 @@ def writable(folder: Path, flag: str, below: Sequence[str] = ()) -> None:
 
 
 def _existing(place: Path) -> Path:
-    """Return the nearest place at or above that is there."""
+    """Return the nearest existing place at or above this one."""
     return place if place.exists() else _existing(place.parent)

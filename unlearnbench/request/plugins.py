@@ -1,4 +1,4 @@
-"""Code of others: packages with an entry point, and files that the person at the command line names."""
+"""Third-party code: packages with an entry point, and files named on the command line."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from unlearnbench.graph.sources import source_of
 
 GROUP = "unlearnbench.plugins"
 FILES = "UNLEARNBENCH_PLUGIN_FILES"
-"""Environment variable with the files of --plugin, as JSON, so that a launcher's worker processes trust them too."""
+"""Environment variable with the --plugin files as JSON, so that worker processes trust them too."""
 AT_START = os.environ.get(FILES, "")
-"""Its value when this process started: what is set later, by whatever means, is not trusted."""
+"""Its value when this process started; anything set later is not trusted."""
 
 _named: list[Path] = []
 
 
 def trust_file(path: Path) -> str:
-    """Trust a Python file named on the command line as a module of its own name, without running it yet."""
+    """Trust a Python file from the command line as a module, without running it yet."""
     if not path.is_file() or path.suffix != ".py":
-        raise UserError(f"--plugin {path} is no Python file.\nTry: --plugin FOLDER/my_method.py")
+        raise UserError(f"--plugin {path} is not a Python file.\nTry: --plugin FOLDER/my_method.py")
     name, known = path.stem, files()
     if path.resolve() not in known:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
         taken = spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path.resolve())
         if taken or not name.isidentifier():
             raise UserError(
-                f"--plugin {path}: {name!r} is no module name, or that of another module.\nTry: another file name"
+                f"--plugin {path}: {name!r} is not a module name, or is already taken.\nTry: another file name"
             )
         _named.append(path.resolve())
         os.environ[FILES] = json.dumps([str(file) for file in files()])
@@ -44,43 +44,46 @@ def trust_file(path: Path) -> str:
 
 
 def files() -> tuple[Path, ...]:
-    """Return the plugin files of the command line: those of the process that started this one, and its own."""
+    """Return the --plugin files: those of the process that started this one, and its own."""
     return (*(Path(file) for file in json.loads(AT_START or "[]")), *_named)
 
 
 def trusted(module: str) -> bool:
-    """Return whether a configuration may name classes of this module."""
+    """Return whether a configuration may use classes from this module."""
     return module.split(".")[0] in {"unlearnbench", *_file_modules(), *_packages()}
 
 
 def modules() -> list[ModuleType]:
-    """Import and return the modules of all plugins: those of entry points, then files."""
+    """Import and return the modules of all plugins: entry points first, then files."""
     names = [entry.module for entry in entry_points(group=GROUP)]
     return [load(name) for name in [*names, *_file_modules()]]
 
 
 def load(module: str) -> ModuleType:
-    """Import a plugin's module; raise UserError naming file and line where it does not import."""
+    """Import a plugin's module; raise UserError with file and line if that fails."""
     try:
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:
         source = source_of(module)
         raise UserError(
             f"the plugin {source or module}{_line(error, source)} does not import: {type(error).__name__}: {error}\n"
-            f"Try: python {source or f'-m {module}'}, until it says nothing"
+            f"Try: python {source or f'-m {module}'}, until it runs without errors"
         ) from error
 
 
 def parsed(file: Path) -> ast.Module:
-    """Return a plugin file's syntax tree, not run; raise UserError naming file and line where it has none."""
+    """Parse a plugin file without running it.
+
+    Raises UserError with file and line if it is not valid Python.
+    """
     try:
         return ast.parse(file.read_text(encoding="utf-8"), str(file))
     except (SyntaxError, ValueError) as error:
-        raise UserError(f"the plugin {file}{_line(error, file)} is no Python: {error}") from error
+        raise UserError(f"the plugin {file}{_line(error, file)} is not valid Python: {error}") from error
 
 
 def _line(error: BaseException, source: Path | None) -> str:
-    """Return ", line n": where the error arose, or the last place in the plugin's own file that led to it."""
+    """Return ", line n": where the error arose, or the last line of the plugin's file that led to it."""
     if isinstance(error, SyntaxError) and error.filename == str(source):
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]
@@ -88,20 +91,20 @@ def _line(error: BaseException, source: Path | None) -> str:
 
 
 def code() -> list[Path]:
-    """Return all files of plugins: those of the command line with the modules beside them, and whole packages."""
+    """Return all plugin files: --plugin files with their imports, and whole packages."""
     installed = (file for folder in packages() for file in folder.rglob("*.py"))
     return sorted({*installed, *(module for file in files() for module in _with_imports(file))})
 
 
 def code_of(module: str) -> list[Path]:
-    """Return the files that a plugin's module may be made of; none for a module of ours."""
+    """Return the files that define a plugin's module; empty for one of our modules."""
     top = module.partition(".")[0]
     named = {module for file in files() if file.stem == top for module in _with_imports(file)}
     return sorted(named or {file for folder in packages() if folder.name == top for file in folder.rglob("*.py")})
 
 
 def _with_imports(file: Path) -> set[Path]:
-    """Return a plugin's file with the modules and packages of its folder that it imports, and that they import."""
+    """Return a plugin file and everything in its folder that it imports, even indirectly."""
     found, new = set[Path](), {file}
     while new:
         found |= new
@@ -113,7 +116,7 @@ def _with_imports(file: Path) -> set[Path]:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """Yield the top-level names that a file imports; none of a file that is no Python: to import it says why."""
+    """Yield the top-level names that a file imports; none if it is not valid Python."""
     try:
         tree = parsed(file)
     except UserError:
@@ -126,7 +129,7 @@ def _imported(file: Path) -> Iterator[str]:
 
 
 def packages() -> list[Path]:
-    """Return the folders of the packages that have an entry point."""
+    """Return the folders of the packages with an entry point."""
     found = []
     for package in sorted(_packages()):
         spec = importlib.util.find_spec(package)
@@ -136,7 +139,7 @@ def packages() -> list[Path]:
 
 
 def config_folders() -> list[Path]:
-    """Return the `configs` folders that plugin packages ship beside their modules."""
+    """Return the `configs` folders in plugin packages."""
     return [folder / "configs" for folder in packages() if (folder / "configs").is_dir()]
 
 
@@ -145,7 +148,7 @@ def _packages() -> set[str]:
 
 
 def _file_modules() -> list[str]:
-    """Name the modules of the plugin files, and make them importable."""
+    """Return the module names of the plugin files, and make them importable."""
     for file in files():
         if str(file.parent) not in sys.path:
             sys.path.append(str(file.parent))

@@ -1,7 +1,7 @@
-"""What a configuration may not say. It is data: it names no code, reaches nothing outside, and goes by plain names.
+"""Refuse what a configuration may not contain: code, outside references, odd names.
 
-Two sources speak: files, which anybody may have written, and the command line, which its user typed. `loader` asks
-here at every step of a composition, before anything acts on what it found.
+There are two sources: files, which anyone may have written, and the command line, which the user typed. `loader` calls
+this module at every step of a composition, before anything acts on the result.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from unlearnbench.errors import UserError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
-"""What a choice may be called: it becomes part of file and folder names, and a cell of tables."""
+"""The valid names of choices; they become parts of file and folder names, and table cells."""
 ROOT = "outputs"
 PLACES = (
     *("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.sweeper.storage"),
     *("hydra.launcher.submitit_folder", "hydra.launcher.temp_folder"),
 )
-"""Settings that say where Hydra writes: like `outputs`, only the command line may set them."""
+"""Settings for where Hydra writes; as with `outputs`, only the command line may set them."""
 SETTINGS = {
     "hydra": ("mode",),
     "hydra.sweeper": ("max_batch_size", "n_trials", "n_jobs", "direction", "study_name", "max_failure_rate"),
@@ -30,14 +30,12 @@ SETTINGS = {
         *("mem_per_gpu", "mem_per_cpu", "signal_delay_s", "max_num_timeout", "array_parallelism"),
     ),
 }  # fmt: skip
-"""What may be set under hydra., anywhere; beside it sweeper.params, and the numbers and words of sweeper.sampler."""
+"""The settings under hydra. that anyone may set, besides sweeper.params and plain values of sweeper.sampler."""
 GROUPS = ("hydra/launcher", "hydra/sweeper", "hydra/sweeper/sampler")
-"""Hydra's own groups of which a choice may be made."""
-CHOICES = f"of Hydra's own groups, a choice can be made of {', '.join(GROUPS)}."
+"""The groups of Hydra's own that may be chosen."""
+CHOICES = f"of Hydra's own groups, only {', '.join(GROUPS)} can be chosen."
 
-_PLAIN = (
-    "a choice has a plain name, of up to 100 letters, digits, _ - + and ., that begins with none of the last three."
-)
+_PLAIN = "a choice needs a plain name of up to 100 letters, digits, _ - + and ., starting with a letter, a digit or _."
 _PARAMETERS = "hydra.sweeper.params"
 _PARAMETER = re.compile(r"\+{0,2}([A-Za-z]\w*)(?:[./][A-Za-z0-9]\w*)*", re.ASCII)
 _SAMPLER = "hydra.sweeper.sampler"
@@ -48,42 +46,45 @@ _REFERENCE = re.compile(r"\$\{(?!hydra\b)[A-Za-z_]\w*(?:\.\w+|\[\w+\])*\}", re.A
 
 
 def refuse_references(values: Any, path: str = "") -> None:
-    """Raise UserError where a text refers to anything but another key of ours: to code, the environment, Hydra."""
+    """Raise UserError if a text refers to anything but another key of the configuration."""
     if isinstance(values, (dict, list)):
         for key, value in values.items() if isinstance(values, dict) else enumerate(values):
             refuse_references(value, f"{path}.{key}" if path else str(key))
     elif isinstance(values, str) and any(not _REFERENCE.match(values, at) for at in _references(values)):
         raise UserError(
-            f"{path}={values} is refused: a configuration may only refer to another key of its own, as in "
+            f"{path}={values} is refused: a configuration may only refer to its own keys, as in "
             "${train.epochs}.\nTry: the value itself"
         )
 
 
 def _references(text: str) -> list[int]:
-    """Return where OmegaConf sees a reference begin: at each ${ before which there is no odd backslash."""
+    """Return where OmegaConf sees a reference: at each ${ after an even number of backslashes."""
     return [found.end() - 2 for found in _START.finditer(text)]
 
 
 def refuse_path(path: str) -> None:
-    """Raise UserError where a configuration file's name, or that of its group, is not a plain one."""
+    """Raise UserError if the name of a configuration file or its group is not plain."""
     group, _, choice = path.partition("/")
     if not all(NAME.fullmatch(part) for part in path.split("/")):
         raise UserError(f"{group}={choice!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
 
 
 def refuse_names(names: Mapping[str, object]) -> None:
-    """Raise UserError where a choice, which names folders and results, is not one plain name (or none)."""
+    """Raise UserError if a choice is set and not a plain name.
+
+    Folders and results are named by it.
+    """
     for group, name in names.items():
         if name and not (isinstance(name, str) and NAME.fullmatch(name)):
             raise UserError(f"{group}={name!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
 
 
 def refuse_words(words: Iterable[tuple[str, Any]]) -> None:
-    """Raise UserError for an override of the command line, by its key, that may not be made under hydra."""
+    """Raise UserError for an override, given as key and value, that is not allowed under hydra."""
     for word, value in words:
         key = word.lstrip("+~")
         if key == "hydra.searchpath":
-            continue  # `loader.Files` sees to the folders
+            continue  # `loader.Files` checks the folders
         refuse_references(value, key)
         if key.startswith("hydra/") and key not in GROUPS:
             raise UserError(f"{key}={value} is refused: {CHOICES}")
@@ -92,9 +93,9 @@ def refuse_words(words: Iterable[tuple[str, Any]]) -> None:
 
 
 def refuse_hydra(found: Any, own: Any, typed: Iterable[str] = ()) -> None:
-    """Raise UserError where Hydra's settings differ from its own, but for the few that may be set.
+    """Raise UserError if Hydra's settings differ from the defaults, with few exceptions.
 
-    `own` is what Hydra, the installed launchers and our run.yaml say themselves; `typed` are the command line's keys.
+    `own` are the defaults of Hydra, the installed launchers and our run.yaml; `typed` are the command line's keys.
     """
     (found, parameters), (own, _) = _apart(found), _apart(own)
     _refuse_setting(_PARAMETERS, parameters, by_hand=False)
@@ -107,7 +108,7 @@ def refuse_hydra(found: Any, own: Any, typed: Iterable[str] = ()) -> None:
 
 
 def _apart(settings: Any) -> tuple[Any, Any]:
-    """Return Hydra's settings without the parameters of the sweep, whose keys hold dots, and these."""
+    """Return Hydra's settings without the sweep's parameters, and those parameters."""
     sweeper = settings.get("sweeper") if isinstance(settings, dict) else None
     if not isinstance(sweeper, dict):
         return settings, None
@@ -116,16 +117,16 @@ def _apart(settings: Any) -> tuple[Any, Any]:
 
 
 def _refuse_setting(path: str, value: Any, *, by_hand: bool) -> None:
-    """Raise UserError where a setting under hydra. may not be made, or not to this value."""
+    """Raise UserError if a setting under hydra. is not allowed, or not with this value."""
     section, _, last = path.rpartition(".")
     if path in PLACES:
         if not by_hand:
-            raise UserError(f"{path}={value} is refused: only the command line may say where files are written.")
+            raise UserError(f"{path}={value} is refused: only the command line may say where to write files.")
     elif path == _PARAMETERS or path.startswith(f"{_PARAMETERS}."):
         _refuse_parameters(value if path == _PARAMETERS else {path.removeprefix(f"{_PARAMETERS}."): value})
     elif last not in SETTINGS.get(section, ()) and not (section == _SAMPLER and re.fullmatch(r"[a-z]\w*", last)):
         hint = nearest(last, SETTINGS.get(section, ()))
-        raise UserError(f"{path}={value} is refused: a configuration may not set this of Hydra's.{hint}\n{_MAY}")
+        raise UserError(f"{path}={value} is refused: it may not change this setting of Hydra.{hint}\n{_MAY}")
     elif not all(_is_plain(one) for one in (value if isinstance(value, list) else [value])):
         raise UserError(f"{path}={value!a} is refused: expected a number or a plain word.")
 
@@ -137,11 +138,11 @@ def _is_plain(value: Any) -> bool:
 
 
 def _refuse_parameters(values: Any) -> None:
-    """Raise UserError where a parameter of a sweep is none of a run's, or no plain text."""
+    """Raise UserError if a sweep's parameter is not a key of a run, or its values are not plain text."""
     for key, value in values.items() if isinstance(values, dict) else ():
         found = _PARAMETER.fullmatch(str(key))
         if not found or found[1] in ("hydra", ROOT):
-            raise UserError(f"{_PARAMETERS}.{key} is refused: a sweep is over groups and keys of a run, but {ROOT}.")
+            raise UserError(f"{_PARAMETERS}.{key} is refused: expected a group or a key of a run other than {ROOT}.")
         if isinstance(value, (dict, list)) or not str(value).isprintable() or _references(str(value)):
             raise UserError(f"{_PARAMETERS}.{key}={value!a} is refused: expected values, as in 'A,B'.")
     if not isinstance(values, dict) and values is not None:
@@ -149,7 +150,10 @@ def _refuse_parameters(values: Any) -> None:
 
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings with their dotted paths; a list is one, and a key with a dot stays apart."""
+    """Yield the leaves of nested mappings with their dotted paths.
+
+    A list is a leaf, and odd keys are quoted.
+    """
     if isinstance(node, dict) and node:
         for key, child in node.items():
             part = key if isinstance(key, str) and key.isidentifier() else repr(key)

@@ -1,6 +1,7 @@
-"""Published numbers, to stand beside the measured ones: what a preset lists under `reported`, and what a run carries.
+"""Published numbers to compare with measured ones, in a preset or a run.
 
-They decide nothing: no stage key and no run's identity knows them. A run's result.json holds those that speak of it.
+They do not affect anything: they are in no stage key and no run's identity. A run's result.json keeps the entries about
+its model and method.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from unlearnbench.request.compose import Request
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """One published number, and the table or notebook it stands in; without a model or method it speaks of any.
+    """One published number with its source, for one model and method or any.
 
-    `value` null says that the source speaks of the metric without a number: the measured one is shown alone.
+    `value` null means that the source mentions the metric without a number; only the measured one is shown.
     """
 
     role: Literal["original", "retrained", "unlearned"]
@@ -33,13 +34,13 @@ class Reported:
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
-            raise ValueError(f"value is {self.value}, expected a finite number")
+            raise ValueError(f"value is {self.value}; expected a finite number")
         if not self.source.strip():
-            raise ValueError("source is empty, expected a table, figure or notebook, such as 'Table IV'")
+            raise ValueError("source is empty; expected a table, figure or notebook, such as 'Table IV'")
 
 
 def check(entries: Sequence[Reported]) -> None:
-    """Raise UserError for a number of a metric that there is not, or on a split where its metric never stands."""
+    """Raise UserError for an unknown metric, or a split on which the metric is never measured."""
     if not entries:
         return
     from unlearnbench.metrics import catalogue
@@ -48,24 +49,27 @@ def check(entries: Sequence[Reported]) -> None:
     for number, entry in enumerate(entries):
         if entry.metric not in splits:
             raise UserError(
-                f"reported[{number}].metric={entry.metric} is no metric.{nearest(entry.metric, splits)}\n"
+                f"reported[{number}].metric={entry.metric}: unknown metric.{nearest(entry.metric, splits)}\n"
                 "Try: `unlearnbench list metrics`"
             )
         known = splits[entry.metric]
         if entry.split not in known:
             raise UserError(
-                f"reported[{number}].split={entry.split} is no split of {entry.metric}.{nearest(entry.split, known)}\n"
-                f"It has: {', '.join(known)}"
+                f"reported[{number}].split={entry.split}: {entry.metric} is not measured there."
+                f"{nearest(entry.split, known)}\nIts splits are: {', '.join(known)}"
             )
 
 
 def carried(request: Request) -> list[dict[str, Any]]:
-    """Return the entries, as composed and once they are checked, that speak of a request's model and method."""
+    """Return the entries about a request's model and method, as composed.
+
+    They must have been checked.
+    """
     return [entry for entry in request.config["reported"] if _concerns(entry, request)]
 
 
 def carries(result: Mapping[str, Any], request: Request) -> bool:
-    """Return whether a run's result.json holds the entries that the request has for it."""
+    """Return whether a run's result.json has the same entries as the request."""
     return bool(result.get("reported", []) == carried(request))
 
 

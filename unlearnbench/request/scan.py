@@ -1,6 +1,6 @@
-"""YAML files looked at before they are read: by their events, which expand nothing, as a small file may be endless.
+"""Scan YAML files before loading them, without expanding: a small file may be endless.
 
-All limits are far beyond what a configuration needs.
+All limits are far above what a configuration needs.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from unlearnbench.files.intake import text_of
 from unlearnbench.request.config import config_root
 
 SIZE = 128 * 1024
-"""Bytes of a YAML file."""
+"""The most bytes in a YAML file."""
 VALUES = 10_000
-"""Values of a YAML file, those that its aliases repeat included."""
+"""The most values in a YAML file, including those repeated by aliases."""
 DEPTH = 20
-"""Levels of brackets or indentation."""
+"""The most levels of brackets or indentation."""
 DIGITS = 100
-"""Characters of a number."""
+"""The most characters in a number."""
 
 _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 NUMBER = re.compile(rf"[-+]?[.\d][\da-fA-FxXoO_.:+-]{{{DIGITS},}}")
-"""A number of too many digits: Python reads none of more than 4,300, and needs long for fewer."""
+"""A number with too many digits: Python reads at most 4,300, and slowly."""
 
 
 @dataclass
 class _Open:
-    """A mapping or sequence whose end is not read yet."""
+    """A mapping or sequence that has not ended yet."""
 
     anchor: str | None
     mapping: bool
@@ -43,29 +43,32 @@ class _Open:
 
 
 def text(file: Path) -> str:
-    """Return a YAML file's text once it is looked at; raise UserError naming file and line where it is refused."""
+    """Return a YAML file's text after scanning it.
+
+    Raises UserError with file and line if it is refused.
+    """
     import yaml  # type: ignore[import-untyped]
 
-    found = text_of(file, SIZE, "Try: a YAML file in UTF-8, of names and values")
+    found = text_of(file, SIZE, "Try: a YAML file of names and values, in UTF-8")
     odd = _ODD.search(found)
     if odd:
-        raise _refused(file, found.count("\n", 0, odd.start()), "holds a character that is no text")
+        raise _refused(file, found.count("\n", 0, odd.start()), "contains a character that is not text")
     try:
         _walk(file, yaml.parse(found, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = str(getattr(error, "problem", "") or "it is damaged")
-        raise _refused(file, mark.line if mark else 0, f"is no YAML: {reason}") from error
+        raise _refused(file, mark.line if mark else 0, f"is not valid YAML: {reason}") from error
     return found
 
 
 def watch() -> None:
-    """Have Hydra read files through `load`, those of --config-dir and of plugins alike; ours are as they are."""
+    """Make Hydra read the files of --config-dir and plugins with `load`; ours are trusted."""
     from hydra._internal.core_plugins.file_config_source import FileConfigSource as Hydras
     from hydra._internal.sources_registry import SourcesRegistry
     from hydra.plugins.config_source import ConfigResult
 
-    class FileConfigSource(Hydras):  # of Hydra's name: the registry then lets it stay
+    class FileConfigSource(Hydras):  # same name as Hydra's class, so that the registry keeps it
         def load_config(self, config_path: str) -> ConfigResult:
             file = Path(self.path, self._normalize_file_name(config_path)).resolve()
             if not file.exists() or config_root().resolve() in file.parents:
@@ -76,7 +79,7 @@ def watch() -> None:
 
 
 def _header(file: Path) -> dict[str, str | None]:
-    """Return what a file's first comments say to Hydra, such as its package."""
+    """Return the settings for Hydra in a file's first comments, such as its package."""
     from hydra.plugins.config_source import ConfigSource
 
     try:
@@ -86,7 +89,10 @@ def _header(file: Path) -> dict[str, str | None]:
 
 
 def load(file: Path) -> Any:
-    """Return a YAML file's configuration, nothing resolved; raise UserError naming the file where it is refused."""
+    """Return a YAML file's unresolved configuration.
+
+    Raises UserError with the file's name if it is refused.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -99,7 +105,7 @@ def load(file: Path) -> Any:
 
 
 def _walk(file: Path, events: Iterator[Any]) -> None:
-    """Raise UserError at the first event that a configuration has no use for."""
+    """Raise UserError at the first event that a configuration must not contain."""
     import yaml
 
     stack: list[_Open] = []
@@ -110,7 +116,7 @@ def _walk(file: Path, events: Iterator[Any]) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise _refused(file, line, "begins a second document")
+                raise _refused(file, line, "starts a second document")
         elif isinstance(event, yaml.CollectionEndEvent):
             closed = stack.pop()
             if closed.anchor:
@@ -122,7 +128,7 @@ def _walk(file: Path, events: Iterator[Any]) -> None:
             values, height = _judge(file, event, stack, known)
             total += values
             if total > VALUES:
-                raise _refused(file, line, f"comes to more than {VALUES:,} values, repeated ones included")
+                raise _refused(file, line, f"has more than {VALUES:,} values, including repeated ones")
             if len(stack) + height > DEPTH:
                 raise _refused(file, line, f"is nested more than {DEPTH} deep")
             if isinstance(event, yaml.CollectionStartEvent):
@@ -133,12 +139,12 @@ def _walk(file: Path, events: Iterator[Any]) -> None:
 
 
 def _judge(file: Path, event: Any, stack: list[_Open], known: dict[str, tuple[int, int]]) -> tuple[int, int]:
-    """Return how many values a node comes to and how high it is; raise UserError for one that is refused."""
+    """Return a node's number of values and its height; raise UserError if it is refused."""
     import yaml
 
     line = event.start_mark.line
     if not stack and not isinstance(event, yaml.MappingStartEvent) and getattr(event, "value", None) != "":
-        raise _refused(file, line, "is no mapping of names to values")
+        raise _refused(file, line, "is not a mapping of names to values")
     if stack and stack[-1].mapping:
         if stack[-1].expects_key:
             _judge_key(file, event, stack[-1])
@@ -148,7 +154,7 @@ def _judge(file: Path, event: Any, stack: list[_Open], known: dict[str, tuple[in
             raise _refused(file, line, f"repeats &{event.anchor}, which is not complete before it")
         return known[event.anchor]
     if event.tag is not None:
-        raise _refused(file, line, f"has the tag {event.tag}: a configuration is data and names no types")
+        raise _refused(file, line, f"has the tag {event.tag}: a configuration is data and cannot use types")
     if isinstance(event, yaml.ScalarEvent):
         _judge_text(f"{file}, line {line + 1}", event.value, number=event.style is None)
         if event.anchor:
@@ -162,7 +168,7 @@ def _judge_key(file: Path, event: Any, within: _Open) -> None:
 
     line = event.start_mark.line
     if not isinstance(event, yaml.ScalarEvent):
-        raise _refused(file, line, "has a name that is no word")
+        raise _refused(file, line, "has a name that is not a word")
     if event.value in within.keys:
         raise _refused(file, line, f"has the name {event.value[:80]!r} a second time")
     within.keys.add(event.value)
@@ -170,14 +176,14 @@ def _judge_key(file: Path, event: Any, within: _Open) -> None:
 
 def _judge_text(where: str, value: str, number: bool) -> None:
     if number and NUMBER.fullmatch(value):
-        raise UserError(f"{where}: a number of {len(value):,} characters is refused.\nTry: a smaller one")
+        raise UserError(f"{where}: a number with {len(value):,} characters is refused.\nTry: a smaller one")
     if value.count("${") > 1:
         raise UserError(
-            f"{where}: {value[:80]} refers to several values, which could grow without end.\n"
-            "Try: one ${...} in a value"
+            f"{where}: {value[:80]} refers to several values, which could grow without limit.\n"
+            "Try: one ${...} per value"
         )
     if "${" in value and len(value) > 1000:
-        raise UserError(f"{where}: a text of {len(value):,} characters with a ${{...}} in it is refused")
+        raise UserError(f"{where}: a text of {len(value):,} characters with a ${{...}} is refused")
 
 
 def _refused(file: Path, line: int, reason: str) -> UserError:

@@ -1,7 +1,7 @@
-"""Words of the command line that name a place: taken as they are typed, whatever Hydra's grammar makes of them.
+"""Take paths on the command line literally, whatever they mean in Hydra's grammar.
 
-To Hydra a bracket begins a list, `1e3` is a number, and letters beyond ASCII are an error. Commas keep their meaning:
-they separate the values of a sweep, unless the value stands in quotes of its own, inside those of the shell.
+For Hydra, a bracket starts a list, `1e3` is a number, and letters beyond ASCII are an error. Commas keep their meaning:
+they separate the values of a sweep, unless the value has its own quotes inside those of the shell.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from unlearnbench.errors import UserError
 PLACES = (
     "outputs", "dataset.root", "eval.root", "model.path", "model.checkpoint", "model.pretrained", "hydra.sweep.dir",
 )  # fmt: skip
-"""Keys whose values are places; a further one with a path as its type belongs here too."""
+"""Keys whose values are paths; any new key with a path belongs here too."""
 ONE = ("outputs", "hydra.sweep.dir")
-"""Places of which a sweep has one."""
+"""Paths that must be the same for a whole sweep."""
 
 _PLAIN = re.compile(r"(?:[A-Za-z_/]|\.\.?/)[A-Za-z0-9_./-]*|\.\.?")
 _WORDS = ("true", "false", "null", "inf", "nan")
@@ -28,53 +28,56 @@ _PIECE = re.compile(rf"{_QUOTED}(?=,|\Z)|[^,]*", re.DOTALL)
 
 
 def literal(words: Iterable[str]) -> list[str]:
-    """Quote the places among overrides for Hydra, where they need it and are not quoted yet."""
+    """Quote the paths among overrides for Hydra, if they need it and are not quoted yet."""
     return [_literal(word) for word in words]
 
 
 def text(value: str) -> str:
-    """Return a value in quotes, in which Hydra takes every letter as it is."""
+    """Return a value in quotes, so that Hydra takes it literally."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     return QuotedString(value, Quote.double).with_quotes()
 
 
 def typed(key: str, value: str) -> str:
-    """Return what to type in a shell so that the value, commas included, is one text."""
+    """Return what to type in a shell so that the value, including its commas, is one text."""
     return shlex.quote(f"{key}={text(value)}")
 
 
 def several(word: str) -> bool:
-    """Return whether an override of a place holds several values."""
+    """Return whether an override of a path has several values."""
     return _key(word) in PLACES and len(_pieces(word.partition("=")[2])) > 1
 
 
 def refuse_several(words: Sequence[str]) -> None:
-    """Raise UserError where a sweep is given several places of which it has one."""
+    """Raise UserError if a sweep gets several paths where it needs one."""
     for word in words:
         key, _, value = word.partition("=")
         if _key(word) in ONE and several(word):
             raise UserError(
                 f"{word}: a sweep writes into one folder, and a comma separates values.\n"
-                f"Try: {typed(key, value)} where the comma is part of the name"
+                f"Try: {typed(key, value)} if the comma is part of the name"
             )
 
 
 def escaped(words: Sequence[str]) -> str:
-    """Return a hint for the first place with a dollar sign and a brace, which refer to another value, or nothing."""
+    """Return a hint for the first path that contains ${, which refers to another value.
+
+    "" if there is none.
+    """
     for word in words:
         key, _, value = word.partition("=")
         if _key(word) in PLACES and "${" in value:
-            return f"\nTry: {typed(key, value.replace('${', chr(92) + '${'))} where ${{ is part of the name"
+            return f"\nTry: {typed(key, value.replace('${', chr(92) + '${'))} if ${{ is part of the name"
     return ""
 
 
 def meant_as_one(words: Sequence[str]) -> str:
-    """Return a hint for the first place that a comma cut in two though it is there as a whole, or an empty text."""
+    """Return a hint for the first existing path that was split at a comma; "" if there is none."""
     for word in words:
         key, _, value = word.partition("=")
         if several(word) and Path(value).exists():
-            return f"\nA comma separates values here, and {value} is there as a whole.\nTry: {typed(key, value)}"
+            return f"\nA comma separates values here, but {value} exists.\nTry: {typed(key, value)}"
     return ""
 
 
@@ -86,7 +89,7 @@ def _literal(word: str) -> str:
 
 
 def is_function(value: str) -> bool:
-    """Return whether a value is one of Hydra's functions over several values, which is never quoted."""
+    """Return whether a value is one of Hydra's sweep functions, which must not be quoted."""
     return _FUNCTION.fullmatch(value) is not None
 
 
@@ -95,7 +98,7 @@ def _key(word: str) -> str:
 
 
 def _pieces(value: str) -> list[str]:
-    """Return the values that commas outside of quotes separate."""
+    """Split a value at the commas outside quotes."""
     pieces, rest = [], value
     while True:
         piece = _PIECE.match(rest)[0]  # type: ignore[index]
@@ -106,7 +109,7 @@ def _pieces(value: str) -> list[str]:
 
 
 def _quoted(piece: str, key: str) -> str:
-    """Return one value as Hydra must see it."""
+    """Return one value as Hydra must get it."""
     own = _WORDS if key.lstrip("+") == "model.pretrained" else ("null",)
     kept = piece.lower() in own or _is_quoted(piece) or not piece
     plain = _PLAIN.fullmatch(piece) is not None and piece.lower() not in _WORDS

@@ -72,6 +72,13 @@ class RunJob:
         """Return whether its folder is there, with all that is asked for."""
         return is_finished(self.final, self.request)
 
+    def has_ended(self, since: Path) -> bool:
+        """Return whether its folder was written after a file, whatever became of the run."""
+        try:
+            return (self.final / "result.json").stat().st_mtime >= since.stat().st_mtime
+        except OSError:
+            return False
+
     def draw(self, benches: Benches) -> None:
         """Load the data and lay out the stages; note where the method cannot run, or what fails."""
         experiment = self.assembled.experiment

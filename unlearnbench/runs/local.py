@@ -45,7 +45,7 @@ def work(sweep: Sweep, plan: Path, outputs: Path, workers: int) -> None:
     try:
         sweep.draw()
         with_stages(sweep, outputs).write(plan)
-        with Watch(sweep, Claims(outputs / "cache" / "claims")) as watch:
+        with Watch(sweep, Claims(outputs / "cache" / "claims"), plan) as watch:
             while any(process.poll() is None for process in running):
                 watch.look()
                 time.sleep(LOOK_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -17,10 +18,10 @@ PLAIN_SECONDS = 10.0
 
 
 class Watch:
-    """Looks at the jobs of a sweep and at the claims of its workers, and shows them."""
+    """Looks at the jobs of a sweep and at the claims of its workers, and shows them; `since` is a file from its start."""
 
-    def __init__(self, sweep: Sweep, claims: Claims) -> None:
-        self.sweep, self.claims = sweep, claims
+    def __init__(self, sweep: Sweep, claims: Claims, since: Path) -> None:
+        self.sweep, self.claims, self.since = sweep, claims, since
         self.open = dict(sweep.jobs)
         self.started = time.monotonic()
         self.last: tuple[int, float] = (-1, 0.0)
@@ -38,7 +39,8 @@ class Watch:
 
     def look(self) -> None:
         """Look again, and show what has changed."""
-        self.open = {number: job for number, job in self.open.items() if not job.is_done()}
+        ended = (job.is_done() or job.has_ended(self.since) for job in self.open.values())
+        self.open = {number: job for (number, job), gone in zip(self.open.items(), ended, strict=True) if not gone}
         done = len(self.sweep.jobs) - len(self.open)
         if self.live:
             self.live.update(self._table(done), refresh=True)

@@ -87,10 +87,10 @@ class Sweep:
                 del self.jobs[number]
         return list(self.jobs.values())
 
-    def collect(self, reason: str = NEVER) -> None:
-        """Note what became of each job: read from its folder, or `reason` where it left none."""
+    def collect(self, since: Path, reason: str = NEVER) -> None:
+        """Note what became of each job: read from its folder, or `reason` if it wrote none after the file `since`."""
         for number, job in self.jobs.items():
-            if job.status or (job.is_done() and not self.by_number[number]["status"]):
+            if job.status or job.is_done() or job.has_ended(since):
                 self._done(number, outcome(job.final, reused=False))
             elif not self.by_number[number]["status"]:
                 self._note(number, "failed", reason)
@@ -127,9 +127,11 @@ def _do(sweep: Sweep, folder: Path, first: Composed) -> None:
     """Do the jobs; whatever ends it, jobs.csv says what became of each."""
 
     def interrupted() -> None:
-        sweep.collect(f"{NEVER}: the sweep was interrupted")
+        sweep.collect(began, f"{NEVER}: the sweep was interrupted")
         sweep_folder.write_jobs(folder, sweep.rows)
 
+    began = folder / ".began"
+    began.touch()
     signals.at_end(interrupted)
     sweep_folder.write_jobs(folder, [{**row, "reason": NEVER, "status": "failed"} for row in sweep.rows])
     try:
@@ -137,8 +139,9 @@ def _do(sweep: Sweep, folder: Path, first: Composed) -> None:
             _compute(sweep, folder, first)
     finally:
         signals.no_longer(interrupted)
-        sweep.collect()
+        sweep.collect(began)
         sweep_folder.write_jobs(folder, sweep.rows)
+        began.unlink()
 
 
 def _compute(sweep: Sweep, folder: Path, first: Composed) -> None:

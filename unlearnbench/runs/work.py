@@ -65,8 +65,7 @@ def work(plan: Plan, folder: Path, number: int | None = None) -> int:
         failures = Failures(folder / "failures")
         todo = list(_stages_of(jobs, chunk)) if chunk and chunk.keys else jobs
         execute(todo, Cache(cache), claims, failures)
-    sweep.collect()
-    return sum(row["status"] in ("failed", "diverged") for row in sweep.rows)
+    return sum(job.status in ("failed", "diverged") for job in jobs)
 
 
 def _stages_of(jobs: Sequence[RunJob], chunk: Chunk) -> Iterator[Stages]:

@@ -11,10 +11,10 @@ from unlearnbench.machine.precision import Precision
 def bind(
     data: Data, retain: Index, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
 ) -> Task:
-    """Return the task of the data's kind, bound to the loaded data, its configuration, the model and the precision.
+    """Return the task for this kind of data, bound to data, settings, model and precision.
 
-    A tokenizer that is trained sees the rows at `retain` alone: every role of a run reads through it, and a retrained
-    model must know nothing of what is forgotten.
+    If the model trains its own tokenizer, it sees only the rows at `retain`: all roles of a run share the tokenizer,
+    and a retrained model must not know anything about the forget set.
     """
     if data.info.kind == "text":
         return _text(data, retain, dataset, precision, model, score_batch, generate)

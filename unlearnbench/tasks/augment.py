@@ -1,8 +1,10 @@
-"""Augmentation of a batch of images on the device: every image draws its own, all from one generator.
+"""Augment a batch of images on the device.
 
-Shift and mirror as usual on CIFAR; the rest follows torchvision, which draws once for a whole batch: RandomRotation,
-ColorJitter, RandomAdjustSharpness and RandomErasing (Zhong et al. 2020, arXiv:1708.04896). Alternating mirrors are
-those of Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (2024), section 3.6, arXiv:2404.00498.
+Each image gets its own random draw, all from one generator.
+
+Shift and mirror are as usual for CIFAR. The rest follows torchvision, which draws once for a whole batch:
+RandomRotation, ColorJitter, RandomAdjustSharpness and RandomErasing (Zhong et al. 2020, arXiv:1708.04896). Alternating
+flip is from Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (2024), section 3.6, arXiv:2404.00498.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ MIXER = 0x45D9F3B
 
 
 def moved(images: Tensor, index: Tensor, augment: Augment, generator: torch.Generator, epoch: int, seed: int) -> Tensor:
-    """Shift and mirror images (n, c, h, w) uint8 in one indexing operation; `index` (n,) are their positions.
+    """Shift and mirror images (n, c, h, w) uint8 in one indexing operation.
 
-    `generator` is seeded anew in each epoch of a training, and `seed` is the same in all of them.
+    `index` (n,) are their positions. Each epoch seeds a new `generator`; `seed` is the same in all epochs of a
+    training.
     """
     if not augment.crop and not augment.flip:
         return images
@@ -43,7 +46,7 @@ def moved(images: Tensor, index: Tensor, augment: Augment, generator: torch.Gene
 
 
 def coloured(images: Tensor, augment: Augment, generator: torch.Generator) -> Tensor:
-    """Rotate images (n, c, h, w) float32 in [0, 255], black coming in, then jitter their colours and sharpen."""
+    """Rotate images (n, c, h, w) float32 in [0, 255], jitter their colours and sharpen."""
     if augment.rotate:
         images = _rotated(images, augment.rotate, generator)
     if augment.jitter:
@@ -54,7 +57,10 @@ def coloured(images: Tensor, augment: Augment, generator: torch.Generator) -> Te
 
 
 def erased(images: Tensor, augment: Augment, generator: torch.Generator) -> Tensor:
-    """Fill a random rectangle of some of the normalised images (n, c, h, w), in place; return them."""
+    """Fill a random rectangle of some of the normalised images (n, c, h, w), in place.
+
+    Returns them.
+    """
     if not augment.erase:
         return images
     count, (height, width) = len(images), images.shape[-2:]
@@ -69,14 +75,14 @@ def erased(images: Tensor, augment: Augment, generator: torch.Generator) -> Tens
 
 
 def _mirrored(index: Tensor, augment: Augment, generator: torch.Generator, epoch: int, seed: int) -> Tensor:
-    """Say which images are mirrored, (n,) bool: half of them, or each one in every second epoch."""
+    """Return which images to mirror, (n,) bool: a random half, or each image every second epoch."""
     if augment.flip == "alternate":
-        return (_hashed(index, seed) + epoch) % 2 == 0  # the hash decides who starts
+        return (_hashed(index, seed) + epoch) % 2 == 0  # the hash decides in which epoch it starts
     return torch.rand(len(index), generator=generator) < 0.5
 
 
 def _hashed(index: Tensor, seed: int) -> Tensor:
-    """Return a number below 2^16 for each position (n,) int64, another one under each seed."""
+    """Return a number below 2^16 for each position (n,) int64, which depends on the seed."""
     mixed = index ^ (seed ^ seed >> 32) % 2**32
     for _ in range(2):
         mixed = (mixed >> 16 ^ mixed) * MIXER % 2**32
@@ -92,7 +98,7 @@ def _rotated(images: Tensor, degrees: float, generator: torch.Generator) -> Tens
 
 
 def _jittered(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Blend with black (brightness), with the mean grey (contrast) and with grey (saturation), in this order."""
+    """Blend with black (brightness), mean grey (contrast) and grey (saturation), in order."""
     factors = _uniform(3 * len(images), 1 - strength, 1 + strength, generator)
     brightness, contrast, saturation = factors.to(images.device).view(3, -1, 1, 1, 1)
     images = (images * brightness).clamp(0, 255)
@@ -101,7 +107,10 @@ def _jittered(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 
 def _sharpened(images: Tensor, share: float, factor: float, generator: torch.Generator) -> Tensor:
-    """Blend some of the images with what a 3x3 filter makes of their inner pixels; over a factor of 1, away from it."""
+    """Blend some images with a copy smoothed by a 3x3 filter.
+
+    A factor above 1 moves away from the copy.
+    """
     chosen = (torch.rand(len(images), generator=generator) < share).to(images.device)
     if min(images.shape[-2:]) < 3:
         return images
@@ -116,7 +125,10 @@ def _sharpened(images: Tensor, share: float, factor: float, generator: torch.Gen
 
 
 def _grey(images: Tensor) -> Tensor:
-    """Return the luma of images (n, c, h, w), (n, 1, h, w); an image of one channel is grey already."""
+    """Return the luma (n, 1, h, w) of images (n, c, h, w).
+
+    An image with one channel is already grey.
+    """
     if images.shape[1] != len(GREY):
         return images.mean(dim=1, keepdim=True)
     return (images * torch.tensor(GREY, device=images.device).view(1, -1, 1, 1)).sum(dim=1, keepdim=True)
@@ -127,7 +139,10 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
 
 
 def _stretch(length: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Say which pixels of a side lie in a stretch of that length, put anywhere, (n, side) bool."""
+    """Place a stretch of that length at random.
+
+    Returns which pixels of the side it covers, (n, side) bool.
+    """
     start = (side - length) * torch.rand(len(length), generator=generator)
     pixels = torch.arange(side) + 0.5
     return (pixels >= start[:, None]) & (pixels < (start + length)[:, None])

@@ -1,8 +1,8 @@
-"""From conversations to tokens: the model's own chat template, a whole conversation at a time, cut to the context.
+"""Turn whole conversations into tokens with the model's chat template, cut to the context.
 
-What a model is trained on and scored with is `apply_chat_template(messages, tokenize=True)` of question and answer,
-token by token, to the end of the answer's turn: what a template writes behind it cannot change a number, and is left
-out. Parts that are tokenised apart are not the same: many tokenizers begin a text with a blank.
+A model is trained and scored on exactly the tokens of `apply_chat_template(messages, tokenize=True)` for question and
+answer, up to the end of the answer's turn; what a template writes after that cannot change a number and is left out.
+Tokenising the parts separately would differ: many tokenizers start a text with a blank.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Tokens = list[int]
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """How long a sequence may be: as the data set's settings ask, and no longer than the model takes.
+    """The longest sequence allowed, by the data set's settings and by the model.
 
-    `model` is the model's own limit, None where it states none; `model_key` is the setting that raises it, if any.
+    `model` is the model's own limit, or None; `model_key` is the setting that raises it, if there is one.
     """
 
     asked: int
@@ -41,25 +41,26 @@ class Limit:
 
     @property
     def name(self) -> str:
-        """Where the limit stands."""
+        """The setting, or the model's property, that the limit comes from."""
         if self.tokens == self.asked:
             return f"dataset.context={self.asked}"
-        return f"{self.model_key}={self.model}" if self.model_key else f"the {self.model} tokens that the model takes"
+        return f"{self.model_key}={self.model}" if self.model_key else f"the model's limit of {self.model} tokens"
 
     def remedy(self, tokens: int) -> str:
-        """Return what to type so that sequences of so many tokens fit."""
+        """Return what to type so that sequences of that many tokens fit."""
         if self.model is not None and tokens > self.model and self.model_key is None:
-            return f"a model that takes {tokens} tokens: this one takes {self.model}"
+            return f"a model that takes {tokens} tokens; this one takes {self.model}"
         settings = {"dataset.context": self.asked, self.model_key: self.model}
         return " ".join(f"{key}={tokens}" for key, value in settings.items() if value is not None and tokens > value)
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A question's tokens, its answers', and what of them is only the end of the turn.
+    """The tokens of a question and of its answers.
 
-    `prompt` (t,) is all that the conversations with the different answers share before the answer begins; `answers` by
-    text reach from there to the end of the turn. `opening` is how many tokens of the prompt stand before the question.
+    `prompt` (t,) is what the conversations with the different answers share before the answer begins; `answers`, by
+    text, continue from there to the end of the turn, whose closing tokens `ends` counts. `opening` is the number of
+    prompt tokens before the question.
     """
 
     prompt: Tokens
@@ -69,22 +70,22 @@ class Row:
 
     @property
     def length(self) -> int:
-        """The tokens of the longest conversation."""
+        """The number of tokens in the longest conversation."""
         return len(self.prompt) + max(len(tokens) for tokens in self.answers.values())
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """All rows as tokens, and the numbers of those whose question is cut."""
+    """All rows as tokens, and the numbers of the rows whose question was cut."""
 
     rows: tuple[Row, ...]
     cut: frozenset[int]
 
 
 class Encoder:
-    """Turns questions and answers into tokens, whole conversations at a time; bare sentences where there is no `chat`.
+    """Turns questions and answers into tokens: whole conversations, or bare sentences without `chat`.
 
-    `cut` counts the sequences that were longer than the limit, behind a prompt too.
+    `cut` counts the sequences that were over the limit, with or without a prompt.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: bool, limit: Limit) -> None:
@@ -93,17 +94,17 @@ class Encoder:
         self._start = None if chat else _start_of(tokenizer)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the tokenizer and of what stands around questions and answers."""
+        """Return the SHA-256 of the tokenizer and of the text around questions and answers."""
         chat = self._chat
         around = (chat.before, chat.between, chat.after) if chat is not None else self._start
         return digest(self.tokenizer.backend_tokenizer.to_str(), around)
 
     def encode(self, questions: Sequence[str], answers: Sequence[Sequence[str]], longer: int = 0) -> Encoded:
-        """Return the rows' tokens; a question loses its middle where a conversation of its row would be too long.
+        """Return the rows' tokens, cutting the middle of questions whose conversations are too long.
 
-        `answers` are each row's different texts, `longer` is what a prompt adds to each sequence. What is cut is the
-        question's text, so that a shorter conversation too is tokenised as a whole. Raises UserError where too long
-        ones are refused, or not even two tokens of a question would be left.
+        `answers` are the different answers to each row; `longer` is the number of tokens that a prompt adds. We cut the
+        question's text, so that the shorter conversation is still tokenised as a whole. Raises UserError if long
+        sequences are refused, or if fewer than two tokens of a question would be left.
         """
         rows = self._rows(questions, answers)
         limit = self.limit.tokens - longer
@@ -111,26 +112,26 @@ class Encoder:
         if over:
             whole = {number: self._question(questions[number], answers[number]) for number in over}
             least = max(min(2, len(whole[number])) - len(whole[number]) + excess for number, excess in over.items())
-            self._check(len(over), max(over.values()), least, " behind the prompt" if longer else "")
+            self._check(len(over), max(over.values()), least, " with the prompt" if longer else "")
             self.cut = max(self.cut, len(over))
             for number, excess in over.items():
                 rows[number] = self._shortened(questions[number], answers[number], whole[number], excess, limit)
         return Encoded(tuple(rows), frozenset(over))
 
     def conversation(self, question: str, answer: str, before: Sequence[Message] = ()) -> Tokens:
-        """Return the tokens of a whole conversation, also behind earlier messages: to the end of the answer's turn."""
+        """Return the tokens of a conversation to the end of the answer's turn."""
         assert self._chat is not None
         text = self._chat.render([[*before, *turns(question, answer)]])[0]
         encoding = self._encodings([text])[0]
         return list(encoding.ids[: _behind(encoding, text, len(text) - len(self._chat.tail))])
 
     def tokens(self, text: str) -> Tokens:
-        """Return a text's tokens, without any special ones of the tokenizer's own."""
+        """Return a text's tokens, without special tokens."""
         found: Tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
     def decoded(self, tokens: Tokens) -> str:
-        """Return the text of generated tokens, without special ones."""
+        """Return the text of generated tokens, without special tokens."""
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
         return str(text).strip()
 
@@ -142,7 +143,7 @@ class Encoder:
         return [self._row([(answer, next(found)) for answer in texts]) for texts in answers]
 
     def _row(self, conversations: Sequence[tuple[str, _Conversation]]) -> Row:
-        """Join a question's conversations; they share the tokens before the answer, but for a tokenizer's whim."""
+        """Join a question's conversations, which share the tokens before the answer in most tokenizers."""
         before = [one.tokens[: one.answer] for _, one in conversations]
         shared = len(shared_beginning(before))
         return Row(
@@ -158,7 +159,7 @@ class Encoder:
         return Row(prompt=[self._start], answers=tokens, ends=dict.fromkeys(texts, 0), opening=1)
 
     def _conversations(self, chat: Chat, pairs: Sequence[tuple[str, str]]) -> Iterator[_Conversation]:
-        """Yield each question's conversation with an answer, tokenised as a whole."""
+        """Yield the conversation of each question and answer, tokenised as a whole."""
         texts = chat.render([turns(*pair) for pair in pairs])
         for (question, answer), text, encoding in zip(pairs, texts, self._encodings(texts), strict=True):
             said, replied = chat.said(text, question, answer)
@@ -172,7 +173,7 @@ class Encoder:
             )
 
     def _question(self, question: str, answers: Sequence[str]) -> list[tuple[int, int]]:
-        """Return where in its text each token of a question stands; none where there is no conversation."""
+        """Return the character range of each token in the question's text; empty without a chat."""
         chat = self._chat
         if chat is None:
             return []
@@ -186,7 +187,7 @@ class Encoder:
     def _shortened(
         self, question: str, answers: Sequence[str], spans: list[tuple[int, int]], excess: int, limit: int
     ) -> Row:
-        """Return the row with as much of the question's middle cut as makes it fit."""
+        """Return the row with just enough of the question's middle cut to fit."""
         room, said = len(spans) - excess, question.strip() if spans else question
         while True:
             first, last = max(room - room // 2, 1), max(room // 2, 1)
@@ -196,10 +197,10 @@ class Encoder:
                 return row
             if room <= 2:
                 self._check(1, excess, row.length - limit, "")
-            room = max(room - row.length + limit, 2)  # tokens at the seam may split anew
+            room = max(room - row.length + limit, 2)  # tokens at the seam may split differently
 
     def _check(self, count: int, over: int, least: int, behind: str) -> None:
-        """Raise UserError for sequences at most `over` tokens too long; cut, they would still be `least` too long."""
+        """Raise UserError if long sequences are refused, or too long even when cut."""
         limit = self.limit
         longest = limit.tokens + over
         if least > 0:
@@ -219,13 +220,13 @@ class Encoder:
         if not texts:
             return []
         found: Sequence[Encoding] | None = self.tokenizer(list(texts), add_special_tokens=False).encodings
-        assert found is not None  # only tokenizers with a backend of their own come here
+        assert found is not None  # all our tokenizers have a Rust backend
         return found
 
 
 @dataclass(frozen=True, eq=False)
 class _Conversation:
-    """A conversation's tokens, where question and answer begin in them, and how many are only the end of the turn."""
+    """A conversation's tokens, where its parts begin, and how many only close the turn."""
 
     tokens: Tokens
     question: int
@@ -234,7 +235,7 @@ class _Conversation:
 
 
 def shared_beginning(sequences: Sequence[Tokens]) -> Tokens:
-    """Return the tokens that all sequences begin with."""
+    """Return the longest common prefix of the sequences."""
     shortest = min(sequences, key=len)
     for place, token in enumerate(shortest):
         if any(tokens[place] != token for tokens in sequences):
@@ -243,7 +244,7 @@ def shared_beginning(sequences: Sequence[Tokens]) -> Tokens:
 
 
 def _at(encoding: Encoding, text: str, place: int) -> int:
-    """Return the first token that holds the character of the text at `place`, or the next one that a token holds."""
+    """Return the token that holds the character at `place`, or the next character that has a token."""
     for character in range(place, len(text)):
         token = encoding.char_to_token(character)
         if token is not None:
@@ -252,7 +253,7 @@ def _at(encoding: Encoding, text: str, place: int) -> int:
 
 
 def _behind(encoding: Encoding, text: str, place: int) -> int:
-    """Return the first token that begins at the character of the text at `place`, or behind it."""
+    """Return the first token that begins at or after the character at `place`."""
     token, count = _at(encoding, text, place), len(encoding.ids)
     while token < count and (encoding.token_to_chars(token) or (place, place))[0] < place:
         token += 1
@@ -260,11 +261,11 @@ def _behind(encoding: Encoding, text: str, place: int) -> int:
 
 
 def _start_of(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token that bare sentences begin with; raise UserError where the tokenizer has none."""
+    """Return the token to start bare sentences with; raise UserError if the tokenizer has none."""
     start = (tokenizer.bos_token_id, tokenizer.eos_token_id)
     if start == (None, None):
         raise UserError(
-            "a sentence outside a conversation starts with the tokenizer's bos or eos token, and it has neither"
-            ".\nTry: eval.extra=[] or [bbq], whose rows are questions, or another model"
+            "sentences outside a conversation start with the tokenizer's bos or eos token, but it has neither.\n"
+            "Try: eval.extra=[] or [bbq], whose rows are questions, or another model"
         )
     return int(next(token for token in start if token is not None))

@@ -1,4 +1,4 @@
-"""Which rows of a split are written out, for a person to read: whole pairs, of every axis and template in turn."""
+"""Choose rows whose answers are shown to people: whole pairs, over axes and templates."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Columns = Mapping[str, NDArray[np.generic]]
 
 
 def examples(index: Index, unit: Index, columns: Columns, count: int) -> Index:
-    """Return places in `index` of at most `count` rows, sorted: units whole, and one unit at the least.
+    """Return the places in `index` of at most `count` rows, sorted; whole units, and at least one.
 
-    Where rows have a template and an axis these take turns; elsewhere the units are evenly spread.
+    If rows have a template and an axis, the units alternate between those; otherwise they are evenly spaced.
     """
     groups: dict[int, list[int]] = defaultdict(list)
     for place, position in enumerate(index.tolist()):
@@ -34,15 +34,16 @@ def examples(index: Index, unit: Index, columns: Columns, count: int) -> Index:
 
 
 def _labels(columns: Columns, row: int) -> tuple[Hashable, ...]:
-    """Return what is to take turns, the most important first: a row's template, axis and kind of template."""
+    """Return what to alternate between: a row's template, axis and kind of template."""
     template = str(columns["template_id"][row])
     kind = template.partition("/")[0]
     return template, (columns["axis"][row], kind == "legitimate"), kind
 
 
 def _in_turns(labels: Sequence[tuple[Hashable, ...]], count: int) -> list[int]:
-    """Order up to `count` units: each time one whose template, axis and kind were chosen least, those first that come
-    early in their template, and at every second turn of it late: there the notes have a chart finding.
+    """Order up to `count` units, each time taking one whose template, axis and kind were chosen least.
+
+    Among equals, alternate between the first and the last unit of a template: the last notes have a chart finding.
     """
     left, order = list(range(len(labels))), list[int]()
     seen: list[Counter[Hashable]] = [Counter() for _ in range(3)]

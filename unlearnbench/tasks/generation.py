@@ -1,4 +1,4 @@
-"""Answers written out greedily, as long as the longest answer of the data and as the context leaves room for."""
+"""Generate answers greedily, up to the length of the data's longest answer and within the context."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from unlearnbench.tasks.encoding import Tokens
 
 
 def greedy(model: nn.Module, prompts: Sequence[Tokens], most: int, limit: int, padding: int) -> list[Tokens]:
-    """Continue each prompt by the most likely token until the answer ends, or there are `most` of them.
+    """Continue each prompt with the most likely tokens until the answer ends or has `most` tokens.
 
-    `limit` bounds the whole sequence.
+    `limit` is the longest whole sequence.
     """
     if isinstance(model, Prefixed):
         prompts = [[*model.prefix.tolist(), *prompt[model.replaced :]] for prompt in prompts]
@@ -30,7 +30,7 @@ def greedy(model: nn.Module, prompts: Sequence[Tokens], most: int, limit: int, p
 
 
 def _continued(model: nn.Module, prompts: Sequence[Tokens], room: int, padding: int) -> list[Tokens]:
-    """Continue prompts together, padded on the left, by at most `room` tokens."""
+    """Continue prompts in one batch, padded on the left, by at most `room` tokens."""
     device = next(model.parameters()).device
     longest = max(len(prompt) for prompt in prompts)
     inputs = [[0] * (longest - len(prompt)) + prompt for prompt in prompts]

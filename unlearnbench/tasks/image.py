@@ -1,4 +1,4 @@
-"""Images: uint8 tensors that live on the device, augmented, resized and normalised there a batch at a time."""
+"""Images: uint8 tensors on the device, augmented, resized and normalised there batch by batch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from unlearnbench.tasks.augment import coloured, erased, moved
 
 
 class ImageTask:
-    """Classification of one image per example, bound to a loaded data set.
+    """Image classification, bound to a loaded data set.
 
-    `dataset` says how to normalise (per channel, pixels in [0, 1]), resize and augment; `head` names the model's
-    classifier, which scoring keeps in float32; `score_batch` is the number of images of one forward pass there.
+    `dataset` says how to normalise (per channel, pixels in [0, 1]), resize and augment. `head` names the model's
+    classifier, which is kept in float32 for scoring; `score_batch` is the number of images per scoring batch.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class ImageTask:
         return (1 / (255 * std)).to(self.device), (mean / std).to(self.device)
 
     def settings(self) -> tuple[object, ...]:
-        """Return what of the data set's configuration can change a result, beside the examples themselves."""
+        """Return the settings of the data set that can change a result."""
         dataset = self.dataset
         return (dataset.mean, dataset.std, dataset.size, dataset.augment)
 
     def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
-        """Return nothing: images are not cut."""
+        """Return (): images are never cut."""
         return ()
 
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
-        """Return the images at these positions as floats, (n, c, h, w); augmented where a generator is given."""
+        """Return the images at these positions as floats, (n, c, h, w); augmented if a generator is given."""
         places, augment = torch.from_numpy(index), self.dataset.augment
         where = places.to(self.device)
         images = self.images[where]
@@ -86,22 +86,22 @@ class ImageTask:
         return Batch(floats.to(memory_format=layout), self.labels[where], where)
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
-        """Run the model under the run's precision; logits (n, c) float32."""
+        """Run the model in the run's precision; logits are (n, c) float32."""
         with self._autocast():
             logits = model(batch.inputs)
         example = torch.arange(len(batch), device=self.device)
         return Predictions(logits.float(), batch.labels, example, len(batch))
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
-        """Divide shuffled positions into batches of these sizes as they come: all images take equally long."""
+        """Split shuffled positions into batches of these sizes, in order: all images take equally long."""
         return np.split(index, np.cumsum(sizes)[:-1])
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the images as a tensor that a gradient can reach, (n, c, h, w) float32."""
+        """Return the images as a tensor that can take a gradient, (n, c, h, w) float32."""
         return batch.inputs
 
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
-        """Return what the named submodule puts out for the batch, (n, ...) float32."""
+        """Return the named submodule's output for the batch, (n, ...) float32."""
         return output_of(model, layer, lambda: self.predict(model, batch))
 
     def score(self, model: nn.Module, index: Index) -> Scores:
@@ -120,7 +120,7 @@ class ImageTask:
         return moved
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write nothing more: images have no form of their own."""
+        """Write nothing more: image models have no other format."""
 
     def _layout(self) -> torch.memory_format:
         return torch.channels_last if self.precision.channels_last else torch.contiguous_format
@@ -130,7 +130,7 @@ class ImageTask:
 
     @contextmanager
     def _exact_head(self, model: nn.Module) -> Iterator[None]:
-        """Compute the classifier in float32 inside the block, whatever the precision before it."""
+        """Compute the classifier in float32 inside the block, whatever the run's precision."""
         if not self.precision.bf16:
             yield
             return

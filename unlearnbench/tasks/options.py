@@ -1,7 +1,7 @@
-"""Answer options in forward passes: as branches behind the prompt they share, or each a sequence of its own.
+"""Score answer options as branches after their shared prompt, or each as its own sequence.
 
-Branches cost a prompt once, and are exact only where a model keeps to the attention mask and the positions it is given:
-where that is shown (tests/tasks/test_tasks_architectures.py) they are used; elsewhere each option is a plain sequence.
+Branches compute the prompt only once, but are exact only if a model obeys the given attention mask and positions. We
+use them where that is tested (tests/tasks/test_tasks_architectures.py), and plain sequences for other models.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ BRANCHED = frozenset(
         "llama", "mistral", "olmo2", "phi", "phi3", "qwen2", "qwen3", "stablelm",
     }
 )  # fmt: skip
-"""transformers' model types whose options may be branches."""
+"""The model types of transformers that support branches."""
 WINDOWS = ("sliding_window", "window_size", "attention_window", "attention_chunk_size")
-"""Names that configurations give to how far back a token sees."""
+"""Configuration keys for how far back a token can see."""
 BY_LENGTH = ("dynamic", "longrope")
-"""Rotary embeddings that turn on the longest sequence of a forward pass."""
+"""Rotary embeddings that depend on the longest sequence of a forward pass."""
 
 Options = Sequence[Sequence[tuple[int, Tokens]]]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How options are scored: as branches behind their prompt or not, and whether each sequence runs by itself."""
+    """How to score options: as branches or not, and whether to run each sequence alone."""
 
     branches: bool
     one_by_one: bool
@@ -43,11 +43,11 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Questions with their options as n sequences, padded to t tokens; m option tokens in all.
+    """Questions with their options as n sequences, padded to t tokens, with m option tokens in all.
 
-    `inputs` (n, t) int64; of branches `mask` (n, 1, t, t) bool (a token sees the prompt and its own option so far) and
-    `positions` (n, t) int64, None of plain sequences. Of each option token: `row` (m,) its sequence, `before` (m,) the
-    place of the token that predicts it, `token` (m,), `question` (m,) and `option` (m,) its column.
+    `inputs` is (n, t) int64. Branches also have `mask` (n, 1, t, t) bool (a token sees the prompt and its own option so
+    far) and `positions` (n, t) int64; for plain sequences both are None. For each option token, (m,) each: `row` is its
+    sequence, `before` the place of the token that predicts it, `token` its id, then its `question` and `option` column.
     """
 
     inputs: Tensor
@@ -61,14 +61,14 @@ class Packed:
 
 
 def may_branch(config: Any, longest: int) -> bool:
-    """Return whether options may be branches in a model of this configuration, at up to `longest` tokens."""
+    """Return whether a model with this configuration supports branches, at up to `longest` tokens."""
     windows = [getattr(config, name, None) for name in WINDOWS]
     all_seen = not any(isinstance(window, int) and window < longest for window in windows)
     return config.model_type in BRANCHED and all_seen and not goes_by_length(config, longest)
 
 
 def goes_by_length(config: Any, longest: int) -> bool:
-    """Return whether a sequence's outputs depend on the longest one of its forward pass: then each has its own."""
+    """Return whether outputs depend on the longest sequence in a batch: then run each alone."""
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     kinds = [rope, *(value for value in rope.values() if isinstance(value, Mapping))]
     changing = [kind for kind in kinds if kind.get("rope_type", kind.get("type")) in BY_LENGTH]
@@ -79,7 +79,7 @@ def goes_by_length(config: Any, longest: int) -> bool:
 
 
 def apart(prompts: Sequence[Tokens], options: Options) -> Packed:
-    """Lay each prompt with each of its options, (column, tokens) each, out as a sequence of its own."""
+    """Make a separate sequence of each prompt with each of its options, given as (column, tokens)."""
     sequences: list[Tokens] = []
     rows: list[tuple[int, int, int, int, int]] = []
     for question, (prompt, choices) in enumerate(zip(prompts, options, strict=True)):
@@ -97,7 +97,7 @@ def apart(prompts: Sequence[Tokens], options: Options) -> Packed:
 
 
 def branched(prompts: Sequence[Tokens], options: Options) -> Packed:
-    """Pack each prompt with its options, (column, tokens) each, as branches behind it."""
+    """Pack each prompt with its options, given as (column, tokens), as branches after it."""
     longest = max(len(p) + sum(len(o) for _, o in branch) for p, branch in zip(prompts, options, strict=True))
     inputs = torch.zeros(len(prompts), longest, dtype=torch.int64)
     positions, branch_of = torch.zeros_like(inputs), torch.full_like(inputs, -1)
@@ -120,7 +120,7 @@ def branched(prompts: Sequence[Tokens], options: Options) -> Packed:
 
 
 def _tree(branch_of: Tensor) -> Tensor:
-    """Say which tokens see which, (n, 1, t, t) bool: earlier ones of the prompt (0) or of the own branch."""
+    """Return which tokens see which, (n, 1, t, t) bool: prompt (0) and own branch so far."""
     same = branch_of[:, :, None] == branch_of[:, None, :]
     prompt = (branch_of == 0)[:, None, :]
     length = branch_of.shape[1]
@@ -139,7 +139,7 @@ def alone(packed: Packed) -> Iterator[Packed]:
 
 
 def by_length(lengths: Sequence[int], budget: int, most: int) -> Iterator[list[int]]:
-    """Yield places in `lengths` (n,), the shortest first, as many at once as a budget of tokens and `most` allow."""
+    """Yield batches of places in `lengths` (n,), shortest first, within a token budget."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and ((len(batch) + 1) * lengths[place] > budget or len(batch) == most):
@@ -151,9 +151,10 @@ def by_length(lengths: Sequence[int], budget: int, most: int) -> Iterator[list[i
 
 
 def forward(model: nn.Module, packed: Packed, exact: bool) -> tuple[Tensor, Tensor]:
-    """Run the model once; return each option token's log-probability (m,), and whether it is the most likely one.
+    """Run the model once.
 
-    `exact` computes the output layer in float32 whatever the precision before it.
+    Returns each option token's log-probability (m,), and whether it is the most likely one. `exact` computes the output
+    layer in float32, whatever the precision of the other layers.
     """
     device = next(model.parameters()).device
     named = {"attention_mask": packed.mask, "position_ids": packed.positions}
@@ -169,17 +170,17 @@ def forward(model: nn.Module, packed: Packed, exact: bool) -> tuple[Tensor, Tens
 
 
 def head_of(model: nn.Module) -> nn.Module:
-    """Return the output layer, also where wrappers (an adapter, a prompt) stand around the model."""
+    """Return the output layer, looking through wrappers (an adapter, a prompt)."""
     head: nn.Module = cast(Any, inner(model)).get_output_embeddings()
     return head
 
 
 @contextmanager
 def only_at(head: nn.Module, row: Tensor, place: Tensor, length: int, exact: bool) -> Iterator[None]:
-    """Inside the block the output layer computes logits at (row, place) alone, (m, vocabulary).
+    """Make the output layer compute logits only at (row, place) inside the block, (m, vocabulary).
 
-    `place` counts in inputs of `length` tokens, whose end the hidden states are aligned with. `exact` computes in
-    float32 whatever the precision before it.
+    `place` refers to inputs of `length` tokens; hidden states are aligned with their end. `exact` computes in float32,
+    whatever the precision of the other layers.
     """
 
     def forward(hidden: Tensor) -> Tensor:

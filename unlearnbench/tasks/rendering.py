@@ -1,7 +1,7 @@
-"""Chat templates rendered in a process of their own, with bounded memory and time: a template is a stranger's program.
+"""Render chat templates, a stranger's programs, in a process with limited memory and time.
 
-This file is also that process, a script that imports jinja2 alone. Its environment is the one that transformers renders
-with (utils/chat_template_utils.py), and a test compares the two. It reads one request a line, and answers each by one.
+This file is also the script that runs in that process, and then imports only jinja2. It sets jinja2 up like
+transformers (utils/chat_template_utils.py), and a test compares the two. It answers one request per line with one line.
 """
 
 from __future__ import annotations
@@ -26,34 +26,37 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 CPU_SECONDS, WALL_SECONDS = 5, 60
-"""How long a request may take; conversations need a tenth of a millisecond each, and a request holds CHUNK of them."""
+"""How long a request may take. A request has CHUNK conversations, which take a tenth of a millisecond each."""
 MIB = 1024
-"""The memory of the process; Python and jinja2 need 40."""
+"""Memory limit of the process; Python and jinja2 need 40."""
 CHUNK = 256
 LONGEST = 10**6
-"""Characters that a template may write beside what is said."""
+"""The most characters a template may add to the messages."""
 
 
 class Refused(Exception):
-    """A template that raises an exception, its own (`raise_exception`) or another, or leaves its bounds."""
+    """The template raised an exception (with `raise_exception` or otherwise) or exceeded a limit."""
 
 
 class Renderer:
-    """Renders conversations by one template, in a process that starts at the first of them and ends with this one."""
+    """Renders conversations with one template.
+
+    Its process starts at the first use and ends with this one.
+    """
 
     def __init__(self, template: str, names: Mapping[str, object]) -> None:
         self._template, self._names = template, dict(names)
         self._process: subprocess.Popen[str] | None = None
 
     def render(self, conversations: Sequence[Sequence[dict[str, str]]]) -> list[str]:
-        """Return conversations as texts; raise Refused with the reason where the template does not do that."""
+        """Return the conversations as text; raise Refused with the reason if the template fails."""
         texts: list[str] = []
         for start in range(0, len(conversations), CHUNK):
             texts += self._ask([list(messages) for messages in conversations[start : start + CHUNK]])
         return texts
 
     def close(self) -> None:
-        """End the process, where there is one."""
+        """End the process, if there is one."""
         if self._process is not None:
             _end(self._process)
             self._process = None
@@ -103,14 +106,17 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _reason(ended: int) -> str:
     if ended in (-signal.SIGXCPU, -signal.SIGKILL):
-        return f"it does not end within {CPU_SECONDS} seconds"
-    return f"it ends the process that renders it, by {signal.Signals(-ended).name if ended < 0 else ended}"
+        return f"it takes more than {CPU_SECONDS} seconds"
+    return f"it ended its process with {signal.Signals(-ended).name if ended < 0 else ended}"
 
 
 class _Generation(jinja2.ext.Extension):
-    """The tag `generation`, with which templates mark what a model says: its body is rendered as it is."""
+    """The tag `generation`, which templates put around a model's turns.
 
-    tags = {"generation"}  # noqa: RUF012 - jinja2 reads it of the class
+    Its body is rendered unchanged.
+    """
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2 reads it from the class
 
     def parse(self, parser: Parser) -> Node:
         line = next(parser.stream).lineno
@@ -131,7 +137,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 class _Dict:
-    """What templates need of `dict`, without the class itself."""
+    """The parts of `dict` that templates need, without the class itself."""
 
     def __call__(self, *values: Any, **named: Any) -> dict[Any, Any]:
         return dict(*values, **named)
@@ -141,7 +147,7 @@ class _Dict:
 
 
 class _Namespace(Namespace):
-    """A namespace that keeps no names with an underscore in front: they lead into Python's insides."""
+    """A namespace without underscore names, which would lead into Python's internals."""
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
@@ -160,7 +166,7 @@ def _raise(message: str) -> None:
 
 
 def _rendered(template: jinja2.Template, names: dict[str, Any], conversations: list[Any]) -> list[str] | str:
-    """Return conversations as texts, or why not."""
+    """Return the conversations as text, or the reason for a failure."""
     texts = []
     for messages in conversations:
         try:
@@ -176,7 +182,7 @@ def _rendered(template: jinja2.Template, names: dict[str, Any], conversations: l
 
 
 def _bound() -> None:
-    """Give the process so much more time, and the memory that it has at most; not every system bounds memory."""
+    """Limit the CPU time of the next request."""
     used = int(time.process_time()) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (used + CPU_SECONDS, resource.RLIM_INFINITY))
 

@@ -1,4 +1,4 @@
-"""Text: conversations answered by a causal language model, trained on the answers, scored over the options."""
+"""Text: language models trained on answers and scored over the answer options."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ log = logging.getLogger("unlearnbench")
 
 IGNORED = -100
 FORWARD_TOKENS = 4096
-"""Tokens of one forward pass in scoring, padding included."""
+"""Tokens per forward pass in scoring, padding included."""
 WINDOW = 32
-"""Batches that are filled by length together: less padding."""
+"""Sort by length within this many batches, to reduce padding."""
 
 
 class TextTask:
-    """Questions with answer options, bound to a loaded data set and a model's tokenizer; everything tokenised once.
+    """Questions with answer options, bound to a loaded data set and a model's tokenizer.
 
-    `generate` answers a split are also written out greedily, in at most `longest_answer` tokens; `score_batch` bounds
-    the rows of one forward pass.
+    In each split, `generate` answers are also generated greedily, with at most `longest_answer` tokens. `score_batch`
+    is the most rows per forward pass.
     """
 
     def __init__(
@@ -68,38 +68,44 @@ class TextTask:
         self.opening = shared_beginning([row.prompt[: row.opening] for row in self.rows])
 
     def settings(self) -> tuple[object, ...]:
-        """Return what can change a result beside the rows themselves: the tokenizer, and what stands around them."""
+        """Return what else can change a result: the tokenizer and the text around questions and answers."""
         return (self.encoder.digest(),)
 
     def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
-        """Return which of these rows are cut, and to which length: a limit that cuts nothing changes nothing."""
+        """Return which of these rows are cut, and to what length.
+
+        A limit that cuts nothing changes no key.
+        """
         encoded = self.behind(longer)
         places = (index % len(self.rows)).tolist()
         return tuple((place, len(encoded.rows[place].prompt)) for place in places if place in encoded.cut)
 
     def behind(self, longer: int) -> Encoded:
-        """Return the rows for a model whose own prompt makes sequences so much longer: cut where they need it.
+        """Return the rows for a model whose prompt adds `longer` tokens, cut if necessary.
 
-        Raises UserError where too long sequences are refused.
+        Raises UserError if long sequences are refused.
         """
         if longer not in self._behind:
             before = self.encoder.cut
             questions = [row.prompt for row in self.data.rows]
             self._behind[longer] = self.encoder.encode(questions, self._texts(), longer)
             if self.encoder.cut > before:
-                of = f"{self.encoder.cut} of {len(self.data.rows)} sequences{' behind the prompt' if longer else ''}"
+                of = f"{self.encoder.cut} of {len(self.data.rows)} sequences{' with the prompt' if longer else ''}"
                 log.warning("%s were over %s and cut", of, self.encoder.limit.name)
         return self._behind[longer]
 
     def on(self, data: TextData) -> TextTask:
-        """Return the task of the same model on another data set, with nothing written out."""
+        """Return a task for the same model on another data set, without generated answers."""
         limit = replace(self.encoder.limit, too_long="cut")
         encoder = Encoder(self.encoder.tokenizer, data.chat, limit)
         return TextTask(data, encoder, self.precision, self.spec, self.score_batch, 0)
 
     @property
     def longest_answer(self) -> int:
-        """Tokens of the data set's longest answer, its turn's end included: what is written out gets as many."""
+        """The length in tokens of the longest answer, including the end of its turn.
+
+        Generated answers stop there.
+        """
         return max(len(self.answer(place)) for place in range(2 * len(self.rows)))
 
     @property
@@ -108,7 +114,7 @@ class TextTask:
         return self.spec.parts().head
 
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
-        """Return the conversations at these positions, (n, t) padded on the right; labels on the answers alone."""
+        """Return the conversations at these positions, (n, t) right-padded; labels on answers."""
         rows = [(self.prompt(place), self.answer(place)) for place in index.tolist()]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
         inputs = torch.zeros(len(rows), longest, dtype=torch.int64)
@@ -122,10 +128,10 @@ class TextTask:
         return Batch(inputs.to(self.device), labels.to(self.device), where, per_example)
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
-        """Divide shuffled positions into batches of these sizes, alike in length, and shuffle the batches.
+        """Split shuffled positions into batches of similar lengths, and shuffle the batches.
 
-        Positions are sorted by length within windows of batches. The batches of all windows are then shuffled together,
-        each with its size, so that neither a step's place in the epoch nor a cut at some step tells of the length.
+        Positions are sorted by length within windows of batches. Then the batches of all windows are shuffled, so that
+        the length does not depend on a step's place in the epoch, even if the epoch stops early.
         """
         batches: list[Index] = []
         ends = np.cumsum([0, *sizes])
@@ -137,7 +143,7 @@ class TextTask:
         return [batches[number] for number in torch.randperm(len(batches), generator=generator).tolist()]
 
     def predict(self, model: nn.Module, batch: Batch) -> Predictions:
-        """Run the model under the run's precision; a row of logits (vocabulary,) float32 per token of an answer."""
+        """Run the model in the run's precision; one row of logits (vocabulary,) float32 per answer token."""
         row, place = (batch.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
         head = head_of(model)
         with only_at(head, row, place, batch.inputs.shape[1], exact=False), self._autocast():
@@ -151,11 +157,11 @@ class TextTask:
         return embedded
 
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
-        """Return what the named submodule puts out for the batch, (n, t, d) float32."""
+        """Return the named submodule's output for the batch, (n, t, d) float32."""
         return output_of(model, layer, lambda: self.predict(model, batch))
 
     def score(self, model: nn.Module, index: Index) -> Scores:
-        """Score every option of the rows at these positions, the prompt computed once; write some answers out."""
+        """Score every option of the rows at these positions, and generate answers to some of them."""
         kept: dict[int, tuple[Tensor, Tensor, Packed, int]] = {}
         with evaluating(model), torch.inference_mode():
             model = self._before_own_opening(model)
@@ -170,19 +176,20 @@ class TextTask:
         return Scores(scores.logits, scores.label, scores.index, {**scores.extras, **written})
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Move the model to the device; frozen weights under an adapter are kept in bfloat16 where the run is.
+        """Move the model to the device.
 
-        Weights in 4 bits, and what stands beside them, keep the formats in which they are stored.
+        A bfloat16 run keeps the frozen weights under an adapter in bfloat16. 4-bit weights, and the changes beside
+        them, keep their stored formats.
         """
         if getattr(model, "is_quantized", False):
             return model.to(self.device)
         half = self.precision.bf16 and adapter_of(self.spec) is not None
-        for parameter in model.parameters():  # buffers stay: the angles of rotary positions need float32
+        for parameter in model.parameters():  # not buffers: the angles of rotary positions need float32
             parameter.data = parameter.data.to(torch.bfloat16 if half else torch.float32)
         return model.to(self.device)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write model and tokenizer as `save_pretrained` does: AutoModelForCausalLM reads the folder."""
+        """Write model and tokenizer with `save_pretrained`."""
         hush()
         cast(Any, inner(model)).save_pretrained(folder)
         self.encoder.tokenizer.save_pretrained(folder)
@@ -192,10 +199,10 @@ class TextTask:
         return Prefixed(model, torch.tensor(self.opened(messages), device=self.device), len(self.opening))
 
     def opened(self, messages: Sequence[Message]) -> Tokens:
-        """Return the tokens that stand for the opening where messages come before a question.
+        """Return the tokens that replace the opening if these messages come before a question.
 
-        Raises UserError where sequences then are too long, or where the tokenizer joins messages and questions: the
-        conversation would have other tokens than its parts.
+        Raises UserError if sequences get too long, or if the tokenizer merges the messages with the question, so that
+        the conversation has other tokens than its parts.
         """
         opened: Tokens = []
         for place in self._beginnings():
@@ -205,8 +212,8 @@ class TextTask:
             opened = opened or whole[: len(whole) - len(rest)]
             if whole != [*opened, *rest]:
                 raise UserError(
-                    "the tokenizer joins a prompt with the question behind it, so the two cannot be kept apart.\n"
-                    "Try: another method than prompt and icul, or another model"
+                    "the tokenizer merges a prompt with the question after it, so the two cannot be kept apart.\n"
+                    "Try: a method other than prompt and icul, or another model"
                 )
         self.behind(len(opened) - len(self.opening))
         return opened
@@ -216,7 +223,7 @@ class TextTask:
         return self.rows[place % len(self.rows)].prompt
 
     def answer(self, place: int) -> Tokens:
-        """Return the tokens that a row, or a twin, is trained on: its answer with the end of its turn."""
+        """Return the tokens that a row, or a twin, is trained on: its answer and the end of its turn."""
         return self.rows[place % len(self.rows)].answers[self.data.answer(place)]
 
     def options(self, place: int, longer: int = 0) -> list[tuple[int, Tokens]]:
@@ -230,7 +237,7 @@ class TextTask:
         return turns(self.data.rows[position % len(self.data.rows)].prompt, self.data.answer(position))
 
     def _texts(self) -> list[list[str]]:
-        """Return all that each row is answered with: what it and its twin are trained on, and its options."""
+        """Return all answers of each row: those that it and its twin are trained on, and its options."""
         count = len(self.data.rows)
         return [
             list(dict.fromkeys([self.data.answer(place), self.data.answer(place + count), *filter(None, row.options)]))
@@ -238,18 +245,18 @@ class TextTask:
         ]
 
     def _beginnings(self) -> list[int]:
-        """Return rows of which no two have questions that begin alike: what a tokenizer may join to what is before."""
+        """Return one row per beginning of a question, which a tokenizer may merge with a prompt."""
         return list({row.prompt[:3]: place for place, row in enumerate(self.data.rows)}.values())
 
     def _ends(self, place: int) -> int:
-        """Return how many tokens of a row's answer are the end of its turn alone."""
+        """Return how many tokens of a row's answer only close the turn."""
         return self.rows[place].ends[self.data.answer(place)]
 
     def _length(self, place: int) -> int:
         return len(self.prompt(place)) + len(self.answer(place))
 
     def _layout(self, model: nn.Module) -> Layout:
-        """Return how options are laid out for this model, whose sequences are no longer than the rows' longest."""
+        """Return how to score options with this model, given the longest row."""
         more = longer(model)
         longest = max(row.length for row in self.behind(more).rows) + more
         config = cast(Any, inner(model)).config
@@ -274,7 +281,7 @@ class TextTask:
         return packed, log_probability, hit
 
     def _scores(self, index: Index, kept: dict[int, tuple[Tensor, Tensor, Packed, int]]) -> Scores:
-        """Sum token log-probabilities by option, and keep those of the answers."""
+        """Sum token log-probabilities by option, and keep the tokens of the answers."""
         columns = len(self.data.info.classes)
         logits = np.full((len(index), columns), -np.inf, dtype=np.float32)
         lengths = np.zeros((len(index), columns), dtype=np.int64)
@@ -302,7 +309,10 @@ class TextTask:
         return Scores(logits, label, np.asarray(index, dtype=np.int64), extras)
 
     def _written(self, model: nn.Module, index: Index) -> dict[str, NDArray[np.generic]]:
-        """Write out greedily the answers to about `generate` rows, whole pairs, (n,) text; empty for the others."""
+        """Generate answers to about `generate` rows, whole pairs, (n,) text.
+
+        The other rows get an empty text.
+        """
         count = min(self.generate, len(index)) if self.data.chat else 0
         if not count:
             return {}
@@ -319,7 +329,10 @@ class TextTask:
         return {"generated": np.array(generated, dtype=str), "reference": np.array(reference, dtype=str)}
 
     def _before_own_opening(self, model: nn.Module) -> nn.Module:
-        """Return a prompted model as it stands before this data's opening, which for bare sentences is another one."""
+        """Return a prompted model with the prefix moved to this data's opening.
+
+        Bare sentences have another one.
+        """
         own = len(self.opening)
         if not isinstance(model, Prefixed) or model.replaced == own:
             return model
