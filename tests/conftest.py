@@ -14,6 +14,8 @@ import pytest
 import torch
 from warm import Warm
 
+from cluster import cluster as cluster
+from cluster import slurm as slurm
 from unlearnbench.contracts import DataInfo
 from unlearnbench.forget.classes import ByClass
 from unlearnbench.forget.column import Column

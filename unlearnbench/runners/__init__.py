@@ -1,1 +1,1 @@
-"""Who does the stages: this process, workers of this machine, or a cluster."""
+"""Where the stages of a graph are computed: in this process, in workers on this machine, or on a cluster."""

@@ -1,4 +1,4 @@
-"""runner=inline: this process does everything, one stage after the other."""
+"""The runner that computes everything in this process, one stage after the other."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Inline:
-    """Compute in this process."""
+    """Settings of runner=inline: none."""

@@ -1,14 +1,19 @@
-"""runner=local: worker processes on this machine, one for each GPU or each share of the cores."""
+"""The runner that starts worker processes on this machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unlearnbench.machine.threads import Threads
 from unlearnbench.ranges import Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Local:
-    """Compute in `workers` processes at the same time."""
+    """Settings of runner=local: how many processes, and with how many threads each.
+
+    `threads: auto` divides the cores that this process may use among the workers.
+    """
 
     workers: Count
+    threads: Threads
