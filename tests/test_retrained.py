@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import made
 
+from toys import made
 from unlearnbench.data.clinical_notes import ClinicalNotes
 from unlearnbench.data.images import ImageData
 from unlearnbench.data.synthetic import Synthetic

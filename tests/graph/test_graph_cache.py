@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import Sum, do
 
+from toys import Sum, do
 from unlearnbench.graph.keys import describe, digest
 from unlearnbench.graph.sources import source_of
 

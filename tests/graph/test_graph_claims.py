@@ -9,7 +9,6 @@ import sys
 import threading
 
 from toys import Sum, do
-
 from unlearnbench.graph.cache import Cache
 from unlearnbench.runners import claims, execute
 from unlearnbench.runners.claims import Claims

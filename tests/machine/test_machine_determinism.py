@@ -8,8 +8,8 @@ import os
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from toys import Sum
 
+from toys import Sum
 from unlearnbench.assemble import assemble
 from unlearnbench.errors import UserError
 from unlearnbench.graph.cache import Cache

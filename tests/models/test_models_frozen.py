@@ -11,9 +11,9 @@ from typing import ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import made
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from toys import made
 from unlearnbench.contracts import Batch, Dataset, ModelSpec
 from unlearnbench.forget.classes import ByClass
 from unlearnbench.forget.column import Column

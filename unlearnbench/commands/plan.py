@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
-from unlearnbench.errors import DONE
+from unlearnbench.errors import DONE, UserError
 
 if TYPE_CHECKING:
     from unlearnbench.runs.plan import Entry, Plan
@@ -18,6 +19,7 @@ def main(words: list[str]) -> int:
     parser = Parser("unlearnbench plan", description="Show what a run or sweep would compute, and compute nothing.")
     parser.add_argument("overrides", nargs="*", metavar="WORD", help="the words of a run")
     parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as for run")
+    parser.add_argument("--export", choices=("sbatch", "snakemake", "kubernetes"), help="print it for that program")
     parser.add_argument("--to", type=Path, metavar="FILE", help="write the plan, a stage a line")
     add_sources(parser)
     given = parser.parse_intermixed_args(words)
@@ -38,8 +40,28 @@ def main(words: list[str]) -> int:
     plan = with_stages(sweep, composed.request.outputs)
     if given.to:
         plan.write(given.to)
+    if given.export:
+        print(_exported(plan, given, composed.request.config["runner"]), end="")
+        return DONE
     _show(plan, jobs=len(sweep.rows))
     return DONE
+
+
+def _exported(plan: Plan, given: argparse.Namespace, runner: dict[str, Any]) -> str:
+    """Return the plan as a file for another program; it is written to --to, which the commands in it read."""
+    from unlearnbench.request.config import build
+    from unlearnbench.runners.export import export
+    from unlearnbench.runners.slurm import Slurm
+    from unlearnbench.runs.cluster import levels
+
+    settings = build(runner, "runner")
+    if not isinstance(settings, Slurm) or given.to is None:
+        raise UserError(
+            f"--export needs the settings of a cluster, and a plan to read.\nTry: --export {given.export} "
+            "runner=slurm --to plan.jsonl"
+        )
+    gpus = settings.gpus if "cuda" in " ".join(given.overrides) else 0
+    return export(levels(plan, given.to, given.config_dir, gpus), settings, given.export)
 
 
 def _show(plan: Plan, jobs: int) -> None:

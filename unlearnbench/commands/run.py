@@ -47,7 +47,9 @@ def main(words: list[str]) -> int:
     if composed.sweep:
         from unlearnbench.runs.sweep import Sweep, launch
 
-        return _show_sweep(*launch(Sweep(given.overrides, composed.parameters, given.config_dir), composed))
+        away = composed.request.name("runner") == "slurm"
+        sweep = Sweep(given.overrides, composed.parameters, given.config_dir, planning=away)
+        return _show_sweep(*launch(sweep, composed))
     return _single(composed)
 
 

@@ -13,6 +13,7 @@ def main(words: list[str]) -> int:
     parser = Parser("unlearnbench work", description="Do the stages of a plan beside other workers.")
     parser.add_argument("plan", type=Path, metavar="PLAN", help="a plan.jsonl")
     parser.add_argument("--chunk", type=int, metavar="NUMBER", help="this chunk of it alone")
+    parser.add_argument("--report", action="store_true", help="write what is done, and the report")
     add_sources(parser)
     given = parser.parse_args(words)
     use_sources(given)
@@ -21,9 +22,11 @@ def main(words: list[str]) -> int:
     from unlearnbench.runs.launch import torch_explained
 
     with torch_explained():
-        from unlearnbench.runs.work import work
+        from unlearnbench.runs.work import report, work
 
     read = plan.read(given.plan)
     if given.chunk is not None and not 0 <= given.chunk < len(read.chunks):
         raise UserError(f"--chunk {given.chunk}: the plan has {len(read.chunks)} chunks, counted from 0.")
+    if given.report:
+        return FAILED if report(read, given.plan.parent) else DONE
     return FAILED if work(read, given.plan.parent, given.chunk) else DONE

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unlearnbench import signals
-from unlearnbench.machine.threads import available
+from unlearnbench.machine.threads import automatic
 from unlearnbench.request import plugins
 from unlearnbench.runners.claims import Claims
+from unlearnbench.runners.local import Local
 from unlearnbench.runs.plan import with_stages
 from unlearnbench.runs.progress import Watch
 from unlearnbench.runs.sweep import Sweep
@@ -27,7 +28,7 @@ def flags(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def work(sweep: Sweep, plan: Path, outputs: Path, workers: int) -> None:
+def work(sweep: Sweep, plan: Path, outputs: Path, runner: Local) -> None:
     """Have workers do a plan, and show how far they are; return when all have ended.
 
     While they begin, the plan's stages are laid out here, so that `status` knows them.
@@ -35,7 +36,7 @@ def work(sweep: Sweep, plan: Path, outputs: Path, workers: int) -> None:
     folder = plan.parent / "logs"
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "unlearnbench", "work", str(plan), *flags(sweep.folders)]
-    running = [_started(command, folder / f"worker_{number}.log", number, workers) for number in range(workers)]
+    running = [_started(command, folder / f"worker_{number}.log", number, runner) for number in range(runner.workers)]
 
     def stop() -> None:
         for process in running:
@@ -55,16 +56,17 @@ def work(sweep: Sweep, plan: Path, outputs: Path, workers: int) -> None:
         stop()
 
 
-def _started(command: Sequence[str], log: Path, number: int, workers: int) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[str], log: Path, number: int, runner: Local) -> subprocess.Popen[bytes]:
     with log.open("wb") as file:
         return subprocess.Popen(
-            command, env={**os.environ, **_share(number, workers)}, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            command, env={**os.environ, **_share(number, runner)}, stdin=subprocess.DEVNULL, stdout=file, stderr=file
         )
 
 
-def _share(number: int, workers: int) -> Mapping[str, str]:
+def _share(number: int, runner: Local) -> Mapping[str, str]:
     """Return the environment that gives a worker its GPU and its share of the cores."""
-    share = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available() // workers)))}
+    threads = automatic() // runner.workers if runner.threads == "auto" else runner.threads
+    share = {"OMP_NUM_THREADS": str(max(1, threads))}
     gpus = _gpus()
     return share | ({"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {})
 

@@ -18,7 +18,7 @@ PLAIN_SECONDS = 10.0
 
 
 class Watch:
-    """Looks at the jobs of a sweep and at the claims of its workers, and shows them; `since` is a file from its start."""
+    """Shows the jobs of a sweep and the claims of its workers; `since` is a file written at its start."""
 
     def __init__(self, sweep: Sweep, claims: Claims, since: Path) -> None:
         self.sweep, self.claims, self.since = sweep, claims, since

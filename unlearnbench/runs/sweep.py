@@ -12,9 +12,13 @@ from unlearnbench import signals
 from unlearnbench.errors import DONE, FAILED, UserError, WrongKind
 from unlearnbench.files import disk, leftovers
 from unlearnbench.request.compose import Composed
+from unlearnbench.request.config import build
 from unlearnbench.request.jobs import composed, swept
 from unlearnbench.request.places import writable
 from unlearnbench.request.words import meant_as_one, refuse_several
+from unlearnbench.runners.inline import Inline
+from unlearnbench.runners.local import Local
+from unlearnbench.runners.slurm import Slurm
 from unlearnbench.runs import sweep_folder
 from unlearnbench.runs.launch import Outcome, found, outcome, torch_explained
 
@@ -110,30 +114,50 @@ class Sweep:
 
 
 def launch(sweep: Sweep, first: Composed) -> tuple[Path, int]:
-    """Do all jobs, write jobs.csv and the report; return the sweep's folder and the exit code."""
-    writable(first.sweep_dir, "hydra.sweep.dir=")
-    outputs = first.request.outputs
-    leftovers.clear_outputs(outputs)
-    with disk.watched(first.sweep_dir), sweep_folder.claimed(first.sweep_dir, first.dated) as folder:
-        _do(sweep, folder, first)
-        if any(row["run_folder"] for row in sweep.rows):
-            from unlearnbench.report import write
+    """Do all jobs, write jobs.csv and the report; return the sweep's folder and the exit code.
 
-            write([folder], folder / "report")
+    With runner=slurm the jobs are submitted, and the last of them writes the report.
+    """
+    writable(first.sweep_dir, "hydra.sweep.dir=")
+    leftovers.clear_outputs(first.request.outputs)
+    with disk.watched(first.sweep_dir), sweep_folder.claimed(first.sweep_dir, first.dated) as folder:
+        began = sweep_folder.begin(folder, [{**row, "reason": NEVER, "status": "failed"} for row in sweep.rows])
+        if isinstance(runner := _runner(first), Slurm):
+            return folder, _submit(sweep, folder, first, runner)
+        _do(sweep, folder, first, began)
+        write_report(sweep, folder)
     return folder, FAILED if sweep.failed() else DONE
 
 
-def _do(sweep: Sweep, folder: Path, first: Composed) -> None:
+def write_report(sweep: Sweep, folder: Path) -> None:
+    """Write the report into the sweep's folder, if a job left a run."""
+    if any(row["run_folder"] for row in sweep.rows):
+        from unlearnbench.report import write
+
+        write([folder], folder / "report")
+
+
+def _runner(first: Composed) -> Inline | Local | Slurm:
+    found: Inline | Local | Slurm = build(first.request.config["runner"], "runner")
+    return found
+
+
+def _submit(sweep: Sweep, folder: Path, first: Composed, runner: Slurm) -> int:
+    from unlearnbench.runs import cluster
+
+    numbers = cluster.send(sweep, folder / "plan.jsonl", first.request.outputs, runner)
+    log.info("submitted as %s; unlearnbench status %s", ", ".join(numbers), folder / "plan.jsonl")
+    return DONE
+
+
+def _do(sweep: Sweep, folder: Path, first: Composed, began: Path) -> None:
     """Do the jobs; whatever ends it, jobs.csv says what became of each."""
 
     def interrupted() -> None:
         sweep.collect(began, f"{NEVER}: the sweep was interrupted")
         sweep_folder.write_jobs(folder, sweep.rows)
 
-    began = folder / ".began"
-    began.touch()
     signals.at_end(interrupted)
-    sweep_folder.write_jobs(folder, [{**row, "reason": NEVER, "status": "failed"} for row in sweep.rows])
     try:
         if sweep.jobs:
             _compute(sweep, folder, first)
@@ -141,15 +165,11 @@ def _do(sweep: Sweep, folder: Path, first: Composed) -> None:
         signals.no_longer(interrupted)
         sweep.collect(began)
         sweep_folder.write_jobs(folder, sweep.rows)
-        began.unlink()
 
 
 def _compute(sweep: Sweep, folder: Path, first: Composed) -> None:
     """Have the runner do the jobs."""
-    from unlearnbench.request.config import build
-    from unlearnbench.runners.local import Local
-
-    outputs, runner = first.request.outputs, build(first.request.config["runner"], "runner")
+    outputs, runner = first.request.outputs, _runner(first)
     if not isinstance(runner, Local):
         _inline(sweep, outputs)
         return
@@ -157,7 +177,7 @@ def _compute(sweep: Sweep, folder: Path, first: Composed) -> None:
 
     file = folder / "plan.jsonl"
     plan.of(sweep, outputs).write(file)
-    local.work(sweep, file, outputs, runner.workers)
+    local.work(sweep, file, outputs, runner)
 
 
 def _inline(sweep: Sweep, outputs: Path) -> None:

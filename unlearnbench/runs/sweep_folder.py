@@ -63,6 +63,14 @@ def _make_way(folder: Path) -> None:
             file.unlink()
 
 
+def begin(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write jobs.csv as it stands before the first job; return a file that says when the sweep began."""
+    began = folder / ".began"
+    began.touch()
+    write_jobs(folder, rows)
+    return began
+
+
 def write_jobs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write jobs.csv: a row for each job."""
     table = StringIO(newline="")

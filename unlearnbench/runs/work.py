@@ -18,7 +18,8 @@ from unlearnbench.runners.execute import Done, execute
 from unlearnbench.runners.failures import Failures
 from unlearnbench.runs.job import RunJob
 from unlearnbench.runs.plan import Chunk, Plan
-from unlearnbench.runs.sweep import Sweep
+from unlearnbench.runs.sweep import Sweep, write_report
+from unlearnbench.runs.sweep_folder import write_jobs
 
 log = logging.getLogger("unlearnbench")
 
@@ -66,6 +67,19 @@ def work(plan: Plan, folder: Path, number: int | None = None) -> int:
         todo = list(_stages_of(jobs, chunk)) if chunk and chunk.keys else jobs
         execute(todo, Cache(cache), claims, failures)
     return sum(job.status in ("failed", "diverged") for job in jobs)
+
+
+def report(plan: Plan, folder: Path) -> int:
+    """Write the runs of which every stage is there, jobs.csv and the report; return how many jobs failed."""
+    sweep = Sweep(plan.words, plan.parameters, [Path(one) for one in plan.folders])
+    cache = Cache(Path(plan.outputs) / "cache")
+    with disk.watched(Path(plan.outputs)):
+        ready = [job for job in sweep.draw() if all(cache.has(stage.key) for stage in job.stages)]
+        execute(ready, cache, Claims(cache.folder / "claims"))
+        sweep.collect(folder / ".began")
+        write_jobs(folder, sweep.rows)
+        write_report(sweep, folder)
+    return sum(row["status"] in ("failed", "diverged") for row in sweep.rows)
 
 
 def _stages_of(jobs: Sequence[RunJob], chunk: Chunk) -> Iterator[Stages]:
