@@ -230,7 +230,7 @@ def test_a_folder_and_a_pipe_are_no_weights(tmp_path):
 def test_a_file_far_larger_than_the_model_is_not_opened(suffix, tmp_path):
     with (tmp_path / f"weights{suffix}").open("wb") as file:
         file.truncate(10**12)
-    with pytest.raises(UserError, match="and at most 64"):
+    with pytest.raises(UserError, match="at most 64"):
         checkpoint.load(SPEC.build(INFO), tmp_path / f"weights{suffix}")
 
 
