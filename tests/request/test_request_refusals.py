@@ -15,6 +15,7 @@ import pytest
 from unlearnbench.cli import main
 from unlearnbench.errors import UserError
 from unlearnbench.request import plugins
+from unlearnbench.request.compose import compose
 from unlearnbench.request.config import build
 from unlearnbench.request.refusals import refuse_hydra, refuse_names, refuse_path, refuse_references
 from unlearnbench.results.identity import Identity
@@ -286,9 +287,7 @@ def changed(section: str, **values: object) -> dict[str, object]:
     [
         OWN,
         {**OWN, "mode": "MULTIRUN"},
-        changed("launcher", n_jobs=4, timeout_min=60, partition="gpu,long", gres="gpu:1"),
-        changed("sweeper", n_trials=20, direction=["minimize", "maximize"], params={"method.lr": "interval(0.1,1)"}),
-        changed("sweeper", sampler={"_target_": "optuna.S", "seed": 3, "n_startup_trials": 5}),
+        changed("sweeper", params={"method.lr": "0.1,1"}),
         changed("sweeper", params={"experiment": "a,b", "+train.x": "1,2", "seed": 1}),
     ],
 )
@@ -305,7 +304,8 @@ def test_what_a_sweep_needs_may_be_set(found):
         changed("launcher", _target_="hydra_plugins.S"),
         changed("launcher", **{"n_jobs.x": 1}),
         changed("launcher", n_jobs="${x}"),
-        changed("launcher", n_jobs="--x"),
+        changed("launcher", n_jobs=4),
+        changed("sweeper", n_trials=20),
         changed("launcher", partition="$(x)"),
         changed("launcher", n_jobs={"_target_": "x.y"}),
         changed("sweeper", custom_search_space="x.y"),
@@ -328,7 +328,16 @@ def test_nothing_else_may(found):
 
 
 def test_only_the_command_line_says_where_hydra_writes():
-    refuse_hydra(changed("launcher", submitit_folder="/there"), OWN, ["hydra.launcher.submitit_folder"])
+    own = {**OWN, "sweep": {"dir": "x"}}
+    refuse_hydra({**own, "sweep": {"dir": "/there"}}, own, ["hydra.sweep.dir"])
+    with pytest.raises(UserError, match="only the command line"):
+        refuse_hydra({**own, "sweep": {"dir": "/there"}}, own)
+
+
+@pytest.mark.parametrize("word", ["hydra/launcher=joblib", "hydra/launcher=basic", "hydra/sweeper=optuna"])
+def test_launchers_of_hydra_are_refused_with_the_word_that_replaces_them(word):
+    with pytest.raises(UserError, match="Try: runner=local, or runner=slurm"):
+        compose([word])
 
 
 @pytest.mark.parametrize("text", ["${a}", "x ${a.b}/${c[0]}", r"in\${x y}", r"a\\${a}", "$x", "{a}", "a$${b}"])

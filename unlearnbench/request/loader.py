@@ -28,7 +28,6 @@ from unlearnbench.errors import UserError
 from unlearnbench.request import scan
 from unlearnbench.request.refusals import (
     CHOICES,
-    GROUPS,
     ROOT,
     refuse_hydra,
     refuse_path,
@@ -38,6 +37,7 @@ from unlearnbench.request.refusals import (
 
 OWN = {
     **{"hydra/config": "hydra", "hydra/output/default": "hydra", "hydra/env/default": "hydra.env"},
+    **{"hydra/launcher/basic": "hydra.launcher", "hydra/sweeper/basic": "hydra.sweeper"},
     **{"hydra/help/default": "hydra.help", "hydra/hydra_help/default": "hydra.hydra_help"},
     **{
         f"hydra/{log}/{name}": f"hydra.{log}"
@@ -183,9 +183,8 @@ def _own_part(item: ResultDefault) -> tuple[str, str | None, bool, bool]:
 
     Raises UserError for a file that is not allowed.
     """
-    path, group = str(item.config_path), str(item.config_path).rpartition("/")[0]
-    place = group.replace("/", ".") if group in GROUPS else OWN.get(path)
-    if not item.primary and item.package != place:
+    path = str(item.config_path)
+    if not item.primary and item.package != OWN.get(path):
         raise UserError(f"{path} is refused: {CHOICES}")
     return path, item.package, item.primary, item.is_self
 

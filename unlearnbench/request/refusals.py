@@ -15,31 +15,16 @@ from unlearnbench.errors import UserError, nearest
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 """The valid names of choices; they become parts of file and folder names, and table cells."""
 ROOT = "outputs"
-PLACES = (
-    *("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.sweeper.storage"),
-    *("hydra.launcher.submitit_folder", "hydra.launcher.temp_folder"),
-)
+PLACES = ("hydra.sweep.dir", "hydra.sweep.subdir")
 """Settings for where Hydra writes; as with `outputs`, only the command line may set them."""
-SETTINGS = {
-    "hydra": ("mode",),
-    "hydra.sweeper": ("max_batch_size", "n_trials", "n_jobs", "direction", "study_name", "max_failure_rate"),
-    "hydra.launcher": (
-        *("n_jobs", "backend", "prefer", "require", "verbose", "timeout", "batch_size", "max_nbytes", "mmap_mode"),
-        *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "partition"),
-        *("qos", "account", "comment", "constraint", "exclude", "gres", "cpus_per_gpu", "gpus_per_task"),
-        *("mem_per_gpu", "mem_per_cpu", "signal_delay_s", "max_num_timeout", "array_parallelism"),
-    ),
-}  # fmt: skip
-"""The settings under hydra. that anyone may set, besides sweeper.params and plain values of sweeper.sampler."""
-GROUPS = ("hydra/launcher", "hydra/sweeper", "hydra/sweeper/sampler")
-"""The groups of Hydra's own that may be chosen."""
-CHOICES = f"of Hydra's own groups, only {', '.join(GROUPS)} can be chosen."
+SETTINGS = {"hydra": ("mode",)}
+"""The settings under hydra. that anyone may set, besides sweeper.params."""
+CHOICES = "Hydra's own groups cannot be chosen: our runners do the jobs.\nTry: runner=local, or runner=slurm"
 
 _PLAIN = "a choice needs a plain name of up to 100 letters, digits, _ - + and ., starting with a letter, a digit or _."
 _PARAMETERS = "hydra.sweeper.params"
 _PARAMETER = re.compile(r"\+{0,2}([A-Za-z]\w*)(?:[./][A-Za-z0-9]\w*)*", re.ASCII)
-_SAMPLER = "hydra.sweeper.sampler"
-_MAY = f"It may set hydra.mode, {_PARAMETERS} and numbers of a sweeper or launcher, such as hydra.launcher.n_jobs."
+_MAY = f"It may set hydra.mode and {_PARAMETERS}. What does the jobs is chosen by runner=inline, local or slurm."
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:/@+= %-]{0,199}")
 _START = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
 _REFERENCE = re.compile(r"\$\{(?!hydra\b)[A-Za-z_]\w*(?:\.\w+|\[\w+\])*\}", re.ASCII)
@@ -86,7 +71,7 @@ def refuse_words(words: Iterable[tuple[str, Any]]) -> None:
         if key == "hydra.searchpath":
             continue  # `loader.Files` checks the folders
         refuse_references(value, key)
-        if key.startswith("hydra/") and key not in GROUPS:
+        if key.startswith("hydra/"):
             raise UserError(f"{key}={value} is refused: {CHOICES}")
         if re.split(r"[.@\[]", key)[0] == "hydra":
             _refuse_setting(key, value, by_hand=True)
@@ -124,7 +109,7 @@ def _refuse_setting(path: str, value: Any, *, by_hand: bool) -> None:
             raise UserError(f"{path}={value} is refused: only the command line may say where to write files.")
     elif path == _PARAMETERS or path.startswith(f"{_PARAMETERS}."):
         _refuse_parameters(value if path == _PARAMETERS else {path.removeprefix(f"{_PARAMETERS}."): value})
-    elif last not in SETTINGS.get(section, ()) and not (section == _SAMPLER and re.fullmatch(r"[a-z]\w*", last)):
+    elif last not in SETTINGS.get(section, ()):
         hint = nearest(last, SETTINGS.get(section, ()))
         raise UserError(f"{path}={value} is refused: it may not change this setting of Hydra.{hint}\n{_MAY}")
     elif not all(_is_plain(one) for one in (value if isinstance(value, list) else [value])):
