@@ -26,6 +26,8 @@ from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks import bind
 from worlds import CPU, LORA, llama, notes, text_task
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("bitsandbytes")
 INFO = DataInfo(kind="text", classes=CLASSES, train=10, test=10, shape=())
 TOKENS = torch.tensor([[1, 5, 7, 300, 9]])

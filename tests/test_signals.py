@@ -13,6 +13,8 @@ from test_cli import heed_interrupts
 
 from worlds import HERE, TINY
 
+pytestmark = pytest.mark.slow
+
 SAYS = {signal.SIGINT: "unlearnbench: interrupted\n", signal.SIGTERM: "unlearnbench: terminated\n"}
 
 

@@ -19,6 +19,8 @@ from unlearnbench.report import write
 from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks.text import TextTask
 
+pytestmark = pytest.mark.slow
+
 TINY = (
     "dataset=clinical_notes", "dataset.limit=120", "dataset.limit_test=48", "dataset.limit_validation=20",
     "model.hidden=16", "model.vocabulary=600", "train.epochs=2", "eval.generate=20",

@@ -18,6 +18,8 @@ from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.training import resume
 from worlds import HERE, TINY
 
+pytestmark = pytest.mark.slow
+
 WORDS = [*TINY, "train.epochs=1", "save_model=true"]
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 SMALL = """

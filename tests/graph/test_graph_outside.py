@@ -32,6 +32,8 @@ from unlearnbench.runs.finished import find
 from unlearnbench.runs.launch import execute, prepare
 from worlds import TINY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _settled(monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from worlds import HERE, TINY
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 WORDS = ["-m", *TINY, "train.epochs=1", "threads=1", "device=cpu", "method=none,finetune", "seed=0,1"]
 CLUSTER = ["runner=slurm", "runner.cpus=1", "runner.gpus=0", "runner.minutes=60"]

@@ -16,6 +16,8 @@ import pytest
 
 from worlds import HERE, TINY
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["-m", *TINY, "threads=1", "method=none,finetune,distill", "seed=0,1"]
 
 

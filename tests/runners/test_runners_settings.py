@@ -44,7 +44,7 @@ def test_every_option_of_sbatch_is_written_out_and_none_is_given():
     [
         ("local", {"workers": 0}, r"runner\.workers=0: expected greater than or equal to 1"),
         ("local", {"threads": "many"}, r"runner\.threads"),
-        ("local", {"worker": 2}, r"runner\.worker .*Did you mean 'workers'"),
+        ("local", {"worker": 2}, r"runner\.worker: .*Did you mean 'workers'"),
         ("slurm", {"minutes": 2}, r"runner\.minutes=2"),
         ("slurm", {"gpus": -1}, r"runner\.gpus=-1"),
         ("slurm", {"partition": "a b\n#SBATCH --wrap=id"}, r"runner\.partition: 'a b\\n.*not a plain value"),
@@ -66,7 +66,7 @@ def test_an_option_of_sbatch_cannot_leave_its_line(value):
 
 @pytest.mark.parametrize("name", ["wrap", "output", "error", "export", "chdir", "prolog", "array", "account\n"])
 def test_an_option_that_runs_or_writes_is_refused(name):
-    with pytest.raises(UserError, match=r"is no setting of runner\.sbatch"):
+    with pytest.raises(UserError, match=r"unknown setting of runner\.sbatch"):
         typed(Slurm, {**shipped("slurm"), "sbatch": {name: "x"}}, "runner")
 
 

@@ -12,7 +12,7 @@ from unlearnbench.runners.levels import Level
 from unlearnbench.runners.sbatch import Sbatch
 from unlearnbench.runners.slurm import Slurm, largest_array, queued, submit
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
 def settings(**changes):

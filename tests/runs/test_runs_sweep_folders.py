@@ -15,6 +15,8 @@ from unlearnbench.runs import sweep_folder
 from unlearnbench.runs.sweep_folder import claimed
 from worlds import HERE, TINY
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["run", "-m", *TINY, "method=none", "train.epochs=1"]
 
 

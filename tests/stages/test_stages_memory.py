@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import weakref
 
+import pytest
+
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.request.compose import compose
 from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.runs.sweep import Sweep, launch
 from worlds import TINY
+
+pytestmark = pytest.mark.slow
 
 
 def test_sixty_four_models_never_stand_in_memory_together(tmp_path, monkeypatch):

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+import measured
 from unlearnbench.contracts import DataInfo
 from unlearnbench.data.text import TextRow, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Evidence
-from unlearnbench.metrics import answers
 from unlearnbench.tasks.encoding import Encoder, Limit
 from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
@@ -237,8 +237,8 @@ def test_memorisation_and_loss_are_those_of_open_unlearnings_evaluation(tiny_tex
     naive = [
         open_unlearning(tiny_text.original, task.encoder.tokenizer, row.prompt, row.options[row.label]) for row in rows
     ]
-    metrics = (answers.exact_memorisation, answers.extraction_strength, answers.answer_nll)
-    found = [metric.compute(evidence, "forget") for metric in metrics]
+    names = ("exact_memorisation", "extraction_strength", "answer_nll")
+    found = [measured.value(name, evidence, "forget") for name in names]
     assert found == pytest.approx(np.mean(naive, axis=0), abs=1e-3)
     assert 0 < found[0] < 1
 

@@ -1,0 +1,65 @@
+"""The floors of docs/architecture.md: imports go down, and no two folders import each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import unlearnbench
+
+PACKAGE = Path(unlearnbench.__file__).parent
+PAGE = PACKAGE.parent / "docs" / "architecture.md"
+
+
+def floors():
+    """Return the floor of each folder and top-level module, from the ground up, as the page lists them."""
+    table = PAGE.read_text().partition("## Folders, from the ground up")[2].partition("\n## ")[0]
+    found = {}
+    for number, line in enumerate(line for line in table.splitlines() if line.startswith("| `")):
+        for name in re.findall(r"`([a-z_]+)(?:/|\.py)?`", line.split("|")[1]):
+            found[name] = number
+    return found
+
+
+def room(module):
+    """Return the folder, or the top-level module, that a module is in."""
+    return module.split(".")[1] if module.count(".") else ""
+
+
+def imports(file):
+    """Yield the modules of ours that a file imports, but for type checking."""
+
+    def visit(node):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.ImportFrom) and (child.module or "").startswith("unlearnbench"):
+                for alias in child.names:
+                    whole = f"{child.module}.{alias.name}"
+                    inside = PACKAGE.joinpath(*whole.split(".")[1:])
+                    yield whole if inside.with_suffix(".py").exists() or inside.is_dir() else child.module
+            yield from visit(child)
+
+    yield from visit(ast.parse(file.read_text()))
+
+
+def test_imports_go_down_the_floors_of_the_page():
+    known, wrong = floors(), []
+    for file in PACKAGE.rglob("*.py"):
+        mine = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if mine in ("__init__", "__main__"):
+            continue
+        for module in imports(file):
+            other = room(module)
+            if other and other != mine and not known[other] <= known[mine]:
+                wrong.append(f"{file.relative_to(PACKAGE)} imports {module}")
+    assert not wrong
+
+
+def test_no_two_rooms_import_each_other():
+    pairs = set()
+    for file in PACKAGE.rglob("*.py"):
+        mine = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        pairs |= {(mine, room(module)) for module in imports(file) if room(module) not in ("", mine)}
+    assert not [pair for pair in pairs if (pair[1], pair[0]) in pairs]

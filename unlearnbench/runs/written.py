@@ -1,0 +1,161 @@
+"""What a finished run writes: measured rows, scores, the model, transcripts and figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from unlearnbench.evaluations.evaluation import Found, divided
+from unlearnbench.evidence import BySplit
+from unlearnbench.experiment import Forgetting
+from unlearnbench.forget.splits import twins_retained
+from unlearnbench.graph.artefact import Stored
+from unlearnbench.graph.stage import Stage
+from unlearnbench.graph.workshop import Workshop
+from unlearnbench.machine import cost
+from unlearnbench.machine.devices import on_cuda
+from unlearnbench.metrics.measure import Row
+from unlearnbench.metrics.premise import premise
+from unlearnbench.plots import run as plots
+from unlearnbench.results import model, rows, scores, transcripts
+from unlearnbench.runners.execute import Done
+
+if TYPE_CHECKING:
+    from unlearnbench.runs.job import RunJob
+
+log = logging.getLogger("unlearnbench")
+
+
+def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, Any]:
+    """Measure, write all files but result.json, and return what that adds."""
+    measured: list[tuple[int, Row]] = []
+    by_role: dict[str, BySplit] = {}
+    for asked in job.picture:
+        by_role = _scores(job, asked, workshop)
+        measured += [(asked.number, row) for row in _measured(job, asked, by_role, workshop)]
+        if asked is not job.picture[-1]:
+            place = part / "requests" / str(asked.number)
+            place.mkdir(parents=True)
+            scores.write_scores(place, asked.world.splits.arrays(), by_role)
+    last = job.picture[-1]
+    rows.write_metrics(part, job.identity, measured)
+    scores.write_scores(part, last.world.splits.arrays(), by_role)
+    if _keeps_model(job):
+        _write_model(job, part, workshop)
+    outcome = _outcome(job, workshop, done)
+    if last.world.bench.info.kind == "text":
+        outcome |= _language(job, part, by_role)
+    _plot(job, part, by_role, outcome)
+    return outcome
+
+
+def _scores(job: RunJob, asked: Forgetting, workshop: Workshop) -> dict[str, BySplit]:
+    parts = asked.world.parts()
+    return {
+        role: divided({split: one.read(workshop) for split, one in by_split.items()}, parts)
+        for role, by_split in asked.scores.items()
+    }
+
+
+def _measured(job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
+    whole_class = job.assembled.experiment.forget.whole_class
+    for name, evaluation in job.assembled.experiment.evaluations.items():
+        found = Found(asked.models, asked.world, by_role, asked.added[name], workshop, whole_class)
+        yield from evaluation.measure(found)
+
+
+def _keeps_model(job: RunJob) -> bool:
+    keep = job.assembled.settings.save_model
+    return keep or (keep is None and (not job.request.in_sweep or (job.final / "model").is_dir()))
+
+
+def _write_model(job: RunJob, part: Path, workshop: Workshop) -> None:
+    last = job.picture[-1]
+    unlearned, bench = last.models.unlearned, last.world.bench
+    artefact = workshop.artefact(cast(Stage, unlearned))
+    if bench.info.kind != "text":
+        model.write_model(part, job.request.config["model"], bench.info, artefact)
+        return
+    from unlearnbench.models.saved import write
+
+    home = job.final.resolve() / "model"
+    original: Callable[[], Any] = lambda: workshop.model(last.models.original)  # noqa: E731
+    write(part / "model", workshop.model(unlearned), bench.task, bench.spec, artefact, original, home)
+
+
+def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
+    """Return the part of result.json that a finished run adds."""
+    stages = _named(job)
+    of: dict[str, Stored] = {name: workshop.artefact(stage) for name, stage in stages.items()}
+    facts = {name: one.facts for name, one in of.items()}
+    ratio, note = cost.ratio(
+        facts["unlearned"], {name: one for name, one in facts.items() if name.startswith("retrained")}
+    )
+    here = facts["unlearned"]["circumstances"][-1]
+    experiment, last = job.assembled.experiment, job.picture[-1]
+    return {
+        "weights_changed": facts["unlearned"]["weights_changed"],
+        "device": here["processor"] if on_cuda(here["device"]) else here["device"],
+        "threads": here["threads"],
+        "precision": here["precision"],
+        "deterministic": experiment.deterministic,
+        "channels_last": experiment.precision.channels_last,
+        "circumstances": {name: one["circumstances"] for name, one in facts.items()},
+        "seconds": {name: one["seconds"] for name, one in facts.items()},
+        "validation_seconds": {name: one["validation_seconds"] for name, one in facts.items()},
+        "peak_mib": {name: one["peak_mib"] for name, one in facts.items()},
+        "examples_seen": {name: one["examples"] for name, one in facts.items()},
+        "reused": {name: not done.is_new(stage.key) for name, stage in stages.items()},
+        "cost_ratio": ratio,
+        "cost_note": note,
+        "stage_keys": {name: stage.key for name, stage in stages.items()},
+        "references": len(last.models.retrained),
+        "requests": len(job.picture),
+        "headline": {name: list(map(list, one.headline)) for name, one in experiment.evaluations.items()},
+        "classes": list(last.world.bench.info.classes),
+        "curves": {name: one["curve"] for name, one in facts.items()},
+        "tables": facts["unlearned"]["tables"],
+    }
+
+
+def _named(job: RunJob) -> dict[str, Stage]:
+    """Return the trainings and unlearnings by name: the last request's by their roles, earlier ones by number."""
+    last = job.picture[-1].models
+    found: dict[str, Any] = {"original": last.original, "unlearned": last.unlearned}
+    found |= {f"retrained_{number}": one for number, one in enumerate(last.retrained)}
+    for asked in job.picture[:-1]:
+        found[f"unlearned_request_{asked.number}"] = asked.models.unlearned
+    return found
+
+
+def _language(job: RunJob, part: Path, by_role: Mapping[str, BySplit]) -> dict[str, object]:
+    """Write the transcripts of a run on text; return whether its premise holds, and how many twins are retained."""
+    last = job.picture[-1]
+    data, splits = last.world.bench.data, last.world.splits
+    roles = {role: by_role[_first(role, by_role)] for role in transcripts.ROLES}
+    transcripts.write(part, cast(Any, data), roles)
+    biased = data.columns.get("is_biased")
+    rule_stays = biased is not None and bool(biased[splits.retain].any())
+    found = premise(roles["original"], roles["retrained"], job.identity.forget, rule_stays=rule_stays)
+    if found is not None:
+        log.debug("premise: %s", found["text"])
+    return {
+        "premise": found,
+        "sequences_cut": cast(Any, last.world.bench.task).encoder.cut,
+        "twins_retained": twins_retained(splits, data),
+    }
+
+
+def _plot(job: RunJob, part: Path, by_role: Mapping[str, BySplit], outcome: Mapping[str, Any]) -> None:
+    curves = {name: list(curve) for name, curve in outcome["curves"].items() if curve}
+    retrained = tuple(one for role, one in by_role.items() if role.startswith("retrained"))
+    classes = job.picture[-1].world.bench.info.classes
+    plots.draw(part, by_role["original"], retrained, by_role["unlearned"], classes, curves)
+    plots.strength(part, outcome["tables"])
+
+
+def _first(role: str, by_role: Mapping[str, BySplit]) -> str:
+    """Return a role's name, or that of the first of several."""
+    return role if role in by_role else f"{role}_0"
