@@ -122,6 +122,7 @@ def test_mistakes_exit_2_with_a_remedy_and_leave_nothing(monkeypatch, capsys, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "says"), MISTAKES[::13], ids=[" ".join(words) for words, _ in MISTAKES[::13]])
 def test_mistakes_at_the_installed_command(command, tmp_path, words, says):
     done = command(*on_tiny_data(words))

@@ -1,4 +1,4 @@
-"""What dead processes left goes at the next start; what living ones write, and other hosts', stays. Locks exclude."""
+"""What dead processes left goes at the next start; what living ones write, and other hosts', stays."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.files import leftovers, locks
+from unlearnbench.files import leftovers
 from worlds import HERE, TINY
-
-FORK = multiprocessing.get_context("fork")
 
 
 def left_by_a_dead_process(folder: Path) -> Path:
@@ -98,7 +96,7 @@ def test_a_link_is_removed_and_not_what_it_points_to(tmp_path):
 def test_a_forked_process_leaves_its_parents_parts_alone(tmp_path):
     mine = leftovers.named(tmp_path)
     mine.mkdir()
-    child = FORK.Process(target=leftovers._remove_own)
+    child = multiprocessing.get_context("fork").Process(target=leftovers._remove_own)
     child.start()
     child.join()
     assert mine.exists()
@@ -114,6 +112,7 @@ def test_the_states_of_finished_stages_go_and_damaged_ones_after_a_week(tmp_path
     assert (cache / "unfinished" / "b").exists() and (cache / "damaged" / "new").exists()
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_killed_run_after_the_next(tmp_path):
     """Killed at whatever moment: the next start leaves what a run that nobody killed leaves."""
     words = [sys.executable, "-m", "unlearnbench", "run", *TINY, "method=none", "train.epochs=300"]
@@ -130,38 +129,3 @@ def test_nothing_is_left_of_a_killed_run_after_the_next(tmp_path):
     assert not list(outputs.rglob(".part-*"))
     for name in ("claims", "parts"):
         assert not list((outputs / "cache" / name).iterdir())
-
-
-def count(folder: Path, times: int) -> None:
-    """Add to a number in a file, unsafely but for the lock."""
-    for _ in range(times):
-        leftovers.clear_outputs(folder)
-        with locks.locked(folder / "cache" / "locks" / "a.lock") as held:
-            assert held
-            number = int((folder / "number").read_text())
-            time.sleep(0.0005)
-            (folder / "number").write_text(str(number + 1))
-
-
-def test_a_lock_excludes_though_its_file_is_removed_all_the_time(tmp_path):
-    (tmp_path / "cache" / "locks").mkdir(parents=True)
-    (tmp_path / "number").write_text("0")
-    children = [FORK.Process(target=count, args=(tmp_path, 100)) for _ in range(6)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    assert [child.exitcode for child in children] == [0] * 6
-    assert (tmp_path / "number").read_text() == "600"
-    assert not list((tmp_path / "cache" / "locks").iterdir())
-
-
-def test_a_held_lock_stays(tmp_path):
-    lock = tmp_path / "cache" / "locks" / "a.lock"
-    lock.parent.mkdir(parents=True)
-    with locks.locked(lock):
-        leftovers.clear_outputs(tmp_path)
-        assert lock.exists()
-        with locks.locked(lock, wait=False) as held:
-            assert not held
-    assert not lock.exists()

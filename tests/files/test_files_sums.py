@@ -23,6 +23,8 @@ from unlearnbench.runs.finished import find
 from unlearnbench.runs.launch import execute, prepare
 from worlds import HERE, TINY
 
+pytestmark = pytest.mark.slow
+
 WORDS = (*TINY, "method=none")
 
 

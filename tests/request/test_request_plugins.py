@@ -12,6 +12,8 @@ from unlearnbench.errors import UserError
 from unlearnbench.request import plugins
 from worlds import TINY
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_plugin_file_runs_and_is_refused_without_trust(command, tmp_path):
     flags = write_plugin(tmp_path / "theirs")

@@ -28,6 +28,8 @@ from unlearnbench.request.config import GROUPS, build_class, config_root
 from unlearnbench.request.words import PLACES, literal
 from worlds import HERE, TINY, synthetic
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "a b", "[x]", "a=b", "ünïcödé", "it's", '"q" x', "$x", "{a}", "#", "end ", " front", "(p)", "a\\b", "x:y", "100%;&",
 )  # fmt: skip

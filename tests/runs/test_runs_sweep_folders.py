@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.errors import UserError
-from unlearnbench.files import locks
+from unlearnbench.runners.claims import Claims
 from unlearnbench.runs import sweep_folder
 from unlearnbench.runs.sweep_folder import claimed
 from worlds import HERE, TINY
@@ -74,7 +74,7 @@ def test_no_report_of_an_earlier_sweep_is_shown(tmp_path):
 
 def test_a_folder_in_which_a_sweep_runs_is_refused(tmp_path):
     with (
-        locks.locked(tmp_path / ".running"),
+        Claims(tmp_path).held(".running"),
         pytest.raises(UserError, match=r"is running in .*\nTry: hydra"),
         sweep_folder.claimed(tmp_path, dated=False),
     ):

@@ -21,6 +21,7 @@ TOPICS = {
     "models": "model",
     "datasets": "dataset",
     "forget": "forget",
+    "evaluations": "eval",
     "metrics": "metrics",
     "experiments": "experiment",
 }
@@ -69,7 +70,8 @@ def _component(name: str, file: Path) -> Entry:
     first = text(file).partition("\n")[0]
     comment = first.removeprefix("# ") if first.startswith("# ") and not first.startswith("# @") else ""
     about = ". ".join(part for part in (_about(node), comment) if part)
-    return Entry(name, _kinds(node), about, paper_of(ast.get_docstring(tree) or ""))
+    kinds = "" if file.parent.name == "eval" else _kinds(node)
+    return Entry(name, kinds, about, paper_of(ast.get_docstring(tree) or ""))
 
 
 def _without_yaml(files: Iterable[Path]) -> Iterator[Entry]:

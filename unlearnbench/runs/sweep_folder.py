@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError
-from unlearnbench.files import leftovers, locks, sums
+from unlearnbench.files import leftovers, sums
 from unlearnbench.files.escapes import csv_row
+from unlearnbench.runners.claims import Claims
 
 NAMES = ("experiment", "dataset", "forget", "model", "method")
 COLUMNS = ("job", "overrides", *NAMES, "seed", "status", "run_folder", "reason")
@@ -31,7 +32,7 @@ def claimed(folder: Path, dated: bool) -> Iterator[Path]:
         yield _made(folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with locks.locked(folder / ".running", wait=False) as alone:
+    with Claims(folder).held(".running", "a sweep") as alone:
         if not alone:
             raise UserError(f"a sweep is running in {folder}.\nTry: hydra.sweep.dir=FOLDER, another one")
         _make_way(folder)
