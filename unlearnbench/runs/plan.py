@@ -142,8 +142,8 @@ def _known_seconds(cache: Cache) -> dict[str, float]:
 
 def _trainings(entries: Sequence[Entry]) -> Iterator[Chunk]:
     """Yield the missing stages without inputs that others wait for, together until a chunk is long enough."""
-    needed = {parent for entry in entries if not entry.present for parent in entry.parents}
-    first = [one for one in entries if not one.present and one.level == 0 and one.key in needed]
+    needed = _needed(entries)
+    first = [one for one in entries if _is_first(one, needed)]
     for group in _packed([(one, one.seconds) for one in first]):
         jobs = tuple(sorted({one.jobs[0] for one, _ in group}))
         yield Chunk("train", tuple(one.key for one, _ in group), jobs, _total(seconds for _, seconds in group))
@@ -151,18 +151,30 @@ def _trainings(entries: Sequence[Entry]) -> Iterator[Chunk]:
 
 def _jobs(entries: Sequence[Entry]) -> Iterator[Chunk]:
     """Yield the jobs of which stages are missing, those of one original side by side."""
+    needed = _needed(entries)
     seconds: dict[int, float] = {}
     root: dict[int, str] = {}
     for one in entries:
         for job in one.jobs:
             root.setdefault(job, one.key)
-        if not one.present and one.level:
+        if not one.present and not _is_first(one, needed):
             share = (UNKNOWN_SECONDS if one.seconds is None else one.seconds) / len(one.jobs)
             for job in one.jobs:
                 seconds[job] = seconds.get(job, 0.0) + share
-    order = sorted(seconds, key=lambda job: (list(dict.fromkeys(root.values())).index(root[job]), job))
+    place = {key: number for number, key in enumerate(dict.fromkeys(root.values()))}
+    order = sorted(seconds, key=lambda job: (place[root[job]], job))
     for group in _packed([(job, seconds[job]) for job in order]):
         yield Chunk("unlearn", (), tuple(job for job, _ in group), _total(taken for _, taken in group))
+
+
+def _needed(entries: Sequence[Entry]) -> set[str]:
+    """Return the stages that missing ones read."""
+    return {parent for entry in entries if not entry.present for parent in entry.parents}
+
+
+def _is_first(entry: Entry, needed: set[str]) -> bool:
+    """Return whether a stage is missing, reads nothing, and others wait for it: a training from the start."""
+    return not entry.present and entry.level == 0 and entry.key in needed
 
 
 def _packed(items: Sequence[tuple[T, float | None]]) -> Iterator[list[tuple[T, float | None]]]:

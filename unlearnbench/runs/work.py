@@ -70,8 +70,11 @@ def work(plan: Plan, folder: Path, number: int | None = None) -> int:
 
 
 def report(plan: Plan, folder: Path) -> int:
-    """Write the runs of which every stage is there, jobs.csv and the report; return how many jobs failed."""
-    sweep = Sweep(plan.words, plan.parameters, [Path(one) for one in plan.folders])
+    """Write the runs of which every stage is there, jobs.csv and the report; return how many jobs failed.
+
+    Nothing is computed, so that the device of the jobs need not be here.
+    """
+    sweep = Sweep(plan.words, plan.parameters, [Path(one) for one in plan.folders], planning=True)
     cache = Cache(Path(plan.outputs) / "cache")
     with disk.watched(Path(plan.outputs)):
         ready = [job for job in sweep.draw() if all(cache.has(stage.key) for stage in job.stages)]
