@@ -40,6 +40,8 @@ MODULES = {
 }
 """The modules with our own classes; a name that ends with a dot is a package."""
 
+_built: dict[tuple[Any, str, str], Any] = {}
+
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
@@ -114,12 +116,22 @@ def takes(values: Any, path: Sequence[str]) -> bool:
 
 
 def typed(kind: Any, values: Mapping[str, Any], where: str) -> Any:
-    """Build a dataclass from values; raise UserError for wrong types or values out of range."""
+    """Build a dataclass from values; raise UserError for wrong types or values out of range.
+
+    Equal values give the same object: a sweep asks for the same parts over and over.
+    """
+    known = (kind, where, json.dumps(dict(values), default=str))
+    if known not in _built:
+        _check_keys(kind, values, where)
+        _built[known] = _validated(*known)
+    return _built[known]
+
+
+def _validated(kind: Any, where: str, text: str) -> Any:
     from pydantic import ValidationError
 
-    _check_keys(kind, values, where)
     try:
-        return _adapter(kind).validate_json(json.dumps(dict(values), default=str), strict=True)
+        return _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         raise UserError("\n".join(_explain(problem, where) for problem in _merged(error.errors())[:5])) from error
 

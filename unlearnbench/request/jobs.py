@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,7 @@ def _with_values(base: Composed, words: Mapping[str, str]) -> dict[str, Any] | N
     return config
 
 
+@cache
 def _simple(word: str) -> bool | int | float | str | None:
     """Return the value of an override where it is a number, a truth or a plain word, else None."""
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -55,7 +56,7 @@ def trusted(module: str) -> bool:
 
 def modules() -> list[ModuleType]:
     """Import and return the modules of all plugins: entry points first, then files."""
-    names = [entry.module for entry in entry_points(group=GROUP)]
+    names = list(_entry_points(tuple(sys.path)))
     return [load(name) for name in [*names, *_file_modules()]]
 
 
@@ -144,7 +145,13 @@ def config_folders() -> list[Path]:
 
 
 def _packages() -> set[str]:
-    return {entry.module.split(".")[0] for entry in entry_points(group=GROUP)}
+    return {module.split(".")[0] for module in _entry_points(tuple(sys.path))}
+
+
+@cache
+def _entry_points(_path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the modules that installed packages name; looked up once for each state of Python's path."""
+    return tuple(entry.module for entry in entry_points(group=GROUP))
 
 
 def _file_modules() -> list[str]:
