@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +22,7 @@ from safetensors.torch import save
 
 from run_folders import make_run
 from unlearnbench import cli
+from unlearnbench.assemble import assemble
 from unlearnbench.errors import UserError
 from unlearnbench.models import checkpoint
 from unlearnbench.models.tiny import TinyCNN
@@ -76,7 +76,7 @@ def dry(monkeypatch, tmp_path):
     """Check commands and compute nothing, in an empty folder."""
 
     def checked(request, on_failure=None):
-        launch.check(launch.Composed(request, False, (), Path()))
+        assemble(request)
         return launch.Outcome("skipped", "", tmp_path, reused=True)
 
     monkeypatch.setattr(launch, "execute", checked)

@@ -12,6 +12,7 @@ from unlearnbench.errors import DONE, UserError
 
 if TYPE_CHECKING:
     from unlearnbench.runs.plan import Entry, Plan
+    from unlearnbench.runs.sweep import Sweep
 
 
 def main(words: list[str]) -> int:
@@ -41,18 +42,18 @@ def main(words: list[str]) -> int:
     if given.to:
         plan.write(given.to)
     if given.export:
-        print(_exported(plan, given, composed.request.config["runner"]), end="")
+        print(_exported(plan, given, composed.request.config["runner"], sweep), end="")
         return DONE
     _show(plan, jobs=len(sweep.rows))
     return DONE
 
 
-def _exported(plan: Plan, given: argparse.Namespace, runner: dict[str, Any]) -> str:
+def _exported(plan: Plan, given: argparse.Namespace, runner: dict[str, Any], sweep: Sweep) -> str:
     """Return the plan as a file for another program; it is written to --to, which the commands in it read."""
     from unlearnbench.request.config import build
     from unlearnbench.runners.export import export
     from unlearnbench.runners.slurm import Slurm
-    from unlearnbench.runs.cluster import levels
+    from unlearnbench.runs.cluster import levels, needs_gpu
 
     settings = build(runner, "runner")
     if not isinstance(settings, Slurm) or given.to is None:
@@ -60,7 +61,7 @@ def _exported(plan: Plan, given: argparse.Namespace, runner: dict[str, Any]) -> 
             f"--export needs the settings of a cluster, and a plan to read.\nTry: --export {given.export} "
             "runner=slurm --to plan.jsonl"
         )
-    gpus = settings.gpus if "cuda" in " ".join(given.overrides) else 0
+    gpus = settings.gpus if needs_gpu(sweep) else 0
     return export(levels(plan, given.to, given.config_dir, gpus), settings, given.export)
 
 

@@ -20,7 +20,7 @@ from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.keys import digest
 from unlearnbench.graph.sources import sources
-from unlearnbench.graph.stage import Model, Stage
+from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.four_bit import copied
 from unlearnbench.models.start import is_four_bit
@@ -98,7 +98,7 @@ class Rounded:
     @property
     def inputs(self) -> tuple[Stage, ...]:
         """What the model needs."""
-        return (self.model,) if isinstance(self.model, Stage) else self.model.inputs
+        return needed_by(self.model)
 
     @property
     def prompts(self) -> bool:

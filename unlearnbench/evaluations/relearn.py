@@ -17,7 +17,7 @@ from unlearnbench.contracts import Index
 from unlearnbench.data.sampling import first_units
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.graph.artefact import Artefact, Computed
-from unlearnbench.graph.stage import Model, Stage
+from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.start import trainable
 from unlearnbench.randomness import seeded, stage_seed
@@ -91,7 +91,7 @@ class Relearning(Stage):
     @property
     def inputs(self) -> tuple[Stage, ...]:
         """What the model needs."""
-        return (self.model,) if isinstance(self.model, Stage) else self.model.inputs
+        return needed_by(self.model)
 
     @property
     def models(self) -> tuple[Model, ...]:

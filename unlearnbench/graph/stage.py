@@ -81,6 +81,11 @@ class Stage(ABC):
         return digest(self.kind, self.settings, [stage.key for stage in self.inputs], sources(self.modules))
 
 
+def needed_by(model: Model) -> tuple[Stage, ...]:
+    """Return the stages that must be done before a model can be built: itself, if it is one."""
+    return (model,) if isinstance(model, Stage) else model.inputs
+
+
 def levels(stages: Iterable[Stage]) -> dict[str, int]:
     """Return how many stages come before each one at least, by key: 0 for those without inputs."""
     found: dict[str, int] = {}

@@ -58,12 +58,6 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     return Prefixed(model, prompt[NAME].to(device), int(prompt["replaced_tokens"]))
 
 
-def lengthened(state: Mapping[str, Tensor]) -> int:
-    """Return how many tokens the prompt in a kept state adds to a sequence; 0 without a prompt."""
-    prompt = state.get(f"{PREFIX}{NAME}")
-    return 0 if prompt is None else len(prompt) - int(state[f"{PREFIX}replaced_tokens"])
-
-
 def merged(model: nn.Module) -> nn.Module:
     """Return the model with its adapter, if any, added to its weights."""
     if not has_adapter(model):

@@ -91,10 +91,11 @@ class _Work:
         self.workshop, self.done = Workshop(cache), Done()
         self.left: dict[str, tuple[Stage, Job]] = {}
         self.readers: Counter[str] = Counter()
-        self.open: list[tuple[Job, set[str]]] = [(job, set()) for job in _grouped(jobs)]
-        self.waiting: dict[str, list[set[str]]] = {}
-        for job, missing in self.open:
-            self._add(job, missing)
+        self.waiting: dict[str, list[tuple[Job, set[str]]]] = {}
+        self.ready: list[Job] = []
+        self.open = len(jobs)
+        for job in _grouped(jobs):
+            self._add(job)
 
     def look(self) -> bool:
         """Look once at all that is left, do what can be done, and return whether there was anything."""
@@ -105,12 +106,13 @@ class _Work:
                 self._finish()
         return progress
 
-    def _add(self, job: Job, missing: set[str]) -> None:
-        """Put the stages that a job lacks on the list; `missing` shrinks as they are done."""
-        for stage in job.stages:
-            if self._put(stage, job):
-                missing.add(stage.key)
-                self.waiting.setdefault(stage.key, []).append(missing)
+    def _add(self, job: Job) -> None:
+        """Put the stages that a job lacks on the list; a job that lacks none is ready."""
+        missing = {stage.key for stage in job.stages if self._put(stage, job)}
+        for key in missing:
+            self.waiting.setdefault(key, []).append((job, missing))
+        if not missing:
+            self.ready.append(job)
 
     def _put(self, stage: Stage, job: Job) -> bool:
         """Put a stage on the list, after what it needs; return False where it is there already."""
@@ -129,9 +131,9 @@ class _Work:
         error = self.done.error(stage.inputs) or (self.failures.of(stage.key) if self.failures else None)
         if error is not None:
             self.done.failed[stage.key] = error
+        elif any(one.key in self.left for one in stage.inputs):
+            return False
         elif self.cache.read(stage.key) is None:
-            if any(one.key in self.left for one in stage.inputs):
-                return False
             with self.claims.held(stage.key, stage.label) as mine:
                 if not mine:
                     return False
@@ -143,8 +145,10 @@ class _Work:
     def _drop(self, stage: Stage) -> None:
         """Take a stage off the list, and let go of the models that nobody needs any more."""
         del self.left[stage.key]
-        for missing in self.waiting.pop(stage.key, ()):
+        for job, missing in self.waiting.pop(stage.key, ()):
             missing.discard(stage.key)
+            if not missing:
+                self.ready.append(job)
         self.readers.subtract(model.key for model in stage.models)
         self.readers += Counter()  # only what is above 0 stays
         self.workshop.keep(self.readers)
@@ -178,27 +182,26 @@ class _Work:
         self._compute(stage, job)
 
     def _finish(self) -> bool:
-        """Finish the jobs of which no stage is left."""
-        ready = [(job, missing) for job, missing in self.open if not missing]
-        before = len(self.open)
-        for job, missing in ready:
-            if self._end(job, missing):
-                self.open = [(one, of) for one, of in self.open if one is not job]
-        return len(self.open) < before
+        """Finish the jobs of which no stage is left; return whether there were any."""
+        ready, self.ready = self.ready, []
+        ended = sum(self._end(job) for job in ready)
+        self.open -= ended
+        return ended > 0
 
-    def _end(self, job: Job, missing: set[str]) -> bool:
-        """Finish a job, or see it finished by another process; return False where it has to wait."""
+    def _end(self, job: Job) -> bool:
+        """Finish a job, or see it finished by another process; return False, and look again, where it has to wait."""
         if job.is_done():
             return True
         with self.claims.held(job.key, "writing a run") as mine:
             if not mine:
+                self.ready.append(job)
                 return False
             if not job.is_done():
                 try:
                     job.finish(self.workshop, self.done)
                 except Damaged as damage:
                     self.cache.set_aside(damage)
-                    self._add(job, missing)
+                    self._add(job)
                     return False
         return True
 

@@ -22,7 +22,7 @@ def send(sweep: Sweep, file: Path, outputs: Path, settings: Slurm) -> list[str]:
     sweep.draw()
     plan = with_stages(sweep, outputs)
     plan.write(file)
-    gpus = settings.gpus if _needs_gpu(sweep) else 0
+    gpus = settings.gpus if needs_gpu(sweep) else 0
     return submit(levels(plan, file, sweep.folders, gpus), settings, file.parent / "slurm")
 
 
@@ -39,7 +39,7 @@ def levels(plan: Plan, file: Path, folders: Sequence[Path], gpus: int) -> list[L
     return [*found, Level("report", (report,), aligned=False, gpus=0, seconds=(REPORT_SECONDS,))]
 
 
-def _needs_gpu(sweep: Sweep) -> bool:
+def needs_gpu(sweep: Sweep) -> bool:
     """Return whether the jobs compute on GPUs; raise UserError where each node would decide that by itself."""
     devices = {job.assembled.settings.device for job in sweep.jobs.values()}
     if "auto" in devices:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from unlearnbench.errors import UserError
 from unlearnbench.files import disk, leftovers, sums
-from unlearnbench.request.compose import Composed, Request, compose, scaled
+from unlearnbench.request.compose import Request, compose, scaled
 from unlearnbench.runs.finished import find, is_finished, remember, stage_sources
 
 if TYPE_CHECKING:
@@ -97,15 +97,6 @@ def found(request: Request, *, planning: bool = False) -> Outcome | RunJob:
     if job.final.exists() and (damage := sums.damage(job.final)):
         log.warning("%s is damaged, and made again from the cache: %s", job.final, sums.told(damage))
     return job
-
-
-def check(composed: Composed) -> None:
-    """Build and check everything a request names, unless its run is there already; write nothing."""
-    if find(composed.request) is None:
-        with torch_explained():
-            from unlearnbench.assemble import assemble
-
-            assemble(composed.request)
 
 
 def outcome(folder: Path, *, reused: bool) -> Outcome:

@@ -13,7 +13,7 @@ from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.keys import digest
-from unlearnbench.graph.stage import Model, Stage
+from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Score(Stage):
     @property
     def inputs(self) -> tuple[Stage, ...]:
         """What the model needs."""
-        return (self.model,) if isinstance(self.model, Stage) else self.model.inputs
+        return needed_by(self.model)
 
     @property
     def models(self) -> tuple[Model, ...]:

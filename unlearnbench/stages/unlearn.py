@@ -12,7 +12,7 @@ from torch import nn
 from unlearnbench.errors import UserError
 from unlearnbench.graph.artefact import Artefact
 from unlearnbench.graph.keys import digest
-from unlearnbench.graph.stage import Model, Stage
+from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models import weights
 from unlearnbench.models.four_bit import copied
@@ -49,7 +49,7 @@ class Unlearn(Stage):
     @property
     def inputs(self) -> tuple[Stage, ...]:
         """What the original needs."""
-        return self.original.inputs if not isinstance(self.original, Stage) else (self.original,)
+        return needed_by(self.original)
 
     @property
     def models(self) -> tuple[Model, ...]:
