@@ -40,6 +40,8 @@ MOVED = {
     "models.llama": "text/*",
     "evaluations.quantise": "images/rounded",
     "evaluations.relearn": "images/relearn",
+    "stages.resumable": "*/train",
+    "stages.resume": "*/train",
     "stages.train": "*/train",
     "stages.trained": "*/train",
     "stages.unlearn": "*/unlearn",

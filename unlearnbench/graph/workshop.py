@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from unlearnbench.graph.artefact import Damaged, Stored
 from unlearnbench.graph.cache import Cache
@@ -59,8 +59,7 @@ class Workshop:
         """Return what `compute` returns, or returned before in this process for these names: a small result."""
         if names not in self._known:
             self._known[names] = compute()
-        found: T = self._known[names]
-        return found
+        return cast(T, self._known[names])
 
     def unfinished(self, stage: Stage) -> Path:
         """Return the folder where a stage may keep a state to resume from."""
