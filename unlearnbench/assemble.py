@@ -115,6 +115,8 @@ def assemble(request: Request, *, planning: bool = False) -> Assembled:
     )
     if not settings.outputs.strip():
         raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
+    if info.kind == "image" and getattr(dataset, "validation", None) == 0 and not info.held_out:
+        _check_unsteered(parts["train"], method, settings)
     writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))
     _check_name(request, model)
     _check_model(model, info)
@@ -140,6 +142,21 @@ def assemble(request: Request, *, planning: bool = False) -> Assembled:
         deterministic=settings.deterministic or not on_cuda(precision.device),  # on a CPU, equal runs are equal anyway
     )
     return Assembled(experiment, settings, info, forget)
+
+
+def _check_unsteered(recipe: Any, method: Any, settings: Settings) -> None:
+    """Raise UserError for what looks at the validation part, where there is none."""
+    of_method = getattr(getattr(method, "optimizer", None), "schedule", None)
+    for word, instead, needed in (
+        ("train.optimizer.schedule=plateau", "train=standard", recipe.optimizer.schedule == "plateau"),
+        ("method.optimizer.schedule=plateau", "++method.optimizer.schedule=one_cycle", of_method == "plateau"),
+        ("eval.held_out=validation", "eval.held_out=test", settings.eval.held_out == "validation"),
+    ):
+        if needed:
+            raise UserError(
+                f"{word} needs validation images, and dataset.validation=0 leaves none.\n"
+                f"Try: dataset.validation=0.1, or {instead}"
+            )
 
 
 def _check_name(request: Request, model: Any) -> None:

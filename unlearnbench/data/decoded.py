@@ -1,4 +1,4 @@
-"""What data sets of decoded photos share: their settings, the split by seed, copies in two splits, files that are none."""
+"""What data sets of decoded photos share: settings, the split by seed, copies in two splits, files that are corrupt."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ class DecodedSettings(ImageSettings):
 
     def shape(self) -> tuple[int, int, int]:
         """Return the shape of a decoded image; raise UserError if other settings do not fit it."""
+        if self.channels == 1 and len(self.mean) == len(self.std) == 3:
+            raise UserError(
+                "dataset.channels=1 needs one mean and one std.\n"
+                "Try: dataset.channels=1 'dataset.mean=[0.449]' 'dataset.std=[0.226]'"
+            )
         return self.shaped(self.channels, self.size)
 
     def _parts(self, look: bool = False) -> Parts:

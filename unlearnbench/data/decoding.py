@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 VERSION = f"1 pillow {PIL.__version__}"
 """Changes with every change of the pixels that come out of a file."""
@@ -36,7 +36,7 @@ ORIENTATION = 0x0112
 
 
 def decoded(content: bytes, size: int, channels: int) -> NDArray[np.uint8]:
-    """Return a file's image as (channels, size, size) uint8; raise ValueError, with the reason, for one that is none."""
+    """Return a file's image as (channels, size, size) uint8; raise ValueError, with the reason, if it has none."""
     if not content:
         raise ValueError("empty")
     if len(content) > LARGEST:
@@ -86,7 +86,7 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 def _reason(error: Exception, content: bytes) -> str:
     """Say in a few words why a file cannot be decoded."""
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"mif1", b"heif", b"msf1"):
             return "is HEIC, which is not read; convert it to JPEG"
         return "is not an image of a known format"

@@ -56,8 +56,9 @@ class ImageSettings:
     """The settings of every image data set.
 
     `limit` takes a seeded, class-balanced subset of the training examples; `validation` is the share of them to hold
-    out, which may be 0. `mean` and `std` normalise pixels in [0, 1] per channel; `size` resizes to size x size. `seed` draws the subset
-    and the validation part; it is independent of the run's seed, so that all seeds of a sweep see the same examples.
+    out, which may be 0. `mean` and `std` normalise pixels in [0, 1] per channel; `size` resizes to size x size. `seed`
+    draws the subset and the validation part; it is independent of the run's seed, so that all seeds of a sweep see the
+    same examples.
     """
 
     limit: Limit | None
@@ -141,9 +142,17 @@ class ImageData:
         """Return all images on a device; all tasks there share them."""
         if device not in self._moved:
             images = self.images
-            whole = images.read(np.arange(len(images))) if isinstance(images, MappedImages) else images
+            whole = self._read_whole(images) if isinstance(images, MappedImages) else images
             self._moved[device] = whole.to(device)
         return self._moved[device]
+
+    def _read_whole(self, mapped: MappedImages) -> Tensor:
+        """Read all images of a file; raise UserError if they are not what was written there."""
+        whole = mapped.read(np.arange(len(mapped)))
+        prints = np.array([hashlib.sha256(image).digest() for image in whole.numpy()], "S32")
+        if self.prints is not None and not np.array_equal(prints, self.prints):
+            raise UserError(f"{mapped.file} is damaged.\nTry: remove it; the images are decoded again")
+        return whole
 
     def batch(self, index: Index, device: torch.device) -> Tensor:
         """Return the images at these positions on a device, (m, c, h, w) uint8."""

@@ -88,7 +88,9 @@ def _listing(root: Path, parts: Iterable[tuple[str, int]]) -> Listing:
             splits.append(split)
         if empty:
             names = _some([part + name for name in sorted(empty)])
-            raise UserError(f"{root} has labels without images: {names}.\nTry: photos in them, or without these folders")
+            raise UserError(
+                f"{root} has labels without images: {names}.\nTry: photos in them, or without these folders"
+            )
     if loose:
         raise UserError(
             f"{root} has {len(loose)} image(s) without a label, in no folder of a class: {_some(loose)}.\n{LAYOUTS}\n"

@@ -59,8 +59,8 @@ def from_manifest(root: Path, file: Path) -> Listing:
     entries = [entry_of(os.path.join(root, name), name) for name in names]
     table.refuse([row for row, entry in enumerate(entries) if entry.size < 0], names, "no such file: {}")
     ids = table.required("id") if "id" in known else names
-    table.refuse_twice("id", ids)
     table.refuse_twice("path", names)
+    table.refuse_twice("id", ids)
     columns = {name: typed([row.get(name) for _, row in rows]) for name in known if name not in COLUMNS}
     _warn_of_others(root, file, set(names))
     return Listing(entries, labels, splits, ids, columns)
@@ -155,7 +155,9 @@ def _json_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if line.strip():
             row = parsed(line, f"{file}, line {number}")
             if not isinstance(row, dict):
-                raise UserError(f'{file}, line {number}: expected an object, such as {{"path": "a.jpg", "label": "cat"}}')
+                raise UserError(
+                    f'{file}, line {number}: expected an object, such as {{"path": "a.jpg", "label": "cat"}}'
+                )
             yield number, row
 
 
@@ -202,4 +204,6 @@ def _warn_of_others(root: Path, file: Path, names: set[str]) -> None:
     others = [entry.name for entry in files_below(root) if entry.name.lower().endswith(SUFFIXES)]
     left = [name for name in others if name not in names]
     if left:
-        log.warning("%s does not name %d of the images in %s, such as %s: they are left out", file, len(left), root, left[0])
+        log.warning(
+            "%s does not name %d of the images in %s, such as %s: they are left out", file, len(left), root, left[0]
+        )

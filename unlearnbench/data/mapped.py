@@ -1,4 +1,4 @@
-"""Images in a mapped file: read batch by batch, the next one in the background, so that a set need not fit in memory."""
+"""Images in a mapped file, read batch by batch, the next one in the background: a set need not fit in memory."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class MappedImages:
     def __init__(self, pixels: NDArray[np.uint8], places: Index, whole: bool | None = None) -> None:
         self.pixels, self.places, self.whole = pixels, places, whole
         self.shape = (len(places), *pixels.shape[1:])
+        self.file = getattr(pixels, "filename", None) or "the cache of decoded images"
+        self.pinned = False
         self._coming: OrderedDict[bytes, Future[Tensor]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -43,7 +45,7 @@ class MappedImages:
 
     def read(self, index: Index) -> Tensor:
         """Return the images at these positions, (m, c, h, w), in memory that is pinned where there is a GPU."""
-        rows = torch.empty((len(index), *self.shape[1:]), dtype=torch.uint8, pin_memory=torch.cuda.is_initialized())
+        rows = torch.empty((len(index), *self.shape[1:]), dtype=torch.uint8, pin_memory=self.pinned)
         np.take(self.pixels, self.places[index], axis=0, out=rows.numpy(), mode="clip")  # with "raise" it would copy
         return rows
 
@@ -57,6 +59,7 @@ class MappedImages:
 
     def batch(self, index: Index, device: torch.device) -> Tensor:
         """Return the images at these positions on the device; a GPU copies them while this process goes on."""
+        self.pinned = device.type == "cuda"
         coming = self._coming.pop(index.tobytes(), None)
         rows = self.read(index) if coming is None else coming.result()
         return rows.to(device, non_blocking=True)

@@ -6,15 +6,17 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.data.decoding import LARGEST, decoded
-from unlearnbench.data.pixels import UNREAD, Digests, Shape
+from unlearnbench.data.pixels import UNREAD, Digests, Shape, npy
 from unlearnbench.files import leftovers
 from unlearnbench.files.digests import SETTLED_NS
+from unlearnbench.files.durable import write_durably
 from unlearnbench.files.trees import Entry
 
 NOTES = np.dtype([("name", "<u8"), ("check", "<u8"), ("sha256", "S32")])
@@ -55,15 +57,18 @@ class Photos:
         if np.array_equal(self.digests, digests) or not settled.any():
             return
         notes = np.zeros(int(settled.sum()), NOTES)
-        notes["name"], notes["check"], notes["sha256"] = self.names[settled, 0], self.names[settled, 1], digests[settled]
+        notes["name"], notes["check"], notes["sha256"] = (
+            self.names[settled, 0],
+            self.names[settled, 1],
+            digests[settled],
+        )
         notes.sort(order=("name", "check"))
-        self.notes.parent.mkdir(parents=True, exist_ok=True)
-        with leftovers.part(self.notes.parent) as part:
-            with part.open("wb") as file:
-                np.save(file, notes, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.notes)
+        with suppress(OSError):  # if the cache is not writable, the next run is slower but still right
+            self.notes.parent.mkdir(parents=True, exist_ok=True)
+            leftovers.clear(self.notes.parent)
+            with leftovers.part(self.notes.parent) as part:
+                write_durably(part, npy(notes))
+                part.replace(self.notes)
 
     def _recalled(self) -> Digests:
         """Return the digests that are known, (n,) S32; b"" for the others."""

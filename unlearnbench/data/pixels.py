@@ -9,14 +9,17 @@ When some files of a set are new, the rows of the others are copied from what wa
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
+import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.data.decoding import VERSION
-from unlearnbench.files import leftovers, stored
+from unlearnbench.errors import UserError
+from unlearnbench.files import disk, leftovers, stored
 from unlearnbench.files.durable import write_durably
 from unlearnbench.machine.bars import bar
 from unlearnbench.machine.threads import available
@@ -66,14 +70,16 @@ class Pixels:
 
 
 def pixels_of(source: Source, shape: Shape, place: Path, title: str) -> Pixels:
-    """Return the images of a source, decoded now or before, from the cache folder `place`."""
-    place.mkdir(parents=True, exist_ok=True)
+    """Return the images of a source, decoded now or before, from the cache folder `place`.
+
+    Raises UserError where they cannot be written there, Stopped where the disk is full.
+    """
     if (source.digests != b"").all():
         found = opened(place / _key(source.digests, shape), shape)
         if found is not None:
             return found
-    leftovers.clear(place)
-    with leftovers.part(place) as part:
+    _make_place(place, len(source.digests) * int(np.prod(shape)))
+    with disk.watched(place), leftovers.part(place) as part:
         part.mkdir()
         final = place / _Builder(source, shape, place, part).build(title)
         with suppress(OSError):  # another process was first, and its result is the same
@@ -81,6 +87,22 @@ def pixels_of(source: Source, shape: Shape, place: Path, title: str) -> Pixels:
     found = opened(final, shape)
     assert found is not None, f"{final} was written a moment ago"
     return found
+
+
+def _make_place(place: Path, size: int) -> None:
+    """Make the cache folder; raise UserError where it cannot be written, or has no room for so many bytes."""
+    remedy = "Try: dataset.cache=FOLDER"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise UserError(f"{place} cannot hold decoded images: {error.strerror}.\n{remedy}") from error
+    if size > free or not os.access(place, os.W_OK):
+        why = f"they need {size / 2**30:,.1f} GiB, and {free / 2**30:,.1f} are free" if size > free else "read-only"
+        raise UserError(
+            f"{place} cannot hold decoded images: {why}.\n{remedy} on another disk, or a smaller dataset.size"
+        )
+    leftovers.clear(place)
 
 
 def opened(folder: Path, shape: Shape) -> Pixels | None:
@@ -104,11 +126,12 @@ def _opened(folder: Path, shape: Shape) -> Pixels:
     if pixels.shape != (len(rows), *shape) or pixels.dtype != np.uint8 or rows.shape[1:] != (64,):
         raise ValueError(f"pixels.npy is {pixels.dtype} {pixels.shape}")
     reasons = {int(row): str(reason) for row, reason in facts["reasons"].items()}
-    found = Pixels(np.asarray(pixels), _half(rows, 0), _half(rows, 1), reasons)
+    found = Pixels(pixels, _half(rows, 0), _half(rows, 1), reasons)
     if facts["stamp"] != _stamp(folder / "pixels.npy"):  # copied, or changed: read it once
         if not is_sound(found):
             raise ValueError("pixels.npy is not what was written")
-        _write_facts(folder, facts["reasons"], facts["rows"])
+        with suppress(OSError):  # somebody else's cache: it is read again the next time
+            _write_facts(folder, facts["reasons"], facts["rows"])
     return found
 
 
@@ -133,9 +156,7 @@ class _Builder:
         self.size = int(np.prod(shape))
         header = np.lib.format
         with (part / "pixels.npy").open("wb") as file:
-            header.write_array_header_1_0(
-                file, {"descr": "|u1", "fortran_order": False, "shape": (self.count, *shape)}
-            )
+            header.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (self.count, *shape)})
             self.start = file.tell()
             file.truncate(self.start + self.count * self.size)
 
@@ -151,7 +172,7 @@ class _Builder:
         finally:
             os.close(file)
         if not (self.place / key).exists():
-            write_durably(self.part / "rows.npy", _npy(self.rows))
+            write_durably(self.part / "rows.npy", npy(self.rows))
             reasons = {str(row): self.reasons[row] for row in sorted(self.reasons)}
             _write_facts(self.part, reasons, hashlib.sha256(self.rows.tobytes()).hexdigest())
         return key
@@ -166,8 +187,12 @@ class _Builder:
         with bar(title) as progress, ThreadPoolExecutor(cores) as pool, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of odd tags
             for first in range(0, len(chunks), 4 * cores):
-                list(pool.map(lambda chunk: [self._row(file, row) for row in chunk], chunks[first : first + 4 * cores]))
+                list(pool.map(partial(self._rows_of, file), chunks[first : first + 4 * cores]))
                 progress.update(min((first + 4 * cores) * CHUNK, len(new)), len(new))
+
+    def _rows_of(self, file: int, chunk: Sequence[int]) -> None:
+        for row in chunk:
+            self._row(file, row)
 
     def _row(self, file: int, row: int) -> None:
         """Read a row, and decode it if nobody has before."""
@@ -274,11 +299,8 @@ def _write_facts(folder: Path, reasons: Mapping[str, str], rows: str) -> None:
         part.replace(folder / "facts.json")
 
 
-def _npy(array: NDArray[np.uint8]) -> bytes:
-    import io
-
+def npy(array: NDArray[np.generic]) -> bytes:
+    """Return an array as the content of a .npy file."""
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()
-
-
