@@ -82,7 +82,8 @@ class DecodedSettings(ImageSettings):
 
     def _parts(self, look: bool = False) -> Parts:
         """Return the data set in parts; `look` asks whether it has changed, unless that was done a moment ago."""
-        known = _looked.get(self)
+        name = f"{self} in {self.place()}"
+        known = _looked.get(name)
         if known is not None and (not look or time.monotonic() < known[0]):
             return known[1]
         began = time.monotonic()
@@ -90,7 +91,7 @@ class DecodedSettings(ImageSettings):
         seconds = time.monotonic() - began
         same = known is not None and known[1].listing == listing
         parts = known[1] if known is not None and same else Parts(self, listing, self._decode(listing))
-        _looked[self] = (time.monotonic() + PATIENCE * seconds, parts)
+        _looked[name] = (time.monotonic() + PATIENCE * seconds, parts)
         return parts
 
     def _list(self) -> Listing:
@@ -112,7 +113,7 @@ class Parts:
             self._refuse_corrupt()
         self.classes = listing.classes or _classes([listing.labels[row] for row in good])
         number = {name: label for label, name in enumerate(self.classes)}
-        self.labels: Index = np.array([number[label] for label in listing.labels], np.int64)
+        self.labels: Index = np.array([number.get(label, -1) for label in listing.labels], np.int64)
         self.copies = _firsts(pixels.digests, good)
         self.train, self.validation, self.test = self._split(good)
         self.rows: Index = np.concatenate([np.union1d(self.train, self.validation), self.test])
@@ -232,6 +233,11 @@ class Parts:
                 f"the data has one class, {', '.join(self.classes)}; a model needs at least two.\n"
                 "Try: dataset.root=FOLDER, the folder that holds a folder for each class"
             )
+        if lost := sorted(set(self.listing.labels) - set(self.classes) - {""}):
+            raise UserError(
+                f"none of the files of these labels is a sound image: {', '.join(lost[:10])}.\n"
+                "Try: photos for each of them, or without these labels"
+            )
         missing = [name for label, name in enumerate(self.classes) if not (self.labels[self.train] == label).any()]
         if missing:
             raise UserError(
@@ -240,7 +246,7 @@ class Parts:
             )
 
 
-_looked: dict[DecodedSettings, tuple[float, Parts]] = {}
+_looked: dict[str, tuple[float, Parts]] = {}
 
 
 def _classes(labels: Sequence[str]) -> tuple[str, ...]:
