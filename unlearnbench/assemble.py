@@ -116,6 +116,8 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
         settings.precision, settings.device, request.name("model"), max(info.shape, default=0), planning=planning
     )
     once(_check_outputs, settings.outputs)
+    if not info.held_out:
+        _check_unsteered(dataset, parts["train"], method, settings)
     _check_name(request, model)
     once(_check_model, model, dataset)
     once(_check_data, dataset)
@@ -140,6 +142,23 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
         deterministic=settings.deterministic or not on_cuda(precision.device),  # on a CPU, equal runs are equal anyway
     )
     return Assembled(experiment, settings, info, forget)
+
+
+def _check_unsteered(dataset: Any, recipe: Any, method: Any, settings: Settings) -> None:
+    """Raise UserError for what looks at the validation part, where dataset.validation=0 leaves none."""
+    if getattr(dataset, "validation", None) != 0:
+        return
+    of_method = getattr(getattr(method, "optimizer", None), "schedule", None)
+    for word, instead, needed in (
+        ("train.optimizer.schedule=plateau", "train=standard", recipe.optimizer.schedule == "plateau"),
+        ("method.optimizer.schedule=plateau", "++method.optimizer.schedule=one_cycle", of_method == "plateau"),
+        ("eval.held_out=validation", "eval.held_out=test", settings.eval.held_out == "validation"),
+    ):
+        if needed:
+            raise UserError(
+                f"{word} needs validation images, and dataset.validation=0 leaves none.\n"
+                f"Try: dataset.validation=0.1, or {instead}"
+            )
 
 
 def _check_name(request: Request, model: Any) -> None:

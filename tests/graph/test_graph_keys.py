@@ -31,6 +31,7 @@ MOVED = {
     "randomness": EVERY,
     "problem": "images/unlearn text/unlearn",
     "data.images": "images/*",
+    "data.mapped": "images/*",
     "data.text": "text/*",
     "data.sampling": "images/* text/*",
     "machine.determinism": EVERY,

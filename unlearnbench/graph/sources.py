@@ -16,7 +16,7 @@ FOLDERS = ("graph", "files", "request", "results", "runs", "runners", "report", 
 MODULES = (
     *("errors", "signals", "cli", "ranges", "training.progress", "evaluations.evaluation"),
     *("machine.provenance", "machine.cost", "machine.memory", "machine.threads"),
-    *("machine.devices", "machine.precision"),
+    *("machine.devices", "machine.precision", "machine.bars"),
 )
 """Further modules that cannot: messages, bars, checks of settings, notes about the machine, and what only decides
 settings that are part of keys themselves."""

@@ -42,6 +42,7 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     last = job.picture[-1]
     rows.write_metrics(part, job.identity, measured)
     scores.write_scores(part, last.world.splits.arrays(), by_role)
+    rows.write_left_out(part, getattr(last.world.bench.data, "left_out", {}))
     if _keeps_model(job):
         _write_model(job, part, workshop)
     outcome = _outcome(job, workshop, done)
