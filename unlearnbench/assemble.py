@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import Field
 from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
+from unlearnbench.forget.splits import full_label
 from unlearnbench.machine.devices import on_cuda
 from unlearnbench.machine.precision import Choice, resolve
 from unlearnbench.machine.threads import Threads
@@ -103,7 +104,7 @@ def assemble(request: Request, *, planning: bool = False) -> Assembled:
             f"dataset={request.name('dataset')} is for evaluation only.\n"
             f"Try: dataset=clinical_notes 'eval.extra=[{request.name('dataset')}]' eval.root=FOLDER"
         )
-    forget = parts["forget"].label(info)
+    forget = full_label(parts["forget"], info)
     for group, part in (("method", method), ("model", model)):
         if info.kind not in part.kinds:
             raise WrongKind(
@@ -225,4 +226,6 @@ def _forget(config: dict[str, Any]) -> Any:
         own: Any = OmegaConf.to_container(OmegaConf.load(config_root() / "forget" / f"{name}.yaml"))
         added = {key: value for key, value in one.items() if key != "forget"}
         built.append(build({**own, **added}, where, "forget"))
-    return kind(requests=tuple(built))
+    rest = {key: value for key, value in values.items() if key != "_target_"}
+    given: Any = typed(kind, {**rest, "requests": []}, "forget")
+    return replace(given, requests=tuple(built))

@@ -15,7 +15,7 @@ from unlearnbench.assemble import Assembled
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.experiment import Forgetting, build
 from unlearnbench.files import disk, sums
-from unlearnbench.forget.splits import twins_retained
+from unlearnbench.forget.splits import remarks, twins_retained
 from unlearnbench.graph.artefact import Damaged
 from unlearnbench.graph.outside import Looked
 from unlearnbench.graph.stage import Stage
@@ -166,7 +166,12 @@ class RunJob:
         yield from asked.stages()
 
     def _warn(self) -> None:
-        """Warn where rows were drawn without their twins; where all rows of a value go, that is what was asked for."""
+        """Say what lists of rows hold, and warn where rows were drawn without their twins.
+
+        Where all rows of a value go, twins that stay are what was asked for.
+        """
+        for line in remarks(self.assembled.experiment.forget, self.picture[0].world.bench.data):
+            log.info("%s", line)
         for asked in self.picture:
             splits, data = asked.world.splits, asked.world.bench.data
             left = twins_retained(splits, data)
