@@ -33,9 +33,9 @@ PARTS = ("dataset", "model", "forget", "method", "train")
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """How many retrained models, of different seeds, a run is compared with."""
+    """How many retrained models, of different seeds, a run is compared with; 0 where retraining costs too much."""
 
-    count: Annotated[int, Field(ge=1, le=1000)]
+    count: Annotated[int, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
