@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,8 @@ from unlearnbench.request.compose import Request
 from unlearnbench.request.config import build, build_class, config_root, typed
 from unlearnbench.request.places import writable
 from unlearnbench.request.reported import Reported
+
+log = logging.getLogger("unlearnbench")
 
 WORDS = {"image": "images", "text": "text"}
 EXTRA = ("bbq", "crows_pairs", "stereoset")
@@ -97,8 +100,9 @@ def assemble(request: Request, *, planning: bool = False) -> Assembled:
         raise UserError("tuning has no settings: a model's are in tuned/NAME/METHOD.yaml, for the tuning of that NAME.")
     parts = {name: _part(config, name) for name in PARTS if name != "forget"}
     parts["forget"] = _forget(config)
-    dataset, model, method = parts["dataset"], parts["model"], parts["method"]
+    dataset, method = parts["dataset"], parts["method"]
     info: DataInfo = dataset.info()
+    model = _with_file(parts["model"], info)
     if not info.train:
         raise UserError(
             f"dataset={request.name('dataset')} is for evaluation only.\n"
@@ -143,6 +147,14 @@ def assemble(request: Request, *, planning: bool = False) -> Assembled:
     return Assembled(experiment, settings, info, forget)
 
 
+def _with_file(model: Any, info: DataInfo) -> Any:
+    """Return an image model with the file of weights in the folder that its checkpoint may name."""
+    if info.kind != "image" or getattr(model, "checkpoint", None) is None or "image" not in model.kinds:
+        return model
+    file = checkpoint.file_of(model.checkpoint)
+    return model if file == model.checkpoint else replace(model, checkpoint=file)
+
+
 def _check_name(request: Request, model: Any) -> None:
     """Raise UserError where another of timm's architectures would go by the name of this one in results."""
     other = any(word.lstrip("+").startswith("model.architecture=") for word in request.overrides)
@@ -164,7 +176,12 @@ def _check_model(model: Any, info: DataInfo) -> None:
 
         adapter.check(built, model.adapter)
     if model.checkpoint is not None:
-        checkpoint.load(model.build(info), model.checkpoint)
+        checkpoint.check_classes(model.checkpoint, info.classes)
+        if checkpoint.load(model.build(info), model.checkpoint):
+            log.info(
+                "model.checkpoint=%s: its averaged weights (%s) are used, as timm does",
+                model.checkpoint, checkpoint.AVERAGED,
+            )  # fmt: skip
     if info.kind == "image" and is_pretrained(model):
         started(model, info)  # weights that do not fit end here too
 

@@ -103,6 +103,7 @@ class Board:
     reported: tuple[Comparison, ...] = ()
     header: tuple[str, ...] = HEADER
     compared: bool = True
+    checkpoint: str = ""
 
     @property
     def scale_note(self) -> str:
@@ -143,7 +144,7 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
         header, lines = _unreferenced(lines, cell, seconds)
     return Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "", tuple(bias), added,
-        published, header, compared,
+        published, header, compared, _checkpoints(runs, table),
     )  # fmt: skip
 
 
@@ -158,6 +159,12 @@ def _unreferenced(
         rows.append(unreferenced.cells(line.name, variant, line.role, cell, rest))
     header, kept = unreferenced.without_empty(unreferenced.HEADER, rows)
     return header, tuple(replace(line, shown=row) for line, row in zip(lines, kept, strict=True))
+
+
+def _checkpoints(runs: Runs, table: pandas.DataFrame) -> str:
+    """Return which rows the runs' own originals are taken to have seen; "" if they were trained here."""
+    facts = (runs.facts[str(run_id)].checkpoint for run_id in table["run_id"])
+    return " ".join(f"{text}." for text in dict.fromkeys(one.text for one in facts if one is not None))
 
 
 def _seconds(table: pandas.DataFrame) -> str:
@@ -264,6 +271,8 @@ def markdown(groups: list[Board]) -> str:
         parts.append(f"## {in_markdown(board.title)}\n")
         parts += _table(board.header, [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
+        if board.checkpoint:
+            parts.append(f"{in_markdown(board.checkpoint)}\n")
         if board.cost_note:
             parts.append(f"{in_markdown(board.cost_note)}\n")
         if board.premise:

@@ -43,6 +43,8 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
     else:
         values = _values(folder)
         console.print(_table(result, values))
+        if result.get("checkpoint"):
+            console.print(result["checkpoint"]["text"], markup=False, soft_wrap=True)
         if _is_unreferenced(result):
             console.print(UNKNOWN, markup=False, soft_wrap=True)
         if result.get("premise"):

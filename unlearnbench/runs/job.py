@@ -181,7 +181,9 @@ class RunJob:
                     "all but the group in them. Try: forget.whole_pairs=true", left, len(splits.forget),
                 )  # fmt: skip
         if self.assembled.experiment.model.checkpoint is not None:
-            log.info("the original is your checkpoint; retrained follows train's recipe: gaps assume it trains as well")
+            log.info("%s", self.picture[0].world.seen_by_checkpoint()["text"])
+            if self.assembled.experiment.references:
+                log.info("retrained models follow train's recipe: gaps assume that your checkpoint was trained as well")
 
 
 class _RunLog(logging.FileHandler):

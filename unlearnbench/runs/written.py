@@ -112,6 +112,7 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "cost_note": note,
         "stage_keys": {name: stage.key for name, stage in stages.items()},
         "references": len(last.models.retrained),
+        "checkpoint": None if experiment.model.checkpoint is None else job.picture[0].world.seen_by_checkpoint(),
         "requests": len(job.picture),
         "headline": {
             name: list(map(list, headline_of(one, experiment.references)))

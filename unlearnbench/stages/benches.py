@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.contracts import Data, Dataset
+from unlearnbench.errors import UserError
 from unlearnbench.forget.splits import requests
 from unlearnbench.graph.keys import digest
 from unlearnbench.stages.bench import Bench
@@ -52,4 +53,9 @@ class Benches:
         if key not in self._data:
             self._data[key] = dataset.load()
         data = self._data[key]
+        if held_out == "validation" and not len(data.validation):
+            raise UserError(
+                "eval.held_out=validation: this data set has no validation part to score.\n"
+                "Try: eval.held_out=test, or dataset.validation=0.1 (images)"
+            )
         return cast(Data, replace(cast(Any, data), test=data.validation)) if held_out == "validation" else data
