@@ -113,7 +113,7 @@ def test_another_folder_is_not_taken_for_the_same_file(tmp_path):
 def test_rows_that_are_held_out_are_named_with_their_part(tmp_path):
     held, test = int(DATA.validation[0]), int(DATA.test[0])
     said = refused(tmp_path, f"photo-{TRAIN[0]}\nphoto-{held}\nphoto-{test}\n")
-    assert f"2 of 3 entries were never trained on: 'photo-{held}' (validation), 'photo-{test}' (test)" in said
+    assert f"2 of 3 entries are not training rows here: 'photo-{held}' (validation), 'photo-{test}' (test)" in said
     assert "dataset.validation=0" in said
 
 

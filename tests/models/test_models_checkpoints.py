@@ -230,6 +230,24 @@ def test_what_torch_saves_is_read(value, legacy, tmp_path):
     checkpoint.load(SPEC.build(INFO), tmp_path / "weights.pt")
 
 
+class Old:
+    """A tensor as torch before 0.4 saved it."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __reduce__(self):
+        shape = (0, tuple(self.tensor.size()), self.tensor.stride())
+        return torch._utils._rebuild_tensor, (self.tensor._typed_storage(), *shape)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_tensors_of_an_old_torch_are_read(legacy, tmp_path):
+    old = {f"module.{name}": Old(tensor) for name, tensor in state().items() if tensor.is_floating_point()}
+    (tmp_path / "weights.th").write_bytes(saved({"state_dict": old, "best_prec1": 91.7}, legacy))
+    checkpoint.load(SPEC.build(INFO), tmp_path / "weights.th")
+
+
 def test_an_optimizer_beside_the_model_is_read(tmp_path):
     model = SPEC.build(INFO)
     optimizer = torch.optim.Adam(model.parameters())

@@ -42,7 +42,7 @@ class Listed:
         parts = parts_of(data)
         other = {name: parts[places[0]] for name, places in matched.found.items() if "train" not in parts[places]}
         if other:
-            raise _never_trained(matched.entries, other)
+            raise _not_trained(matched.entries, other)
         forget = np.intersect1d(matched.positions, data.train)
         if self.whole_pairs:
             forget = data.train[np.isin(data.unit[data.train], data.unit[forget])]
@@ -89,12 +89,12 @@ class Listed:
         return match(self._entries(), self.by, data)
 
 
-def _never_trained(entries: Entries, parts: dict[str, str]) -> UserError:
+def _not_trained(entries: Entries, parts: dict[str, str]) -> UserError:
     shown = named([f"{name!r} ({part})" for name, part in parts.items()])
     remedy = "the list without them"
     if "validation" in parts.values():
         remedy += ", or dataset.validation=0 (images), which trains on all training rows"
     return UserError(
-        f"{entries.what}: {len(parts)} of {len(entries.names)} entries were never trained on: {shown}. "
+        f"{entries.what}: {len(parts)} of {len(entries.names)} entries are not training rows here: {shown}. "
         f"Only training rows can be forgotten.\nTry: {remedy}"
     )
