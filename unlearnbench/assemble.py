@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
+from unlearnbench.forget.splits import full_label
 from unlearnbench.machine.devices import on_cuda
 from unlearnbench.machine.precision import Choice, resolve
 from unlearnbench.machine.threads import Threads
@@ -26,6 +28,8 @@ from unlearnbench.request.once import Once
 from unlearnbench.request.places import writable
 from unlearnbench.request.reported import Reported
 
+log = logging.getLogger("unlearnbench")
+
 WORDS = {"image": "images", "text": "text"}
 EXTRA = ("bbq", "crows_pairs", "stereoset")
 PARTS = ("dataset", "model", "forget", "method", "train")
@@ -33,9 +37,9 @@ PARTS = ("dataset", "model", "forget", "method", "train")
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """How many retrained models, of different seeds, a run is compared with."""
+    """How many retrained models, of different seeds, a run is compared with; 0 where retraining costs too much."""
 
-    count: Annotated[int, Field(ge=1, le=1000)]
+    count: Annotated[int, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +102,15 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
         raise UserError("tuning has no settings: a model's are in tuned/NAME/METHOD.yaml, for the tuning of that NAME.")
     parts = {name: _part(config, name) for name in PARTS if name != "forget"}
     parts["forget"] = _forget(config)
-    dataset, model, method = parts["dataset"], parts["model"], parts["method"]
+    dataset, method = parts["dataset"], parts["method"]
     info: DataInfo = dataset.info()
+    model = _with_file(parts["model"], info)
     if not info.train:
         raise UserError(
             f"dataset={request.name('dataset')} is for evaluation only.\n"
             f"Try: dataset=clinical_notes 'eval.extra=[{request.name('dataset')}]' eval.root=FOLDER"
         )
-    forget = parts["forget"].label(info)
+    forget = full_label(parts["forget"], info)
     for group, part in (("method", method), ("model", model)):
         if info.kind not in part.kinds:
             raise WrongKind(
@@ -161,6 +166,14 @@ def _check_unsteered(dataset: Any, recipe: Any, method: Any, settings: Settings)
             )
 
 
+def _with_file(model: Any, info: DataInfo) -> Any:
+    """Return an image model with the file of weights in the folder that its checkpoint may name."""
+    if info.kind != "image" or getattr(model, "checkpoint", None) is None or "image" not in model.kinds:
+        return model
+    file = checkpoint.file_of(model.checkpoint)
+    return model if file == model.checkpoint else replace(model, checkpoint=file)
+
+
 def _check_name(request: Request, model: Any) -> None:
     """Raise UserError where another of timm's architectures would go by the name of this one in results."""
     other = any(word.lstrip("+").startswith("model.architecture=") for word in request.overrides)
@@ -195,7 +208,12 @@ def _check_model(model: Any, dataset: Any) -> None:
 
         adapter.check(built, model.adapter)
     if model.checkpoint is not None:
-        checkpoint.load(model.build(info), model.checkpoint)
+        checkpoint.check_classes(model.checkpoint, info.classes)
+        if checkpoint.load(model.build(info), model.checkpoint):
+            log.info(
+                "model.checkpoint=%s: its averaged weights (%s) are used, as timm does",
+                model.checkpoint, checkpoint.AVERAGED,
+            )  # fmt: skip
     if info.kind == "image" and is_pretrained(model):
         started(model, info)  # weights that do not fit end here too
 
@@ -257,4 +275,6 @@ def _forget(config: dict[str, Any]) -> Any:
         own: Any = OmegaConf.to_container(OmegaConf.load(config_root() / "forget" / f"{name}.yaml"))
         added = {key: value for key, value in one.items() if key != "forget"}
         built.append(build({**own, **added}, where, "forget"))
-    return kind(requests=tuple(built))
+    rest = {key: value for key, value in values.items() if key != "_target_"}
+    given: Any = typed(kind, {**rest, "requests": []}, "forget")
+    return replace(given, requests=tuple(built))

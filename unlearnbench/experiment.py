@@ -80,7 +80,7 @@ def build(experiment: Experiment, bench: Bench) -> tuple[Forgetting, ...]:
             for k in range(references)
         )
         unlearned = Unlearn(before, world, experiment.method, recipe)
-        models = Models(original, retrained, unlearned)
+        models = Models(original, retrained, unlearned, unreferenced=not experiment.references)
         scores = {role: score_all(model, world) for role, model in models.roles()}
         added = {name: evaluation.stages(models, world) for name, evaluation in experiment.evaluations.items()}
         found.append(Forgetting(number, world, models, scores, added))

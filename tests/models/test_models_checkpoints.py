@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from limited import watched
-from safetensors.torch import save, save_file
+from safetensors.torch import save, save_file, save_model
 
 from unlearnbench.errors import UserError
 from unlearnbench.models import checkpoint
@@ -103,7 +103,18 @@ BIG = b"\0" * 200_000_000
 FILES = {
     "code": lambda: saved({"state_dict": Code()}),
     "code in the old format": lambda: saved({"state_dict": Code()}, legacy=True),
-    "timm's arguments": lambda: saved({"state_dict": state(), "args": argparse.Namespace(a=1)}),
+    "code among timm's arguments": lambda: saved({"state_dict": state(), "args": argparse.Namespace(a=Code())}),
+    "an object of a class of torch": lambda: with_pickle(b"\x80\x02ctorch\nSize\n)\x81."),
+    "an object of no class": lambda: with_pickle(b"\x80\x02K\x05)\x81."),
+    "an object of a class in the place of another": lambda: with_pickle(
+        b"\x80\x02cargparse\nNamespace\nq\x01ctorch\nSize\nq\x01h\x01)\x81."
+    ),
+    "an object with arguments": lambda: with_pickle(b"\x80\x02cargparse\nNamespace\nK\x01\x85\x81."),
+    "arguments alone": lambda: saved(argparse.Namespace(a=1)),
+    "a state that is a function": lambda: with_pickle(
+        b"\x80\x02cargparse\nNamespace\n)\x81}X\x0c\x00\x00\x00__setstate__ccollections\nOrderedDict\nsbK\x05b."
+    ),
+    "a number of numpy": lambda: saved({"state_dict": state(), "best": np.float64(0.9)}),
     "bytes without end": lambda: with_pickle(called("builtins.bytearray", 10**11)),
     "os.system": lambda: with_pickle(called("os.system", "id")),
     "an array": lambda: saved({"a": np.zeros(3)}),
@@ -181,6 +192,13 @@ def test_a_crafted_file_ends_with_one_message(suffix, make, tmp_path, capfd):
     assert "".join(capfd.readouterr()) == ""
 
 
+ARGUMENTS = argparse.Namespace(
+    lr=0.1, betas=(0.9, 0.999), opt=None, amp=True, device=torch.device("cpu"), skipped={"head", "stem"}, name="é",
+    inner=argparse.Namespace(a=1),
+)  # fmt: skip
+"""What timm and many other trainers keep beside the weights."""
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize(
     "value",
@@ -191,11 +209,43 @@ def test_a_crafted_file_ends_with_one_message(suffix, make, tmp_path, capfd):
         {"model": {f"module.{name}": tensor for name, tensor in state().items()}},
         {name: torch.nn.Parameter(tensor) for name, tensor in state().items() if tensor.is_floating_point()},
         {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in state().items()},
+        {"state_dict": state(), "args": ARGUMENTS, "arch": "tiny", "metric": 93.2, "args_text": [ARGUMENTS, ARGUMENTS]},
+        {"model": state(), "size": torch.Size([1, 8, 8]), "args": ARGUMENTS, "scaler": {}, "lr_scheduler": None},
+        {
+            "state_dict": {f"model.{name}": tensor for name, tensor in state().items()},
+            "epoch": 2,
+            "global_step": 40,
+            "pytorch-lightning_version": "2.5.0",
+            "hyper_parameters": {"lr": 0.1, "dtype": torch.float16},
+            "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 2}}}},
+            "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(0.5)}},
+            "optimizer_states": [],
+            "lr_schedulers": [],
+        },
+        {"state_dict_ema": state(), "state_dict": {"another": torch.zeros(2)}},
     ],
 )
 def test_what_torch_saves_is_read(value, legacy, tmp_path):
     (tmp_path / "weights.pt").write_bytes(saved(value, legacy))
     checkpoint.load(SPEC.build(INFO), tmp_path / "weights.pt")
+
+
+class Old:
+    """A tensor as torch before 0.4 saved it."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __reduce__(self):
+        shape = (0, tuple(self.tensor.size()), self.tensor.stride())
+        return torch._utils._rebuild_tensor, (self.tensor._typed_storage(), *shape)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_tensors_of_an_old_torch_are_read(legacy, tmp_path):
+    old = {f"module.{name}": Old(tensor) for name, tensor in state().items() if tensor.is_floating_point()}
+    (tmp_path / "weights.th").write_bytes(saved({"state_dict": old, "best_prec1": 91.7}, legacy))
+    checkpoint.load(SPEC.build(INFO), tmp_path / "weights.th")
 
 
 def test_an_optimizer_beside_the_model_is_read(tmp_path):
@@ -261,3 +311,63 @@ def test_pretrained_weights_that_are_not_finite_are_refused(tmp_path):
 
     with pytest.raises(UserError, match=r"conv1\.weight holds values that are not finite"):
         replace(spec, pretrained=tmp_path / "weights.safetensors").start(image_info(32))
+
+
+def test_averaged_weights_are_preferred_as_by_timm_and_said(tmp_path):
+    averaged = {name: tensor + 1 for name, tensor in state().items()}
+    torch.save({"state_dict": state(), "state_dict_ema": averaged}, tmp_path / "weights.pt")
+    model = SPEC.build(INFO)
+    assert checkpoint.load(model, tmp_path / "weights.pt")
+    assert torch.equal(model.linear.bias, averaged["linear.bias"])
+    torch.save({"state_dict": state(), "state_dict_ema": None}, tmp_path / "plain.pt")
+    assert not checkpoint.load(SPEC.build(INFO), tmp_path / "plain.pt")
+
+
+def tied():
+    """Return a model with one tensor under two names."""
+    model = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 3), "b": torch.nn.Linear(3, 3)})
+    model["b"].weight = model["a"].weight
+    return model
+
+
+def test_tied_weights_are_read_from_either_format(tmp_path):
+    model = tied()
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    save_model(model, str(tmp_path / "weights.safetensors"))
+    for name in ("weights.pt", "weights.safetensors"):
+        other = tied()
+        checkpoint.load(other, tmp_path / name)
+        assert torch.equal(other["a"].weight, model["a"].weight) and other["b"].weight is other["a"].weight
+
+
+def test_tied_weights_that_differ_or_are_missing_are_refused(tmp_path):
+    loose = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 3), "b": torch.nn.Linear(3, 3)})
+    torch.save(loose.state_dict(), tmp_path / "loose.pt")
+    with pytest.raises(UserError, match=r"a\.weight and b\.weight differ, but they are one tensor"):
+        checkpoint.load(tied(), tmp_path / "loose.pt")
+    torch.save({name: one for name, one in tied().state_dict().items() if "weight" not in name}, tmp_path / "none.pt")
+    with pytest.raises(UserError, match=r"missing     a\.weight"):
+        checkpoint.load(tied(), tmp_path / "none.pt")
+
+
+def test_a_folder_stands_for_its_weights(tmp_path):
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "result.json").write_text("{}")
+    with pytest.raises(UserError, match="this run saved no model") as error:
+        checkpoint.file_of(run)
+    assert "save_model=true" in str(error.value)
+    save_file(state(), run / "model" / "model.safetensors")
+    assert checkpoint.file_of(run) == checkpoint.file_of(run / "model") == run / "model" / "model.safetensors"
+    with pytest.raises(UserError, match=r"this folder has no model\.safetensors"):
+        checkpoint.file_of(tmp_path)
+
+
+def test_a_model_of_other_classes_is_refused_by_their_names(tmp_path):
+    file = tmp_path / "model.safetensors"
+    (tmp_path / "config.json").write_text('{"data": {"classes": ["cat", "dog"]}}')
+    checkpoint.check_classes(file, ("cat", "dog"))
+    with pytest.raises(UserError, match="for the classes cat, dog; this data set has dog, cat"):
+        checkpoint.check_classes(file, ("dog", "cat"))
+    (tmp_path / "config.json").write_text('{"architecture": "resnet18"}')
+    checkpoint.check_classes(file, ("dog", "cat"))

@@ -29,12 +29,14 @@ class Column(NamedTuple):
 class Models:
     """The models of one request: before, after, and as they would be had the data never been there.
 
-    `retrained` is empty for the requests in the middle of a stream.
+    `retrained` is empty for the requests in the middle of a stream, and in a run without references, which is then
+    `unreferenced`.
     """
 
     original: Model
     retrained: tuple[Model, ...]
     unlearned: Model
+    unreferenced: bool = False
 
     def roles(self) -> Iterator[tuple[str, Model]]:
         """Yield each model with its role; several retrained ones carry their number."""
@@ -48,13 +50,22 @@ class Evaluation(Protocol):
     """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name."""
 
     headline: ClassVar[tuple[Column, ...]]
-    """What a leaderboard shows of it."""
+    """What a leaderboard shows of it. Without references (`reference.count=0`) it shows `headline_unreferenced`, if the
+    evaluation has that too.
+    """
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return the stages it needs beside the scores of the three roles, by names of its own; may be none."""
 
     def measure(self, found: Found) -> Iterable[Row]:
         """Return its rows: role, split, metric, value. Roles are open: name your own."""
+
+
+def headline_of(evaluation: Evaluation, references: int) -> tuple[Column, ...]:
+    """Return what a leaderboard shows of an evaluation, with or without retrained models."""
+    own: tuple[Column, ...] = evaluation.headline
+    without: tuple[Column, ...] = getattr(evaluation, "headline_unreferenced", own)
+    return own if references else without
 
 
 @dataclass(frozen=True, eq=False)

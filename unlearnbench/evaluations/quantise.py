@@ -39,6 +39,7 @@ class Quantise:
     bits: tuple[Bits, ...]
     group: Annotated[int, Field(ge=1, le=2**20)]
     headline: ClassVar[tuple[Column, ...]] = (Column("quantise_recovery", "forget"),)
+    headline_unreferenced: ClassVar[tuple[Column, ...]] = (Column("quantise_gain", "forget"),)
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return one scoring per model, width and split; none for a model whose weights are in 4 bits already."""
@@ -56,6 +57,7 @@ class Quantise:
 
         `quantise_recovery`, of the unlearned model on forget: how much more accuracy it gains by rounding than a
         retrained model does, the largest over `bits`. In [-1, 1]; 0 is perfect, above it forgotten answers come back.
+        Without retrained models there is `quantise_gain` instead: how much accuracy it gains.
         """
         if not found.stages:
             return
@@ -70,6 +72,8 @@ class Quantise:
                         gains[bits][role] = accuracy(scores) - accuracy(found.scores[role]["forget"])
         if found.models.retrained:
             yield Row("unlearned", "forget", "quantise_recovery", max(map(_beyond_retrained, gains.values())))
+        elif found.models.unreferenced:
+            yield Row("unlearned", "forget", "quantise_gain", max(gain["unlearned"] for gain in gains.values()))
 
 
 def accuracy(scores: Scores) -> float:

@@ -41,6 +41,7 @@ class Relearn:
     batch_size: Count
     optimizer: Optimizer
     headline: ClassVar[tuple[Column, ...]] = (Column("relearn_gap", "forget"),)
+    headline_unreferenced: ClassVar[tuple[Column, ...]] = (Column("relearn_gain", "forget"),)
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return one relearning per role."""
@@ -52,7 +53,8 @@ class Relearn:
         """Return the accuracy on the held half by epoch, and the mean gap between unlearned and retrained.
 
         `relearn_gap`, of the unlearned model on forget: its accuracy on the held half less that of the retrained
-        models, mean over the epochs. In [-1, 1]; 0 is perfect, above it the model still knew.
+        models, mean over the epochs. In [-1, 1]; 0 is perfect, above it the model still knew. Without retrained models
+        there is `relearn_gain` instead: its mean accuracy there over the epochs, less that before the first.
         """
         curves: dict[str, list[float]] = {}
         for role, _ in found.models.roles():
@@ -63,6 +65,9 @@ class Relearn:
         if retrained:
             control = np.mean(retrained, axis=0)
             yield Row("unlearned", "forget", "relearn_gap", float(np.mean(curves["unlearned"][1:] - control[1:])))
+        elif found.models.unreferenced:
+            before, *after = curves["unlearned"]
+            yield Row("unlearned", "forget", "relearn_gain", float(np.mean(after) - before))
 
 
 def halves(world: World) -> tuple[Index, Index]:

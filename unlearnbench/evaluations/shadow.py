@@ -33,7 +33,10 @@ class Shadow:
         """Return the scorings of the shadows."""
         original = models.original
         if not isinstance(original, Train):
-            raise UserError("eval=shadow repeats the original's training, and model.checkpoint brings no training.")
+            raise UserError(
+                "eval=shadow repeats the original's training, and model.checkpoint brings no training.\n"
+                "Try: 'eval=[standard]'"
+            )
         return {
             f"shadow_{number}": Score(world.bench, shadow(world, number, original.recipe), "train", world.all)
             for number in range(self.count)

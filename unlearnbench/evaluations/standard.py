@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +11,8 @@ import numpy as np
 from unlearnbench.evaluations.evaluation import Column, Found, Models
 from unlearnbench.graph.stage import Stage
 from unlearnbench.metrics import catalogue
-from unlearnbench.metrics.measure import Row, measure
+from unlearnbench.metrics.measure import Row, Values, measure
+from unlearnbench.metrics.unreferenced import unreferenced
 from unlearnbench.request import plugins
 from unlearnbench.stages.incompetent import incompetents
 from unlearnbench.stages.score import Score
@@ -23,11 +24,15 @@ COMPARED = ("forget", "test_forget")
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """Score retain, forget and test; compare with the retrained models."""
+    """Score retain, forget and test; compare with the retrained models, or without any with held-out rows."""
 
     headline: ClassVar[tuple[Column, ...]] = (
         Column("accuracy", "retain"), Column("accuracy", "forget"), Column("accuracy", "test"),
         Column("js_to_retrained", "forget"), Column("gap_mia_confidence", "forget"),
+    )  # fmt: skip
+    headline_unreferenced: ClassVar[tuple[Column, ...]] = (
+        Column("accuracy", "retain"), Column("accuracy", "forget"), Column("accuracy", "test"),
+        Column("gap_held_out_accuracy", "forget"), Column("mia_auc", "forget"), Column("js_to_original", "retain"),
     )  # fmt: skip
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
@@ -44,7 +49,7 @@ class Standard:
         }
 
     def measure(self, found: Found) -> Iterable[Row]:
-        """Return every metric for every role and split."""
+        """Return every metric for every role and split, with gaps."""
         networks = incompetents(found.world.bench, found.world.seed)
         incompetent = tuple(
             {
@@ -54,16 +59,15 @@ class Standard:
             }
             for model in networks
         )
+        original, unlearned = found.scores["original"], found.scores["unlearned"]
+        whole_class, seed, metrics = found.whole_class, found.world.eval_seed, catalogue(plugins.modules())
         shared = [found.scorings[role] for role in found.scorings if role != "unlearned"]
         keys = tuple(stage.key for by_name in (*shared, found.stages) for stage in by_name.values())
-        seed, metrics = found.world.eval_seed, catalogue(plugins.modules())
-        return measure(
-            found.scores["original"],
-            found.retrained,
-            found.scores["unlearned"],
-            incompetent,
-            whole_class=found.whole_class,
-            seed=seed,
-            metrics=metrics,
-            once=lambda name, compute: found.workshop.once((name, str(seed), str(found.whole_class), *keys), compute),
-        )
+
+        def once(name: str, compute: Callable[[], Values]) -> Values:
+            return found.workshop.once((name, str(seed), str(whole_class), *keys), compute)
+
+        rows = measure(original, found.retrained, unlearned, incompetent, whole_class, seed, metrics, once)
+        if found.models.unreferenced:
+            rows += list(unreferenced(rows, original, unlearned, whole_class, seed, metrics))
+        return rows

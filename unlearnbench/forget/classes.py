@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ class ByClass:
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     classes: tuple[Label | str, ...]
     seed: AnySeed
+    already: tuple[Path, ...] = ()
 
     whole_class = True
 
@@ -45,6 +47,7 @@ class Subclass:
 
     classes: tuple[Label | str, ...]
     seed: AnySeed
+    already: tuple[Path, ...] = ()
 
     whole_class = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -21,16 +22,18 @@ from unlearnbench.ranges import AnySeed, Label
 class Column:
     """The training rows with a value in a column, or a random fraction of them; the test set is split by the value.
 
-    `whole_pairs` draws the fraction in whole counterfactual pairs and also forgets each forgotten row's twin, even one
-    with another value, so that no twin of a forgotten row is retained.
+    Images have columns where their data set has a table of them, such as the photographer of each. `whole_pairs` draws
+    the fraction in whole counterfactual pairs and also forgets each forgotten row's twin, even one with another value,
+    so that no twin of a forgotten row is retained.
     """
 
-    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     column: str
     value: bool | Label | str
     fraction: Annotated[float, Field(gt=0, le=1)]
     seed: AnySeed
     whole_pairs: bool = False
+    already: tuple[Path, ...] = ()
 
     @property
     def whole_class(self) -> bool:
@@ -60,8 +63,8 @@ class Column:
         Raises UserError if nothing or everything would be forgotten.
         """
         values = data.columns[self.column]
-        known = sorted(set(values[data.train].tolist()))
-        value = next((one for one in known if one == self.value or str(one) == str(self.value)), None)
+        known = sorted(set(values[data.train].tolist()), key=lambda one: (str(type(one)), one))
+        value = next((one for one in known if self._is_meant(one)), None)
         if value is None or len(known) < 2:
             shown = ", ".join(str(one) for one in known[:12])
             other = next((one for one in known if str(one)), "VALUE")
@@ -85,6 +88,12 @@ class Column:
                     "Try: forget.whole_pairs=false, or a smaller forget.fraction"
                 )
         return split(data, np.setdiff1d(data.train, goes), goes, values == value, steered=self.fraction == 1)
+
+    def _is_meant(self, one: object) -> bool:
+        """Return whether a column's value is the one asked for; a table may hold it as text, such as "True"."""
+        if isinstance(self.value, bool) and isinstance(one, str):
+            return one.lower() == str(self.value).lower()
+        return one == self.value or str(one) == str(self.value)
 
     def _count(self, rows: int) -> int:
         """Return how many rows with the value to forget; raise UserError for fewer than two."""

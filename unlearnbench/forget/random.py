@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -29,6 +30,7 @@ class Random:
     count: Annotated[int, Field(ge=2, le=10**9)] | None
     seed: AnySeed
     whole_pairs: bool = False
+    already: tuple[Path, ...] = ()
 
     whole_class = False
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.contracts import Data, DataInfo, Index
 from unlearnbench.errors import UserError
+from unlearnbench.forget.lists import Entries, match, named, read
+
+TRAINABLE = ("train", "validation")
+"""The parts of the data that are cut from the training rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +27,7 @@ class Splits:
     For class-like forget sets, `test_retain` and `test_forget` split the test set (None if empty), and
     `validation_retain` is the validation part without forgotten classes; for other forget sets all three are None.
     `retain_asked` and `forget_asked` are scored instead of retain and forget, if the data set's authors evaluate on
-    other rows than the training rows.
+    other rows than the training rows. `already` are the rows that were forgotten before; they are in no other part.
     """
 
     retain: Index
@@ -33,6 +39,7 @@ class Splits:
     validation_retain: Index | None = None
     retain_asked: Index | None = None
     forget_asked: Index | None = None
+    already: Index | None = None
 
     @cached_property
     def trained(self) -> Index:
@@ -110,6 +117,87 @@ def split(data: Data, retain: Index, forget: Index, chosen: NDArray[np.bool_], s
 
 
 def requests(forget: ForgetSet, data: Data) -> tuple[Splits, ...]:
-    """Return the splits of each request to forget: one, or of a stream several."""
+    """Return the splits of each request to forget: one, or of a stream several.
+
+    What was forgotten before (`forget.already`) is in none of them: the forget set is chosen as if the data set had
+    never had those rows.
+    """
+    gone = forgotten_before(forget, data)
+    if gone is None:
+        return _requests(forget, data)
+    for one in (forget, *getattr(forget, "requests", ())):
+        refuse = getattr(one, "refuse", None)
+        if refuse is not None:
+            refuse(gone, data)
+    return tuple(replace(one, already=gone) for one in _requests(forget, _without(data, gone)))
+
+
+def _requests(forget: ForgetSet, data: Data) -> tuple[Splits, ...]:
     several = getattr(forget, "requests_of", None)
     return several(data) if several is not None else (forget.split(data),)
+
+
+def _without(data: Data, gone: Index) -> Data:
+    """Return the data with these rows in no part; their positions do not change."""
+    parts = {name: np.setdiff1d(getattr(data, name), gone) for name in ("train", "validation", "test")}
+    return cast(Data, replace(cast(Any, data), **parts))
+
+
+def full_label(forget: ForgetSet, info: DataInfo) -> str:
+    """Return the forget set's name in results, with how many entries were forgotten before and a digest of them."""
+    label, lists = forget.label(info), _already(forget)
+    if not lists:
+        return label
+    names = {name for entries in lists for name in entries.names}
+    digest = hashlib.sha256("\n".join(sorted(entries.digest for entries in lists)).encode()).hexdigest()[:8]
+    return f"{label}-already{len(names)}-{digest}"
+
+
+def forgotten_before(forget: ForgetSet, data: Data) -> Index | None:
+    """Return the positions of what `forget.already` lists, with whole pairs if the forget set has them; None if empty.
+
+    Raises UserError, naming them, for entries that are unknown or were never trained on.
+    """
+    lists = _already(forget)
+    if not lists:
+        return None
+    parts = parts_of(data)
+    found: list[Index] = []
+    for entries in lists:
+        matched = match(entries, getattr(forget, "by", "auto"), data)
+        trainable = {name: np.isin(parts[places], TRAINABLE) for name, places in matched.found.items()}
+        never = [f"{name!r} ({parts[matched.found[name][0]]})" for name, rows in trainable.items() if not rows.any()]
+        if never:
+            raise UserError(
+                f"{entries.what}: {len(never)} of {len(trainable)} entries are not training rows, so they cannot have "
+                f"been forgotten before: {named(never)}.\nTry: the list without them"
+            )
+        found.append(matched.positions)
+    gone = np.unique(np.concatenate(found))
+    if getattr(forget, "whole_pairs", False):
+        gone = np.flatnonzero(np.isin(data.unit, data.unit[gone]))
+    return gone[np.isin(parts[gone], TRAINABLE)]
+
+
+def _already(forget: ForgetSet) -> list[Entries]:
+    files: tuple[Path, ...] = getattr(forget, "already", ())
+    return [read(file, "forget.already") for file in files]
+
+
+def parts_of(data: Data) -> NDArray[np.str_]:
+    """Return the name of the part of the data that each row is in, (n,)."""
+    parts = np.full(len(data.unit), "in no part")
+    for name in ("test", *reversed(TRAINABLE)):
+        parts[getattr(data, name)] = name
+    return parts
+
+
+def remarks(forget: ForgetSet, data: Data) -> Iterator[str]:
+    """Yield what a run says about the lists that its forget set is chosen by."""
+    for one in (forget, *getattr(forget, "requests", ())):
+        about = getattr(one, "remarks", None)
+        if about is not None:
+            yield from about(data)
+    gone = forgotten_before(forget, data)
+    if gone is not None:
+        yield f"forget.already: {len(gone)} rows were forgotten before; no model is trained on them, in no role"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from unlearnbench.forget.splits import Splits
 class Stream:
     """Several forget sets, one after the other. Rows that an earlier request forgot are not forgotten again.
 
-    Each of `requests` is a ForgetSet.
+    Each of `requests` is a ForgetSet. `already` lists what was forgotten before the first of them.
     """
 
     requests: tuple[Any, ...]
+    already: tuple[Path, ...] = ()
 
     @property
     def whole_class(self) -> bool:
@@ -34,6 +36,12 @@ class Stream:
                 f"forget=stream has {len(self.requests)} requests, expected two or more.\n"
                 "Try: 'forget.requests=[{forget: class, classes: [0]}, {forget: class, classes: [1]}]'"
             )
+        for number, one in enumerate(self.requests):
+            if getattr(one, "already", ()):
+                raise UserError(
+                    f"forget.requests[{number}] has already, but what was forgotten before concerns the whole stream.\n"
+                    "Try: 'forget.already=[FILE]', outside forget.requests"
+                )
         return "stream:" + ",".join(one.label(info) for one in self.requests)
 
     def split(self, data: Data) -> Splits:

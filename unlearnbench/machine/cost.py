@@ -32,6 +32,8 @@ def ratio(unlearned: Facts, retrained: Mapping[str, Facts]) -> tuple[float | Non
     Returns None and the reason if the stages were not measured alike. The note also says if the machine was busy with
     other work; it is empty if the ratio can be trusted.
     """
+    if not retrained:
+        return None, "nothing was retrained"
     stages = {"unlearned": unlearned, **retrained}
     note = "; ".join(_differences(stages))
     if note:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from unlearnbench.evidence import Evidence
+from unlearnbench.evidence import BySplit, Evidence, Scores
 from unlearnbench.metrics import Number, metric
 from unlearnbench.metrics.attack import (
     Attack,
@@ -112,11 +112,7 @@ def forget_against_test(evidence: Evidence, split: str) -> dict[str, float]:
     Logistic regression on the standardised loss, on a seeded sample of equally many a side, mean of 10 stratified
     folds, fewer where a side is smaller. With fewer than two a side nothing can be told, and there is no value.
     """
-    forget, test = evidence.subject["forget"], evidence.subject["test"]
-    if evidence.whole_class and "test_forget" in evidence.subject:
-        test = evidence.subject["test_forget"]
-    else:
-        test = test.rows(np.isin(test.label, forget.label))
+    forget, test = evidence.subject["forget"], held_out_like(evidence.subject, evidence.whole_class)
     size = min(len(forget), len(test))
     if size < 2:
         return {}
@@ -124,3 +120,10 @@ def forget_against_test(evidence: Evidence, split: str) -> dict[str, float]:
     members, others = (draw(losses(side), side.index, size, rng) for side in (forget, test))
     auc, accuracy = by_logistic_regression(members, others, evidence.seed)
     return {"mia_auc": auc, "mia_accuracy": accuracy}
+
+
+def held_out_like(subject: BySplit, whole_class: bool) -> Scores:
+    """Return a model's scores on the test rows of forget's own kind: those of what goes, or of the same labels."""
+    if whole_class and "test_forget" in subject:
+        return subject["test_forget"]
+    return subject["test"].rows(np.isin(subject["test"].label, subject["forget"].label))

@@ -1,12 +1,14 @@
 """Read weight files from anyone, safetensors or torch.save's, without running code.
 
 We check a pickle before torch sees it. We list its instructions without running them, and allow only those that
-torch.save uses for tensors, texts and numbers in dicts and lists. torch then maps the tensors of a zip file, which must
-not be compressed, so only those that are used take memory.
+torch.save uses for tensors, texts and numbers in dicts and lists, and for an `argparse.Namespace`, in which trainers
+such as timm's keep their arguments: making one runs no code, and it holds what the pickle gives it. torch then maps the
+tensors of a zip file, which must not be compressed, so only those that are used take memory.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import pickle
 import pickletools
@@ -36,15 +38,21 @@ NOT_OURS = "torch.save does not write such a list of contents"
 STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 ENTRY_BYTES = dict(zip(STORAGES, (4, 8, 2, 2, 8, 4, 2, 1, 1, 1), strict=True))
 NAMES = {
-    "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter",
+    "collections OrderedDict", "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
     *(f"torch {kind}Storage" for kind in STORAGES),
+    "torch Size", "torch device", "__builtin__ set",
+    *(f"torch {kind}" for kind in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool")),
+    "argparse Namespace",
 }  # fmt: skip
-"""The names a pickle may use: those that torch builds tensors from."""
+"""The names a pickle may use: those that torch builds tensors and plain values from, and one more."""
+HELD = "argparse Namespace"
+"""The one class beyond torch's own list that may be made, by NEWOBJ."""
 PLAIN = {
     "PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "BINPERSID", "EMPTY_DICT", "SETITEM", "SETITEMS",
     "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "NONE", "NEWTRUE",
     "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINPUT",
-    "LONG_BINPUT", "BINGET", "LONG_BINGET",
+    "LONG_BINPUT", "BINGET", "LONG_BINGET", "NEWOBJ",
 }  # fmt: skip
 """The instructions of protocol 2 that build plain data."""
 UNPICKLING = (pickle.UnpicklingError, TypeError, KeyError, IndexError, AttributeError)
@@ -82,7 +90,7 @@ def pickled(file: Path, what: str) -> Any:
         else:
             _refuse(what, "it is neither safetensors nor a torch.save file (0.4 or later)")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")
             return torch.load(str(file), map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # a crafted file can raise anything, and torch's message advises to trust it
@@ -182,15 +190,26 @@ class _Storages(pickle.Unpickler):
         return reader.sizes
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the bytes per entry for a storage, a plain dict, or a stand-in for a tensor."""
+        """Return the bytes per entry for a storage, a plain dict, or a stand-in for anything else."""
         if name.endswith("Storage"):
             return ENTRY_BYTES[name.removesuffix("Storage")]
+        if f"{module} {name}" == HELD:
+            return _Held
         return OrderedDict if name == "OrderedDict" else _nothing
 
     def persistent_load(self, named: Any) -> None:
         """Note a storage: ("storage", its kind, name, device, entries)."""
         _, size, key, _, entries = named
         self.sizes[str(key)] = int(size) * int(entries)
+
+
+class _Held:
+    """A stand-in for a Namespace, which holds nothing."""
+
+    __slots__ = ()
+
+    def __setstate__(self, _state: object) -> None:
+        """Drop the state."""
 
 
 def _nothing(*_what: object) -> None:
@@ -201,6 +220,7 @@ def _judge_pickles(content: bytes, count: int, what: str) -> None:
     """Raise UserError for an instruction or name that is not needed for tensors and plain values."""
     stream, number = io.BytesIO(content), 0
     argument: Any
+    making = _Making()
     try:
         for _ in range(count):
             for code, argument, _place in pickletools.genops(stream):
@@ -209,11 +229,34 @@ def _judge_pickles(content: bytes, count: int, what: str) -> None:
                     _refuse(what, "its list of tensors is too long")
                 if code.name == "GLOBAL" and argument not in NAMES:
                     _refuse(what, f"it holds {str(argument)[:80].replace(' ', '.')}, which is not a tensor")
+                if not making.allows(code.name, argument):
+                    _refuse(what, "it makes an object of a class other than argparse.Namespace")
                 huge = code.name == "LONG1" and abs(int(argument or 0)) >= 2**63 and argument != MAGIC
                 if code.name not in PLAIN or huge:
                     _refuse(what, f"it holds the instruction {code.name}, which torch.save never writes for weights")
     except (ValueError, OverflowError, struct.error) as error:
         _refuse(what, f"its pickle is damaged ({_first(error)})")
+
+
+class _Making:
+    """Follows a pickle's instructions, so that NEWOBJ makes nothing but an empty `HELD`."""
+
+    def __init__(self) -> None:
+        self.last: list[str] = []
+        self.kept: set[object] = set()
+
+    def allows(self, code: str, argument: object) -> bool:
+        """Take the next instruction; return False for a NEWOBJ of something else."""
+        if code in ("BINPUT", "LONG_BINPUT"):
+            self.kept.discard(argument)
+            if self.last[-1:] == ["class"]:
+                self.kept.add(argument)
+            return True
+        named = code == "GLOBAL" and argument == HELD
+        again = code in ("BINGET", "LONG_BINGET") and argument in self.kept
+        allowed = code != "NEWOBJ" or self.last == ["class", "EMPTY_TUPLE"]
+        self.last = [*self.last[-1:], "class" if named or again else code]
+        return allowed
 
 
 def _refuse(what: str, reason: str) -> NoReturn:

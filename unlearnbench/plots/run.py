@@ -28,9 +28,9 @@ def draw(
     classes: tuple[str, ...],
     curves: Mapping[str, list[dict[str, float]]],
 ) -> None:
-    """Write plots/*.png into a run folder, showing the first of several retrained models."""
+    """Write plots/*.png into a run folder, showing the first of the retrained models, if any."""
     classes = tuple(map(short, classes))
-    roles = {"original": original, "retrained": retrained[0], "unlearned": unlearned}
+    roles = {"original": original, **({"retrained": retrained[0]} if retrained else {}), "unlearned": unlearned}
     _confusion(folder / "plots" / "confusion.png", roles, classes)
     _accuracy_by_class(folder / "plots" / "accuracy_by_class.png", roles, classes)
     _membership(folder / "plots" / "membership.png", roles)
@@ -61,8 +61,8 @@ def strength(folder: Path, tables: Mapping[str, Sequence[Mapping[str, float]]]) 
 
 def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:
     side = 4.4 if len(classes) <= NAMED_CLASSES else 5.5
-    drawn = figure(3 * side, side + 0.4)
-    every = drawn.subplots(1, 3, sharey=True)
+    drawn = figure(len(roles) * side, side + 0.4)
+    every = drawn.subplots(1, len(roles), sharey=True)
     forgotten = _forgotten(roles["original"], len(classes))
     for axes, (role, by_split) in zip(every, roles.items(), strict=True):
         matrix = confusion_matrix(by_split["test"], len(classes))
@@ -73,7 +73,7 @@ def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...
         if len(classes) <= NAMED_CLASSES:
             axes.set_xticks(range(len(classes)), classes, rotation=90)
             axes.set_yticks(range(len(classes)), classes)
-            for labels in (axes.get_xticklabels(), axes.get_yticklabels()):  # only the first of the three has both
+            for labels in (axes.get_xticklabels(), axes.get_yticklabels()):  # only the first of them has both
                 for number in forgotten if labels else ():
                     labels[number].set(color=ROLE_COLOURS["unlearned"], fontweight="bold")
             for (row, column), value in np.ndenumerate(matrix):
@@ -106,7 +106,7 @@ def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[
         rates = list(np.diag(confusion_matrix(by_split["test"], len(classes))))
         if parts:
             rates.append(float((by_split["test_forget"].prediction == by_split["test_forget"].label).mean()))
-        axes.bar(places + (number - 1) * 0.27, rates, 0.27, label=role, color=ROLE_COLOURS[role])
+        axes.bar(places + (number - (len(roles) - 1) / 2) * 0.27, rates, 0.27, label=role, color=ROLE_COLOURS[role])
     turned = 90 if len(classes) > NAMED_CLASSES else 30
     axes.set_xticks(places, names, rotation=turned, rotation_mode="anchor", ha="right", va="center")
     axes.set_ylim(0, 1.02)
@@ -120,7 +120,7 @@ def _membership(path: Path, roles: Mapping[str, BySplit]) -> None:
     from matplotlib.ticker import LogLocator
 
     drawn = figure(13, 3.6)
-    every = drawn.subplots(1, 3, sharey=True)
+    every = drawn.subplots(1, len(roles), sharey=True)
     splits = ("forget", "test_forget") if "test_forget" in roles["original"] else ("forget", "test")
     low, high = _log_range([by_split[split].loss for by_split in roles.values() for split in splits])
     bins = np.logspace(low, high, 40)

@@ -33,6 +33,13 @@ class Premise:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Which rows a run takes the user's own original to have seen."""
+
+    text: Name
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """A run's result.json: its identity, its status, and what a finished run adds."""
 
@@ -62,6 +69,7 @@ class Facts:
     validation_seconds: Amounts = field(default_factory=dict)
     peak_mib: Amounts = field(default_factory=dict)
     premise: Premise | None = None
+    checkpoint: Checkpoint | None = None
     headline: Annotated[Mapping[Name, tuple[tuple[Name, Name], ...]], Field(max_length=100)] = field(
         default_factory=dict
     )

@@ -11,9 +11,10 @@ from unlearnbench.report.collect import Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import METRICS as BIAS_METRICS
 from unlearnbench.report.language import READING
-from unlearnbench.report.leaderboard import HEADER, Board, noise_text
+from unlearnbench.report.leaderboard import Board, noise_text
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
+from unlearnbench.report.unreferenced import READING as READING_UNREFERENCED
 
 SHOWN_RUNS = 12
 """Up to this many runs, the page has each run's figures, about 300 kB per run."""
@@ -30,7 +31,8 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(template)
         .render(
-            header=HEADER,
+            compared=any(board.compared for board in boards),
+            unreferenced_note="" if all(board.compared for board in boards) else READING_UNREFERENCED,
             bias_header=BIAS_HEADER,
             bias_note=READING if any(board.bias for board in boards) else "",
             reported_header=REPORTED_HEADER,

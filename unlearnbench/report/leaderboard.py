@@ -1,13 +1,14 @@
-"""The leaderboard: the methods of each setting, ranked by distance to retrained."""
+"""The leaderboard: the methods of each setting, ranked by distance to retrained where there is a retrained model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unlearnbench.files.escapes import in_markdown
+from unlearnbench.report import unreferenced
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import READING, bias_rows, premise_text
@@ -23,6 +24,14 @@ HEADER = (
     "method", "retain accuracy", "forget accuracy", "test accuracy", "mean gap", "JS to retrained", "MIA gap",
     "cost ratio", "weights changed", "seeds",
 )  # fmt: skip
+
+GAPS = (
+    "mean gap: mean absolute difference to retrained in retain, forget and test accuracy. JS to retrained: "
+    "divergence of the outputs on forget, in bits. MIA gap: difference to retrained in the share of forget that a "
+    "confidence attack calls non-members. cost ratio: seconds of unlearning divided by those of retraining, both "
+    "without validation."
+)
+SEEDS = "±: half of the 95 % interval over seeds (Student t); a single seed has none."
 
 
 @dataclass(frozen=True)
@@ -53,9 +62,12 @@ class Line:
     weights_changed: str = ""
     seeds: int = 0
     within_noise: bool = False
+    shown: tuple[str, ...] = ()
 
     def cells(self) -> tuple[str, ...]:
-        """Return the line as text, one entry per column of HEADER."""
+        """Return the line as text, one entry per column of its board's header."""
+        if self.shown:
+            return self.shown
         accuracies = (str(self.accuracy[split]) for split in SPLITS)
         gap = f"{self.gap}{' *' if self.within_noise else ''}"
         numbers = (gap, str(self.js), str(self.mia), str(self.cost))
@@ -73,7 +85,7 @@ class Added:
 
 @dataclass(frozen=True)
 class Board:
-    """The lines of one group: retrained, original, then methods nearest to retrained first.
+    """The lines of one group: retrained, original, then methods nearest to retrained first; without any, by name.
 
     `noise` is the difference in accuracy between two retrained models, averaged over retain, forget and test; NaN if
     there is only one. `premise` and `bias` are for text, `reported` has published numbers, and `cost_note` is about
@@ -89,6 +101,9 @@ class Board:
     bias: tuple[tuple[str, ...], ...] = ()
     added: tuple[Added, ...] = ()
     reported: tuple[Comparison, ...] = ()
+    header: tuple[str, ...] = HEADER
+    compared: bool = True
+    checkpoint: str = ""
 
     @property
     def scale_note(self) -> str:
@@ -106,14 +121,16 @@ def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
 def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame) -> Board:
     mine = summary[(summary[[*GROUP, "setting"]] == list(group)).all(axis=1)]
     mine = mine[mine["request"] == mine["request"].max()]  # of a stream, the state after its last request
+    compared = bool((mine["role"] == "retrained").any())
     floor = floors(runs, set(table["run_id"]))
     noise = _mean([floor.get(("accuracy", split), math.nan) for split in SPLITS])
-    reference = [_line(mine, "", role, role) for role in ("retrained", "original")]
+    roles = ("retrained", "original") if compared else ("original",)
+    reference = [_line(mine, "", role, role) for role in roles]
     methods = [_method(runs, mine, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)]
     experiment, dataset, forget, model, setting = group
     apart = "; ".join(name for name in (experiment, setting) if name)
     title = f"{model} on {dataset}, forgetting {forget}" + (f" ({apart})" if apart else "")
-    lines = (*reference, *sorted(methods, key=lambda line: line.gap.mean))
+    lines = (*reference, *sorted(methods, key=lambda line: (math.isnan(line.gap.mean), line.gap.mean)))
 
     def cell(variant: str, role: str, metric: str, split: str) -> str:
         return str(_cell(mine, variant, role, metric, split))
@@ -121,7 +138,43 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
     added = _added(runs, mine, table)
-    return Board(title, lines, noise, floor, premise_text(runs, table), cost_text(table), tuple(bias), added, published)
+    header: tuple[str, ...] = HEADER
+    if not compared:
+        seconds = {str(variant): _seconds(rows) for variant, rows in table.groupby("variant")}
+        header, lines = _unreferenced(lines, cell, seconds)
+    return Board(
+        title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "", tuple(bias), added,
+        published, header, compared, _checkpoints(runs, table),
+    )  # fmt: skip
+
+
+def _unreferenced(
+    lines: Sequence[Line], cell: Callable[[str, str, str, str], str], seconds: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[Line, ...]]:
+    """Return the header and the lines of a board without retrained models."""
+    rows = []
+    for line in lines:
+        variant = line.name if line.role == "unlearned" else ""
+        rest = (seconds.get(variant, ""), line.weights_changed, str(line.seeds or ""))
+        rows.append(unreferenced.cells(line.name, variant, line.role, cell, rest))
+    header, kept = unreferenced.without_empty(unreferenced.HEADER, rows)
+    return header, tuple(replace(line, shown=row) for line, row in zip(lines, kept, strict=True))
+
+
+def _checkpoints(runs: Runs, table: pandas.DataFrame) -> str:
+    """Return which rows the runs' own originals are taken to have seen; "" if they were trained here."""
+    facts = (runs.facts[str(run_id)].checkpoint for run_id in table["run_id"])
+    return " ".join(f"{text}." for text in dict.fromkeys(one.text for one in facts if one is not None))
+
+
+def _seconds(table: pandas.DataFrame) -> str:
+    """Return the mean seconds of an unlearning without its validation, as text."""
+    known = [
+        float(spent) - float(validation or 0)
+        for spent, validation in table[["seconds", "validation_seconds"]].itertuples(index=False)
+        if spent is not None and not math.isnan(spent)
+    ]
+    return f"{sum(known) / len(known):.1f}" if known else ""
 
 
 def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple[Added, ...]:
@@ -131,15 +184,14 @@ def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple
         for name, headline in runs.facts[run_id].headline.items():
             columns.setdefault(name, {}).update(dict.fromkeys(headline))
     variants = sorted({str(variant) for variant in table["variant"]})
-    return tuple(
-        Added(
-            name,
-            ("method", *(f"{metric} {split}" for metric, split in of)),
-            tuple((one, *(str(_cell(mine, one, "unlearned", *cell)) for cell in of)) for one in variants),
-        )
-        for name, of in columns.items()
-        if name != "standard" and of
-    )
+    found = []
+    for name, of in columns.items():
+        header = ("method", *(f"{metric} {split}" for metric, split in of))
+        lines = [(one, *(str(_cell(mine, one, "unlearned", *cell)) for cell in of)) for one in variants]
+        shown = unreferenced.without_empty(header, lines)
+        if name != "standard" and len(shown[0]) > 1:
+            found.append(Added(name, *shown))
+    return tuple(found)
 
 
 def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.DataFrame, noise: float) -> Line:
@@ -181,7 +233,9 @@ def _mean(values: list[float]) -> float:
 
 
 def noise_text(board: Board) -> str:
-    """Return how far two retrained models are apart, or that this is unknown."""
+    """Return how far two retrained models are apart, or that this is unknown, or what else is."""
+    if not board.compared:
+        return unreferenced.NOTE
     if math.isnan(board.noise):
         return "Noise floor unknown: one retrained model. Try reference.count=2, or a sweep over seeds."
     return (
@@ -215,8 +269,10 @@ def markdown(groups: list[Board]) -> str:
     parts = ["# Leaderboard\n"]
     for board in groups:
         parts.append(f"## {in_markdown(board.title)}\n")
-        parts += _table(HEADER, [line.cells() for line in board.lines])
+        parts += _table(board.header, [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
+        if board.checkpoint:
+            parts.append(f"{in_markdown(board.checkpoint)}\n")
         if board.cost_note:
             parts.append(f"{in_markdown(board.cost_note)}\n")
         if board.premise:
@@ -231,12 +287,10 @@ def markdown(groups: list[Board]) -> str:
             parts += [*_table(REPORTED_HEADER, [one.cells() for one in board.reported]), ""]
     if not groups:
         parts.append("No finished runs: runs.csv says why.\n")
-    parts.append(
-        "mean gap: mean absolute difference to retrained in retain, forget and test accuracy. JS to retrained: "
-        "divergence of the outputs on forget, in bits. MIA gap: difference to retrained in the share of forget that a "
-        "confidence attack calls non-members. cost ratio: seconds of unlearning divided by those of retraining, both "
-        "without validation. ±: half of the 95 % interval over seeds (Student t); a single seed has none.\n"
-    )
+    if any(board.compared for board in groups) or not groups:
+        parts.append(f"{GAPS} {SEEDS}\n")
+    if not all(board.compared for board in groups):
+        parts.append(f"{unreferenced.READING} {SEEDS}\n")
     if any(board.bias for board in groups):
         parts.append(f"{READING}\n")
     if any(board.reported for board in groups):

@@ -1,4 +1,4 @@
-"""What a run prints when it is done: the three roles on each split, the gap to retrained, the price."""
+"""What a run prints when it is done: the roles on each split, the gap to retrained, the price."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ EXTRA = (
     ("truth_ratio", "forget"), ("forget_quality", "forget"), ("model_utility", "test"),
 )  # fmt: skip
 """What is shown beside the accuracies, where a run has it."""
+TO_RETRAINED = ("zrf", "mia_confidence")
+"""What says nothing of one model alone: its perfect value is the retrained model's."""
+WITHOUT = (("gap_held_out_accuracy", "forget"), ("mia_auc", "forget"), ("js_to_original", "retain"))
+"""What is shown too of a run without retrained models."""
+UNKNOWN = (
+    "no model was retrained (reference.count=0): how a model that never saw the forget rows answers them is unknown, "
+    "so nothing here says whether too little or too much was forgotten. gap_held_out: forget less held-out rows of the "
+    "same kind; a model that never saw them has about 0, and mia_auc .5, but so may one that has not forgotten them"
+)
 
 
 def show(folder: Path, *, reused: bool, console: Console) -> None:
@@ -34,6 +43,10 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
     else:
         values = _values(folder)
         console.print(_table(result, values))
+        if result.get("checkpoint"):
+            console.print(result["checkpoint"]["text"], markup=False, soft_wrap=True)
+        if _is_unreferenced(result):
+            console.print(UNKNOWN, markup=False, soft_wrap=True)
         if result.get("premise"):
             console.print(f"premise: {result['premise']['text']}", markup=False, soft_wrap=True)
         console.print(_cost(result), markup=False, soft_wrap=True)
@@ -50,15 +63,24 @@ def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) ->
     title = f"{result['method']} on {result['model']}, {result['dataset']}, forgetting {result['forget']}"
     table = Table(title=escape(printable(f"{title}, seed {result['seed']}")), title_justify="left")
     table.add_column("")
-    for column in (*ROLES, "gap"):
+    without = _is_unreferenced(result)
+    roles = [role for role in ROLES if not (without and role == "retrained")]
+    for column in (*roles, "change" if without else "gap"):
         table.add_column(column, justify="right")
     rows = [("accuracy", split) for split in SPLITS if ("original", split, "accuracy") in values]
     known = [cell for cell in EXTRA if ("original", cell[1], cell[0]) in values]
+    if without:
+        known = [cell for cell in known if cell[0] not in TO_RETRAINED]
+    known += [cell for cell in WITHOUT if without and ("unlearned", cell[1], cell[0]) in values]
     for metric, split in (*rows, *known):
-        cells = [_cell(values.get((role, split, metric))) for role in ROLES]
-        gap = values.get(("unlearned", split, f"gap_{metric}"))
+        cells = [_cell(values.get((role, split, metric))) for role in roles]
+        gap = values.get(("unlearned", split, f"{'change' if without else 'gap'}_{metric}"))
         table.add_row(escape(f"{metric} {split}"), *cells, f"{gap:+.4f}" if gap is not None else "")
     return table
+
+
+def _is_unreferenced(result: dict[str, Any]) -> bool:
+    return result.get("references") == 0
 
 
 def _cell(value: float | None) -> str:
@@ -67,12 +89,14 @@ def _cell(value: float | None) -> str:
 
 def _cost(result: dict[str, Any]) -> str:
     seconds, ratio = result["seconds"], result["cost_ratio"]
+    where = f"on {result['device']}, {result['threads']} threads, {result['precision']}"
     retrained = [value for name, value in seconds.items() if name.startswith("retrained")]
+    if not retrained:
+        return f"seconds: original {seconds['original']:.1f}, unlearned {seconds['unlearned']:.1f} {where}"
     note = result["cost_note"]
     compared = f"no ratio, {note}" if ratio is None else f"{ratio:.3f} of retraining without validation"
     compared += f"; {note}" if note and ratio is not None else ""
     return (
         f"seconds: original {seconds['original']:.1f}, retrained {sum(retrained) / len(retrained):.1f}, "
-        f"unlearned {seconds['unlearned']:.1f} ({compared}) on {result['device']}, "
-        f"{result['threads']} threads, {result['precision']}"
+        f"unlearned {seconds['unlearned']:.1f} ({compared}) {where}"
     )

@@ -1,4 +1,4 @@
-"""Questions and the three roles' answers, side by side, to be read by a person."""
+"""Questions and the roles' answers, side by side, to be read by a person."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _rows(data: TextData, roles: Mapping[str, BySplit]) -> Iterator[dict[str, st
                 "answer": str(reference),
                 "corrected": data.answer(position + len(data.rows)),
             }
-            for role in ROLES:
+            for role in roles:
                 scores = roles[role][split]
                 values[f"{role}_chooses"] = row.options[int(scores.prediction[place])] or ""
                 values[f"{role}_writes"] = str(scores.extras["generated"][place])
@@ -74,7 +74,7 @@ def _page(rows: list[dict[str, str]]) -> Iterator[str]:
         if row["corrected"] != row["answer"]:
             yield f"- corrected: {in_markdown(row['corrected'])}"
         yield "\n| model | chooses | writes |\n|---|---|---|"
-        for role in ROLES:
+        for role in (role for role in ROLES if f"{role}_chooses" in row):
             cells = (in_markdown(row[f"{role}_{what}"]) for what in ("chooses", "writes"))
             yield f"| {role} | " + " | ".join(cells) + " |"
         yield ""

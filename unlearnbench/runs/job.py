@@ -15,7 +15,7 @@ from unlearnbench.assemble import Assembled
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.experiment import Forgetting, build
 from unlearnbench.files import disk, sums
-from unlearnbench.forget.splits import twins_retained
+from unlearnbench.forget.splits import remarks, twins_retained
 from unlearnbench.graph.artefact import Damaged
 from unlearnbench.graph.outside import Looked
 from unlearnbench.graph.stage import Stage
@@ -178,7 +178,12 @@ class RunJob:
         yield from asked.stages()
 
     def _warn(self) -> None:
-        """Warn of files left out, and of rows without their twins; where all rows of a value go, that was asked for."""
+        """Say what lists of rows hold; warn of files left out, and of rows that were drawn without their twins.
+
+        Where all rows of a value go, twins that stay are what was asked for.
+        """
+        for line in remarks(self.assembled.experiment.forget, self.picture[0].world.bench.data):
+            log.info("%s", line)
         for asked in self.picture:
             splits, data = asked.world.splits, asked.world.bench.data
             left = twins_retained(splits, data)
@@ -189,7 +194,9 @@ class RunJob:
             some = ", ".join([*list(left_out)[:10], *(["..."] if len(left_out) > 10 else [])])
             log.warning("%d files are left out, as they are not sound images (left_out.csv): %s", len(left_out), some)
         if self.assembled.experiment.model.checkpoint is not None:
-            log.info("the original is your checkpoint; retrained follows train's recipe: gaps assume it trains as well")
+            log.info("%s", self.picture[0].world.seen_by_checkpoint()["text"])
+            if self.assembled.experiment.references:
+                log.info("retrained models follow train's recipe: gaps assume that your checkpoint was trained as well")
 
 
 class _RunLog(logging.FileHandler):

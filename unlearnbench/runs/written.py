@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.evaluations.evaluation import Found, divided
+from unlearnbench.evaluations.evaluation import Found, divided, headline_of
 from unlearnbench.evidence import BySplit
 from unlearnbench.experiment import Forgetting
 from unlearnbench.forget.splits import twins_retained
@@ -113,8 +113,12 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "cost_note": note,
         "stage_keys": {name: stage.key for name, stage in stages.items()},
         "references": len(last.models.retrained),
+        "checkpoint": None if experiment.model.checkpoint is None else job.picture[0].world.seen_by_checkpoint(),
         "requests": len(job.picture),
-        "headline": {name: list(map(list, one.headline)) for name, one in experiment.evaluations.items()},
+        "headline": {
+            name: list(map(list, headline_of(one, experiment.references)))
+            for name, one in experiment.evaluations.items()
+        },
         "classes": list(last.world.bench.info.classes),
         "curves": {name: one["curve"] for name, one in facts.items()},
         "tables": facts["unlearned"]["tables"],
@@ -135,11 +139,13 @@ def _language(job: RunJob, part: Path, by_role: Mapping[str, BySplit]) -> dict[s
     """Write the transcripts of a run on text; return whether its premise holds, and how many twins are retained."""
     last = job.picture[-1]
     data, splits = last.world.bench.data, last.world.splits
-    roles = {role: by_role[_first(role, by_role)] for role in transcripts.ROLES}
+    roles = {role: by_role[name] for role in transcripts.ROLES if (name := _first(role, by_role)) in by_role}
     transcripts.write(part, cast(Any, data), roles)
     biased = data.columns.get("is_biased")
     rule_stays = biased is not None and bool(biased[splits.retain].any())
-    found = premise(roles["original"], roles["retrained"], job.identity.forget, rule_stays=rule_stays)
+    found = None
+    if "retrained" in roles:
+        found = premise(roles["original"], roles["retrained"], job.identity.forget, rule_stays=rule_stays)
     if found is not None:
         log.debug("premise: %s", found["text"])
     return {

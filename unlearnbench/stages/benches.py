@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.contracts import Data, Dataset, Index
+from unlearnbench.errors import UserError
 from unlearnbench.forget.splits import ForgetSet, requests
 from unlearnbench.graph.keys import digest
 from unlearnbench.stages.bench import Bench
@@ -59,9 +60,14 @@ class Benches:
         """Load a data set once; where the validation part is to be scored as test, return it so."""
         key = (digest(dataset), held_out)
         if key not in self._data:
-            if held_out == "test":
-                self._data[key] = dataset.load()
-            else:
-                data = self._loaded(dataset)
-                self._data[key] = cast(Data, replace(cast(Any, data), test=data.validation))
+            self._data[key] = dataset.load() if held_out == "test" else self._with_validation(dataset)
         return self._data[key]
+
+    def _with_validation(self, dataset: Dataset) -> Data:
+        data = self._loaded(dataset)
+        if not len(data.validation):
+            raise UserError(
+                "eval.held_out=validation: this data set has no validation part to score.\n"
+                "Try: eval.held_out=test, or dataset.validation=0.1 (images)"
+            )
+        return cast(Data, replace(cast(Any, data), test=data.validation))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from unlearnbench.data.sampling import units
 from unlearnbench.forget.splits import Splits
 from unlearnbench.randomness import stage_seed
 from unlearnbench.stages.bench import Bench
+
+_UNSEEN = {"validation": "validation rows", "test": "test rows", "already": "rows that were forgotten before"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,18 @@ class World:
     def all(self) -> Index:
         """The positions that the original is trained on."""
         return self.splits.trained
+
+    def seen_by_checkpoint(self) -> dict[str, Any]:
+        """Return which rows the user's own original is taken to have been trained on, in numbers and as text."""
+        splits = self.splits
+        already = 0 if splits.already is None else len(splits.already)
+        unseen = {"validation": len(splits.validation), "test": len(splits.test), "already": already}
+        named = ", ".join(f"{count} {_UNSEEN[name]}" for name, count in unseen.items() if count)
+        text = (
+            f"model.checkpoint is taken to have been trained on all {len(self.all)} rows of retain and forget, and on "
+            f"none of the others ({named}); where that is not so, what is said of held-out rows is wrong"
+        )
+        return {"seen": len(self.all), "unseen": unseen, "text": text}
 
     def scored(self) -> Iterator[tuple[str, Index]]:
         """Yield the splits that take a forward pass, each with at most the bench's limit of rows, in whole units."""

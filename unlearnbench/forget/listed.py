@@ -1,0 +1,100 @@
+"""Forget the training rows that a file lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from unlearnbench.contracts import Data, DataInfo, Index
+from unlearnbench.errors import UserError
+from unlearnbench.forget.lists import Chosen, Entries, Matched, match, named, read
+from unlearnbench.forget.splits import Splits, drawn_how, parts_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The training rows listed in a file, by id, by path or by position.
+
+    `by` says what the entries are; `auto` finds out: ids win over paths, paths over positions. `whole_pairs` also
+    forgets each row's counterfactual twin; it changes nothing for data without pairs, such as images.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    file: Path | None
+    by: Chosen
+    whole_pairs: bool
+    already: tuple[Path, ...] = ()
+
+    whole_class = False
+
+    def label(self, info: DataInfo) -> str:
+        """Return list:<the file's name>-<a digest of its entries>; raise UserError if the file cannot be read."""
+        entries = self._entries()
+        return f"list:{entries.stem}-{entries.digest}" + drawn_how(self.whole_pairs, 0)
+
+    def split(self, data: Data) -> Splits:
+        """Take the listed rows out of the training data; raise UserError, naming them, if some are not in it."""
+        matched = self._matched(data)
+        parts = parts_of(data)
+        other = {name: parts[places[0]] for name, places in matched.found.items() if "train" not in parts[places]}
+        if other:
+            raise _not_trained(matched.entries, other)
+        forget = np.intersect1d(matched.positions, data.train)
+        if self.whole_pairs:
+            forget = data.train[np.isin(data.unit[data.train], data.unit[forget])]
+        retain = np.setdiff1d(data.train, forget)
+        if len(forget) < 2 or len(retain) < 2:
+            raise UserError(
+                f"{matched.entries.what} leaves {len(retain)} of {len(data.train)} training rows to retain and "
+                f"{len(forget)} to forget; at least two of each are needed.\n"
+                f"Try: a {'longer' if len(forget) < 2 else 'shorter'} list"
+            )
+        return Splits(retain, forget, data.validation, data.test)
+
+    def refuse(self, gone: Index, data: Data) -> None:
+        """Raise UserError, naming them, for entries that are among the rows forgotten before."""
+        before = set(gone.tolist())
+        matched = self._matched(data)
+        twice = [repr(name) for name, places in matched.found.items() if not before.isdisjoint(places)]
+        if twice:
+            raise UserError(
+                f"{matched.entries.what}: {len(twice)} of {len(matched.found)} entries are in forget.already too: "
+                f"{named(twice)}.\nTry: leave them out of one of the two lists"
+            )
+
+    def remarks(self, data: Data) -> Iterator[str]:
+        """Yield what a run says about the list."""
+        matched = self._matched(data)
+        entries, rows = matched.entries, np.intersect1d(matched.positions, data.train)
+        held_out = len(matched.positions) - len(rows)
+        yield (
+            f"{entries.what}: {len(entries.names)} entries by {matched.by}, {len(rows)} training rows"
+            + (f" ({held_out} more are held out and stay so)" if held_out else "")
+            + (f"; {entries.repeated} repeated lines count once" if entries.repeated else "")
+        )
+
+    def _entries(self) -> Entries:
+        if self.file is None:
+            raise UserError(
+                "forget=list needs a file with the examples to forget.\n"
+                "Try: forget.file=ids.txt, with one id, file name or position a line"
+            )
+        return read(self.file, "forget.file")
+
+    def _matched(self, data: Data) -> Matched:
+        return match(self._entries(), self.by, data)
+
+
+def _not_trained(entries: Entries, parts: dict[str, str]) -> UserError:
+    shown = named([f"{name!r} ({part})" for name, part in parts.items()])
+    remedy = "the list without them"
+    if "validation" in parts.values():
+        remedy += ", or dataset.validation=0 (images), which trains on all training rows"
+    return UserError(
+        f"{entries.what}: {len(parts)} of {len(entries.names)} entries are not training rows here: {shown}. "
+        f"Only training rows can be forgotten.\nTry: {remedy}"
+    )
