@@ -119,7 +119,7 @@ def local_model(name: str, ends_at: bytes) -> Callable[[Path], Case]:
         model.save_pretrained(folder)
         llama().tokenizer(["some words to learn"]).save_pretrained(folder)
         adapter = "model.adapter.targets=[q_proj]"
-        words = (*SHORT, *NOTES, "model=smollm2_135m", adapter, "tuning=tiny_language", f"model.path={folder}")
+        words = (*SHORT, *NOTES, "model=smollm2_135m", adapter, "tuning=tiny_language", f"model.path={folder}", "model.base=clean")
         return Case(words, folder / name, ends_at, ALL)
 
     return build

@@ -53,7 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def spec_of(folder: Path, adapter_: adapter.Adapter = LORA) -> Pretrained:
     return Pretrained(
-        path=folder, hub=None, revision=None, package=None, adapter=adapter_, load_in_4bit=True,
+        path=folder, hub=None, revision=None, package=None, checkpoint=None, base="clean",
+        adapter=adapter_, load_in_4bit=True,
         gradient_checkpointing=False,
     )  # fmt: skip
 
@@ -138,7 +139,7 @@ def test_presets_of_the_bias_study_take_4_bits_at_full_scale(name):
 
 
 def run(outputs: Path, folder: Path, *words: str) -> tuple[Path, dict]:
-    outcome = execute(prepare([f"outputs={outputs}", *WORDS, f"model.path={folder}", *words]))
+    outcome = execute(prepare([f"outputs={outputs}", *WORDS, f"model.path={folder}", "model.base=clean", *words]))
     return outcome.folder, json.loads((outcome.folder / "result.json").read_text())
 
 

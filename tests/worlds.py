@@ -83,8 +83,8 @@ def llama(adapter: Adapter = NO_ADAPTER) -> LlamaTiny:
 def pretrained_at(path: Path, **changes: object) -> Pretrained:
     """Return the model in a folder, trained whole."""
     values = {
-        "path": path, "hub": None, "revision": None, "package": None, "adapter": NO_ADAPTER, "load_in_4bit": False,
-        "gradient_checkpointing": False,
+        "path": path, "hub": None, "revision": None, "package": None, "checkpoint": None,
+        "base": "clean", "adapter": NO_ADAPTER, "load_in_4bit": False, "gradient_checkpointing": False,
     }  # fmt: skip
     return Pretrained(**{**values, **changes})
 

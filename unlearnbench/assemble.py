@@ -15,8 +15,7 @@ from unlearnbench.experiment import Experiment
 from unlearnbench.machine.devices import on_cuda
 from unlearnbench.machine.precision import Choice, resolve
 from unlearnbench.machine.threads import Threads
-from unlearnbench.models import checkpoint
-from unlearnbench.models.start import adapter_of, is_pretrained, started
+from unlearnbench.models.start import adapter_of, is_pretrained, original_of, reads_folder, started
 from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.ranges import MOST, Count, Limit, Seed
 from unlearnbench.request import plugins, reported
@@ -162,8 +161,8 @@ def _check_model(model: Any, info: DataInfo) -> None:
         from unlearnbench.models import adapter
 
         adapter.check(built, model.adapter)
-    if model.checkpoint is not None:
-        checkpoint.load(model.build(info), model.checkpoint)
+    if model.checkpoint is not None and not reads_folder(model):
+        original_of(model, info)
     if info.kind == "image" and is_pretrained(model):
         started(model, info)  # weights that do not fit end here too
 

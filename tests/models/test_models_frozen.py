@@ -117,7 +117,8 @@ def folder_with_dropout(folder: Path) -> Path:
 
 def pretrained(folder: Path, adapter_: adapter.Adapter, checkpointing: bool = False) -> Pretrained:
     return Pretrained(
-        path=folder_with_dropout(folder), hub=None, revision=None, package=None, adapter=adapter_, load_in_4bit=False,
+        path=folder_with_dropout(folder), hub=None, revision=None, package=None, checkpoint=None, base="clean",
+        adapter=adapter_, load_in_4bit=False,
         gradient_checkpointing=checkpointing,
     )  # fmt: skip
 

@@ -76,8 +76,8 @@ class Board:
     """The lines of one group: retrained, original, then methods nearest to retrained first.
 
     `noise` is the difference in accuracy between two retrained models, averaged over retain, forget and test; NaN if
-    there is only one. `premise` and `bias` are for text, `reported` has published numbers, and `cost_note` is about
-    cost ratios that are missing or not comparable.
+    there is only one. `premise` and `bias` are for text, `reported` has published numbers, `cost_note` is about cost
+    ratios that are missing or not comparable, and `base_note` about weights that may have seen the forget rows.
     """
 
     title: str
@@ -86,6 +86,7 @@ class Board:
     floor: dict[tuple[str, str], float]
     premise: str = ""
     cost_note: str = ""
+    base_note: str = ""
     bias: tuple[tuple[str, ...], ...] = ()
     added: tuple[Added, ...] = ()
     reported: tuple[Comparison, ...] = ()
@@ -121,7 +122,8 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
     added = _added(runs, mine, table)
-    return Board(title, lines, noise, floor, premise_text(runs, table), cost_text(table), tuple(bias), added, published)
+    premise, base = premise_text(runs, table), " ".join(sorted({str(note) for note in table["base_note"] if note}))
+    return Board(title, lines, noise, floor, premise, cost_text(table), base, tuple(bias), added, published)
 
 
 def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple[Added, ...]:
@@ -217,6 +219,8 @@ def markdown(groups: list[Board]) -> str:
         parts.append(f"## {in_markdown(board.title)}\n")
         parts += _table(HEADER, [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
+        if board.base_note:
+            parts.append(f"**{in_markdown(board.base_note)}**\n")
         if board.cost_note:
             parts.append(f"{in_markdown(board.cost_note)}\n")
         if board.premise:

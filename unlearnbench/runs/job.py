@@ -22,6 +22,7 @@ from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import determinism
 from unlearnbench.machine.threads import using
+from unlearnbench.models.start import base_note
 from unlearnbench.request.compose import Request
 from unlearnbench.results import folder, result
 from unlearnbench.results.identity import Identity
@@ -123,6 +124,7 @@ class RunJob:
             with _logged(part / "run.log", self._lines(done)):
                 finding = self._finding(part, workshop, done, error)
             facts = {**result.facts(self.request, self.identity), **digests(self.assembled)}
+            facts["base_note"] = base_note(self.assembled.experiment.model)
             result.write_result(part, {**facts, **finding})
             sums.write(part)
             folder.publish(part, self.final)
@@ -175,8 +177,11 @@ class RunJob:
                     "%d of %d forget rows have a counterfactual twin in the retain set: the retrained model has seen "
                     "all but the group in them. Try: forget.whole_pairs=true", left, len(splits.forget),
                 )  # fmt: skip
-        if self.assembled.experiment.model.checkpoint is not None:
+        model: Any = self.assembled.experiment.model
+        if model.checkpoint is not None:
             log.info("the original is your checkpoint; retrained follows train's recipe: gaps assume it trains as well")
+            if hasattr(model, "note") and (note := model.note()):
+                log.info("%s", note)
 
 
 class _RunLog(logging.FileHandler):
