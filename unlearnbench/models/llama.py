@@ -189,11 +189,12 @@ class Pretrained:
             return
         if self.path is None and self.hub in (None, *PUBLISHED) and self.package in (None, *PACKAGES):
             return
-        key, value = ("model.path", self.path) if self.path is not None else ("model.hub", self.hub)
+        named = {"model.path": self.path, "model.hub": self.hub, "model.package": self.package}
+        key, value = next((key, value) for key, value in named.items() if value is not None)
         raise UserError(
             f"{key}={value}: the original and the retrained model would both start from these weights. If they have "
             "seen the forget rows, the retrained model knows them too, and every comparison with it is wrong.\n"
-            f"Try: {key}=BASE model.checkpoint={value}, if this is your fine-tuned model and BASE is what it was "
+            f"Try: model.path=BASE model.checkpoint={value}, if this is your fine-tuned model and BASE is what it was "
             "trained from,\n"
             "     or model.base=clean, if these weights never saw the forget rows,\n"
             "     or model.base=unknown, if you cannot tell: every table will say so"
