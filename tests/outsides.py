@@ -118,8 +118,8 @@ def local_model(name: str, ends_at: bytes) -> Callable[[Path], Case]:
         model = llama().build(image_info())
         model.save_pretrained(folder)
         llama().tokenizer(["some words to learn"]).save_pretrained(folder)
-        adapter = "model.adapter.targets=[q_proj]"
-        words = (*SHORT, *NOTES, "model=smollm2_135m", adapter, "tuning=tiny_language", f"model.path={folder}", "model.base=clean")
+        model = ("model=hf", "model.adapter.targets=[q_proj]", "model.base=clean", f"model.path={folder}")
+        words = (*SHORT, *NOTES, *model, "tuning=tiny_language")
         return Case(words, folder / name, ends_at, ALL)
 
     return build

@@ -93,7 +93,10 @@ MISTAKES = [
     (["run", "dataset=clinical_notes", "model.context=16"], "Try: model.context="),
     (["run", "dataset=clinical_notes", "eval.extra=[crow_pairs]"], "Did you mean 'crows_pairs'"),
     (["run", "dataset=clinical_notes", "eval.extra=[bbq]"], "eval.root=FOLDER"),
-    (["run", "dataset=clinical_notes", "model=hf", "model.path=nowhere", "model.base=clean"], "not a folder with a config.json"),
+    (
+        ["run", "dataset=clinical_notes", "model=hf", "model.path=no", "model.base=clean"],
+        "not a folder with a config.json",
+    ),
     (["run", "dataset=clinical_notes", "model=hf", "model.path=mine"], "Try: model.path=BASE model.checkpoint=mine"),
     (["run", "dataset=clinical_notes", "model=hf", "model.hub=me/mine"], "or model.base=unknown, if you cannot tell"),
     (["run", "dataset=clinical_notes", "model=hf"], "neither model.path nor model.hub"),

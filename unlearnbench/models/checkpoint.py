@@ -18,9 +18,12 @@ TIMES, BESIDE = 8, 64 * MIB
 """Largest file: TIMES the model in 32 bits (checkpoints often hold optimiser state too), plus BESIDE bytes."""
 
 
-def read(path: Path, limit: int = 2**62) -> dict[str, Tensor]:
-    """Return the state dict in a file of at most `limit` bytes, without wrappers' prefixes."""
-    what = f"model.checkpoint={path}"
+def read(path: Path, limit: int = 2**62, what: str = "") -> dict[str, Tensor]:
+    """Return the state dict in a file of at most `limit` bytes, without wrappers' prefixes.
+
+    `what` is what the user typed for it.
+    """
+    what = what or f"model.checkpoint={path}"
     if not path.exists():
         raise UserError(f"{what} does not exist.\nTry: an absolute path to a .safetensors or .pt file")
     size_of(path, limit, what, "Try: torch.save(model.state_dict(), 'weights.pt'), of this model")
@@ -41,16 +44,17 @@ def read(path: Path, limit: int = 2**62) -> dict[str, Tensor]:
     return state
 
 
-def load(model: nn.Module, path: Path) -> None:
-    """Load the file's weights into the model.
+def load(model: nn.Module, path: Path, what: str = "") -> None:
+    """Load the file's weights into the model; `what` is what the user typed for it.
 
     Raises UserError if names, shapes or values are wrong.
     """
+    what = what or f"model.checkpoint={path}"
     own = model.state_dict()
-    state = read(path, TIMES * sum(tensor.numel() * 4 for tensor in own.values()) + BESIDE)
+    state = read(path, TIMES * sum(tensor.numel() * 4 for tensor in own.values()) + BESIDE, what)
     remedy = "the model=, dataset= and model's own settings (stem, depth) it was trained with"
-    compare(state, own, f"model.checkpoint={path}", remedy)
-    judge(state, own, f"model.checkpoint={path}")
+    compare(state, own, what, remedy)
+    judge(state, own, what)
     model.load_state_dict(state, strict=False)
 
 

@@ -7,10 +7,11 @@ from its tensors, so that no pattern and no module's name in its configuration i
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -176,7 +177,9 @@ def _adapted(model: nn.Module, folder: Path, what: str) -> PeftModel:
             f"{what} changes {absent[0]}, which is no linear layer of the model that retraining starts from.\n"
             "Try: model.path=FOLDER or model.hub=NAME of the model that the adapter was trained on"
         )
-    with_adapter: Any = get_peft_model(model, lora.configuration())  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own call
+        with_adapter: Any = get_peft_model(cast(Any, model), lora.configuration())
     own = {name: tensor for name, tensor in with_adapter.named_parameters() if ".lora_" in name}
     given = {re.sub(r"\.weight$", ".default.weight", name): tensor for name, tensor in state.items()}
     compare(given, own, what, "model.path=FOLDER or model.hub=NAME of the model that the adapter was trained on")
@@ -214,7 +217,11 @@ def _lora(found: Mapping[str, Any], state: Mapping[str, Tensor], what: str) -> L
     if wrong:
         raise UserError(f"{what} has a pattern in {ADAPTER}: alpha_pattern {wrong[0]!a}; expected names.\n{MERGED}")
     return Lora(
-        float(alpha), alphas, bool(found.get("use_rslora")), bool(found.get("fan_in_fan_out")), _ranks(state, what)
+        float(cast(float, alpha)),
+        alphas,
+        bool(found.get("use_rslora")),
+        bool(found.get("fan_in_fan_out")),
+        _ranks(state, what),
     )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("unlearnbench")
 
+
 @dataclass(frozen=True)
 class Place:
     """Where a model's files may be."""

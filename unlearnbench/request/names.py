@@ -37,8 +37,7 @@ def model_name(choice: str, model: Any) -> str:
     folder, hub = model.get("checkpoint") or model.get("path"), model.get("hub")
     if isinstance(folder, str):
         return of_place(folder)
-    own = isinstance(hub, str) and hub not in PUBLISHED
-    return slug(hub.rpartition("/")[2]) if own else choice
+    return slug(hub.rpartition("/")[2]) if isinstance(hub, str) and hub not in PUBLISHED else choice
 
 
 def method_name(choice: str, method: Any) -> str:
