@@ -87,7 +87,7 @@ def test_a_base_of_which_nobody_knows_is_named_in_every_table(places, tmp_path):
     clean, known = run(tmp_path, places, "method=none", "model.base=clean")
     assert folder != clean and known["base_note"] == ""
     assert result["stage_keys"] == known["stage_keys"]  # no number depends on it
-    said = "may have seen the forget rows (model.base=unknown)"
+    said = "may have seen the forget set (model.base=unknown)"
     printed = Console(file=io.StringIO(), width=200)
     show(folder, reused=False, console=printed)
     assert said in printed.file.getvalue() and said in result["base_note"]  # type: ignore[attr-defined]

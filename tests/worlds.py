@@ -56,7 +56,14 @@ def image_info(side: int = 32, channels: int = 3, classes: int = 10) -> DataInfo
 def timm_model(architecture: str, **changes: object) -> TimmModel:
     """One of timm's models, with random weights."""
     return TimmModel(
-        **{"architecture": architecture, "dropout": 0.0, "pretrained": False, "checkpoint": None, **changes}
+        **{
+            "architecture": architecture,
+            "dropout": 0.0,
+            "pretrained": False,
+            "checkpoint": None,
+            "base": None,
+            **changes,
+        }
     )
 
 

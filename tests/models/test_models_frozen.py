@@ -133,7 +133,7 @@ CASES: dict[str, Case] = {
     "all weights of a model that drops": lambda folder: (notes(), pretrained(folder, NO_ADAPTER), TEXT),
     "images, dropout and batch norm": lambda _folder: (
         synthetic(side=32),
-        VGG16(batch_norm=True, dropout=0.5, pretrained=False, checkpoint=None),
+        VGG16(batch_norm=True, dropout=0.5, pretrained=False, checkpoint=None, base=None),
         IMAGES,
     ),
 }

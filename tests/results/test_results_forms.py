@@ -30,7 +30,7 @@ TOKENS = torch.tensor([[1, 5, 7, 300, 9]])
 def timm_values(architecture: str, dropout: float = 0.0) -> dict[str, object]:
     return {
         "_target_": "unlearnbench.models.timm_model.TimmModel", "architecture": architecture, "dropout": dropout,
-        "pretrained": False, "checkpoint": None,
+        "pretrained": False, "checkpoint": None, "base": None,
     }  # fmt: skip
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Base = Literal["clean", "unknown"]
 """What is known of the weights that original and retrained start from: they never saw the forget rows, or nothing."""
 UNKNOWN = (
-    "The weights that all models start from may have seen the forget rows (model.base=unknown), so the retrained model "
-    "may know them too."
+    "The retrained model starts from weights that may have seen the forget set (model.base=unknown), so it may know it "
+    "too."
 )
 
 

@@ -21,6 +21,7 @@ from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import imagenet
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.head import Dropout
+from unlearnbench.models.start import Base
 from unlearnbench.models.weight_files import judge
 
 
@@ -37,12 +38,12 @@ class TimmModel:
     dropout: Dropout
     pretrained: bool | Path = field(metadata={"key": False})
     checkpoint: Path | None
+    base: Base | None
 
     def check(self) -> None:
         """Raise UserError for a name unknown to timm, or pretrained weights that are not available."""
         self.parts()
-        if self.pretrained is not False:
-            imagenet.file_of(self.pretrained, _configuration(self.architecture).hf_hub_id)
+        imagenet.check(self.pretrained, _configuration(self.architecture).hf_hub_id, self.base, self.checkpoint)
 
     def files(self) -> dict[str, Path]:
         """Return the file of pretrained weights, if any; its content is part of every key."""
