@@ -102,7 +102,6 @@ MISTAKES = [
         ["run", "dataset=clinical_notes", "model=hf", "model.path=no", "model.base=clean"],
         "not a folder with a config.json",
     ),
-    (["run", "dataset=clinical_notes", "model=hf", "model.path=mine"], "Try: model.path=BASE model.checkpoint=mine"),
     (["run", "dataset=clinical_notes", "model=hf", "model.hub=me/mine"], "or model.base=unknown, if you cannot tell"),
     (["run", "dataset=clinical_notes", "model=hf"], "neither model.path nor model.hub"),
     (["run", "dataset=clinical_notes", "model.adapter.r=4", "model.adapter.targets=[foo]"], "got foo"),

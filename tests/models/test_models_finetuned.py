@@ -193,6 +193,10 @@ def test_weights_that_original_and_retrained_would_share_need_a_word_about_them(
     for changes in ({"path": mine.whole}, {"path": None, "hub": "me/mine"}, {"path": None, "package": "mine"}):
         with pytest.raises(UserError, match=r"model\.checkpoint=(.|\n)*model\.base=clean(.|\n)*model\.base=unknown"):
             pretrained_at(changes.pop("path"), base=None, **changes).check()
+    with pytest.raises(UserError, match=r"is an adapter(.|\n)*Try: model\.path=BASE model\.checkpoint="):
+        pretrained_at(mine.adapter, base="clean").check()
+    with pytest.raises(UserError, match="not a folder with a config"):
+        pretrained_at(mine.base / "nowhere", base=None).check()
     for base in ("clean", "unknown"):
         pretrained_at(mine.base, base=base).check()
     spec_of(mine).check()

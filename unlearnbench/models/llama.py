@@ -114,6 +114,8 @@ class Pretrained:
 
     def check(self) -> None:
         """Raise UserError if the weights are not available, not a causal language model's, or may have seen all."""
+        if self.path is not None:
+            folder_of(self._place())  # a folder that is not there is the first thing to say
         self._check_base()
         check(self._place())
         if self.load_in_4bit:

@@ -106,6 +106,11 @@ def folder_of(place: Place) -> Path:
     Raises UserError if there is none.
     """
     if place.path is not None:
+        if finetuned.is_adapter(place.path) and not (place.path / "config.json").is_file():
+            raise UserError(
+                f"model.path={place.path} is an adapter, which changes another model.\n"
+                f"Try: model.path=BASE model.checkpoint={place.path}, where BASE is the model that it was trained on"
+            )
         if not (place.path / "config.json").is_file():
             raise UserError(f"model.path={place.path} is not a folder with a config.json.\n{ELSE}")
         return place.path
