@@ -34,14 +34,14 @@ REPEATS = 5
 
 def timm_model(architecture: str) -> TimmModel:
     """Return the configuration of one of timm's models, with random weights."""
-    return TimmModel(architecture=architecture, dropout=0.0, pretrained=False, checkpoint=None)
+    return TimmModel(architecture=architecture, dropout=0.0, pretrained=False, checkpoint=None, base=None)
 
 
 MODELS: dict[str, ModelSpec] = {
     "tiny_cnn": TinyCNN(checkpoint=None),
     "tiny_resnet": TinyResNet(depth=14, checkpoint=None),
-    "vgg16": VGG16(batch_norm=True, dropout=0.0, pretrained=False, checkpoint=None),
-    "resnet18": ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None),
+    "vgg16": VGG16(batch_norm=True, dropout=0.0, pretrained=False, checkpoint=None, base=None),
+    "resnet18": ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None, base=None),
     "resnet9": ResNet9(dropout=0.0, checkpoint=None),
     "efficientformerv2_s0": timm_model("efficientformerv2_s0"),
     "coatnet_nano": timm_model("coatnet_nano_rw_224"),

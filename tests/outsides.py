@@ -118,8 +118,8 @@ def local_model(name: str, ends_at: bytes) -> Callable[[Path], Case]:
         model = llama().build(image_info())
         model.save_pretrained(folder)
         llama().tokenizer(["some words to learn"]).save_pretrained(folder)
-        adapter = "model.adapter.targets=[q_proj]"
-        words = (*SHORT, *NOTES, "model=smollm2_135m", adapter, "tuning=tiny_language", f"model.path={folder}")
+        model = ("model=hf", "model.adapter.targets=[q_proj]", "model.base=clean", f"model.path={folder}")
+        words = (*SHORT, *NOTES, *model, "tuning=tiny_language")
         return Case(words, folder / name, ends_at, ALL)
 
     return build
@@ -135,11 +135,11 @@ def weights(name: str) -> Callable[[Path], Case]:
             save_file(TinyCNN(checkpoint=None).build(image_info(8, 1, 4)).state_dict(), file)
             stages = ("original", "scores_original_", *UNLEARNED)
             return Case((*TINY, "method=none", f"model.checkpoint={file}"), file, file.read_bytes()[-8:], stages)
-        spec = ResNet18(stem="standard", dropout=0.0, pretrained=False, checkpoint=None)
+        spec = ResNet18(stem="standard", dropout=0.0, pretrained=False, checkpoint=None, base=None)
         save_file(spec.build(image_info()).state_dict(), file)
         size = ("dataset.channels=3", "dataset.side=32", "dataset.mean=[0,0,0]", "dataset.std=[1,1,1]")
         limits = ("dataset.limit=24", "dataset.limit_test=20", "train.epochs=1", "method=none")
-        model = ("model=resnet18", "model.stem=standard", f"model.pretrained={file}")
+        model = ("model=resnet18", "model.stem=standard", f"model.pretrained={file}", "model.base=clean")
         return Case(("dataset=synthetic", *model, *size, *limits), file, file.read_bytes()[-8:], ALL)
 
     return build

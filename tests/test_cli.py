@@ -27,7 +27,7 @@ def test_version_and_help(command):
     shown = command("run", "--help")
     assert shown.returncode == 0
     assert (
-        "method: distill, distill_paper, finetune, finetune_paper, grad_diff, gradient_ascent, icul, instruct"
+        "method: distill, distill_paper, external, finetune, finetune_paper, grad_diff, gradient_ascent, icul"
         in shown.stdout
     )
 

@@ -53,7 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def spec_of(folder: Path, adapter_: adapter.Adapter = LORA) -> Pretrained:
     return Pretrained(
-        path=folder, hub=None, revision=None, package=None, adapter=adapter_, load_in_4bit=True,
+        path=folder, hub=None, revision=None, package=None, checkpoint=None, base="clean",
+        adapter=adapter_, load_in_4bit=True,
         gradient_checkpointing=False,
     )  # fmt: skip
 
@@ -138,8 +139,32 @@ def test_presets_of_the_bias_study_take_4_bits_at_full_scale(name):
 
 
 def run(outputs: Path, folder: Path, *words: str) -> tuple[Path, dict]:
-    outcome = execute(prepare([f"outputs={outputs}", *WORDS, f"model.path={folder}", *words]))
+    outcome = execute(prepare([f"outputs={outputs}", *WORDS, f"model.path={folder}", "model.base=clean", *words]))
     return outcome.folder, json.loads((outcome.folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize("form", ["whole", "adapter"])
+def test_a_fine_tuned_model_is_the_original_in_4_bits_too(folder, tmp_path, form):
+    """Whole, its own weights are rounded; an adapter stays beside those of the base, as in QLoRA."""
+    torch.manual_seed(1)
+    student = adapter.attach(AutoModelForCausalLM.from_pretrained(folder), LORA)
+    for name, parameter in student.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.1)
+    if form == "whole":
+        weights.merged(student).save_pretrained(tmp_path / "mine")
+    else:
+        student.save_pretrained(tmp_path / "mine")
+    spec = replace(spec_of(folder), checkpoint=tmp_path / "mine")
+    spec.check()
+    mine, base = spec.finetuned(INFO).eval(), spec.start(INFO).eval()
+    changed = [n for n, code in stored(base).items() if not torch.equal(code, stored(mine)[n])]
+    assert bool(changed) == (form == "whole") and not torch.equal(logits(mine), logits(base))
+    given = f"model.checkpoint={tmp_path / 'mine'}"
+    run_folder, result = run(tmp_path / "out", folder, given, "method=npo", *STEPS)
+    assert (result["status"], result["model"]) == ("done", "mine")
+    expected, found = rescored(run_folder, unlearnbench.load(run_folder), "test")
+    assert np.array_equal(expected, found)
 
 
 def rescored(run_folder: Path, model: torch.nn.Module, split: str) -> tuple[np.ndarray, np.ndarray]:

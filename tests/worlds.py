@@ -56,7 +56,14 @@ def image_info(side: int = 32, channels: int = 3, classes: int = 10) -> DataInfo
 def timm_model(architecture: str, **changes: object) -> TimmModel:
     """One of timm's models, with random weights."""
     return TimmModel(
-        **{"architecture": architecture, "dropout": 0.0, "pretrained": False, "checkpoint": None, **changes}
+        **{
+            "architecture": architecture,
+            "dropout": 0.0,
+            "pretrained": False,
+            "checkpoint": None,
+            "base": None,
+            **changes,
+        }
     )
 
 
@@ -83,8 +90,8 @@ def llama(adapter: Adapter = NO_ADAPTER) -> LlamaTiny:
 def pretrained_at(path: Path, **changes: object) -> Pretrained:
     """Return the model in a folder, trained whole."""
     values = {
-        "path": path, "hub": None, "revision": None, "package": None, "adapter": NO_ADAPTER, "load_in_4bit": False,
-        "gradient_checkpointing": False,
+        "path": path, "hub": None, "revision": None, "package": None, "checkpoint": None,
+        "base": "clean", "adapter": NO_ADAPTER, "load_in_4bit": False, "gradient_checkpointing": False,
     }  # fmt: skip
     return Pretrained(**{**values, **changes})
 

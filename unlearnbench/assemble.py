@@ -17,7 +17,7 @@ from unlearnbench.machine.devices import on_cuda
 from unlearnbench.machine.precision import Choice, resolve
 from unlearnbench.machine.threads import Threads
 from unlearnbench.models import checkpoint
-from unlearnbench.models.start import adapter_of, is_pretrained, started
+from unlearnbench.models.start import adapter_of, is_pretrained, reads_folder, started
 from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.models.weightless import weightless
 from unlearnbench.ranges import MOST, Count, Limit, Seed
@@ -207,7 +207,7 @@ def _check_model(model: Any, dataset: Any) -> None:
         from unlearnbench.models import adapter
 
         adapter.check(built, model.adapter)
-    if model.checkpoint is not None:
+    if model.checkpoint is not None and not reads_folder(model):
         checkpoint.check_classes(model.checkpoint, info.classes)
         if checkpoint.load(model.build(info), model.checkpoint):
             log.info(

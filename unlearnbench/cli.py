@@ -1,4 +1,4 @@
-"""The command line: run, report, verify, list. Heavy imports happen only where they are needed."""
+"""The command line. Heavy imports happen only where they are needed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from unlearnbench.errors import DONE, FAILED, INTERRUPTED, USAGE, Stopped, UserE
 from unlearnbench.files import disk
 from unlearnbench.machine import provenance
 
-COMMANDS = ("run", "plan", "work", "status", "report", "verify", "list")
+COMMANDS = ("run", "score", "export", "plan", "work", "status", "report", "verify", "list")
 USAGE_TEXT = """\
 usage: unlearnbench COMMAND ...
 
   run [GROUP=CHOICE] [KEY=VALUE] ... [-m]   train, unlearn, evaluate; -m sweeps over comma-separated values
+  score MODEL --data DATA [the words of a run]  what somebody else unlearned, beside a run's original and retrained
+  export RUN --to TARGET                    the unlearned model in the form it came in: a file, a folder, the hub
   plan [the words of a run]                 what a run or sweep would compute; --export sbatch, snakemake, kubernetes
   status [PLAN]                             what is done, being computed, failed and left
   report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page

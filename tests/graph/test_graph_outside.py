@@ -217,7 +217,7 @@ def test_the_hubs_cache_is_known_by_the_snapshot_that_its_references_name(tmp_pa
         assert not looked or outside.renewed(looked[-1]) is not None
         (repository / "refs" / "main").write_text(commit)
         imagenet._from_hub.cache_clear()
-        spec = ResNet18(stem="auto", dropout=0.0, pretrained=True, checkpoint=None)
+        spec = ResNet18(stem="auto", dropout=0.0, pretrained=True, checkpoint=None, base=None)
         keys.append(digest(spec))
         assert not looked or outside.renewed(looked[-1]) is None
         looked.append(outside.look(spec))

@@ -23,7 +23,7 @@ from worlds import SGD
 
 CHOICES = ("train", "frozen")
 STILL = Optimizer(name="sgd", lr=1e-30)
-DROPPING = ResNet18(stem="small", dropout=0.5, pretrained=False, checkpoint=None)
+DROPPING = ResNet18(stem="small", dropout=0.5, pretrained=False, checkpoint=None, base=None)
 DEFAULTS = {
     "distill": "train", "distill_paper": "train", "finetune": "train", "finetune_paper": "train",
     "grad_diff": "frozen", "gradient_ascent": "train", "npo": "frozen", "task_vector": "frozen",

@@ -303,7 +303,7 @@ def test_bombs_need_no_memory(tmp_path):
 def test_pretrained_weights_that_are_not_finite_are_refused(tmp_path):
     from unlearnbench.models.resnet import ResNet18
 
-    spec = ResNet18(stem="standard", dropout=0.0, pretrained=False, checkpoint=None)
+    spec = ResNet18(stem="standard", dropout=0.0, pretrained=False, checkpoint=None, base=None)
     weights = spec.build(image_info(32)).state_dict()
     weights["conv1.weight"][0] = float("nan")
     save_file(weights, tmp_path / "weights.safetensors")

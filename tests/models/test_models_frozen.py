@@ -117,7 +117,8 @@ def folder_with_dropout(folder: Path) -> Path:
 
 def pretrained(folder: Path, adapter_: adapter.Adapter, checkpointing: bool = False) -> Pretrained:
     return Pretrained(
-        path=folder_with_dropout(folder), hub=None, revision=None, package=None, adapter=adapter_, load_in_4bit=False,
+        path=folder_with_dropout(folder), hub=None, revision=None, package=None, checkpoint=None, base="clean",
+        adapter=adapter_, load_in_4bit=False,
         gradient_checkpointing=checkpointing,
     )  # fmt: skip
 
@@ -132,7 +133,7 @@ CASES: dict[str, Case] = {
     "all weights of a model that drops": lambda folder: (notes(), pretrained(folder, NO_ADAPTER), TEXT),
     "images, dropout and batch norm": lambda _folder: (
         synthetic(side=32),
-        VGG16(batch_norm=True, dropout=0.5, pretrained=False, checkpoint=None),
+        VGG16(batch_norm=True, dropout=0.5, pretrained=False, checkpoint=None, base=None),
         IMAGES,
     ),
 }

@@ -22,7 +22,7 @@ def test_a_packages_gguf_is_converted_once_into_safetensors(tmp_path, monkeypatc
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     pretrained.folder_of.cache_clear()
     spec = Pretrained(
-        path=None, hub=None, revision=None, package="tiny_gguf", adapter=LORA,
+        path=None, hub=None, revision=None, package="tiny_gguf", checkpoint=None, base="clean", adapter=LORA,
         load_in_4bit=False, gradient_checkpointing=False,
     )  # fmt: skip
     spec.check()

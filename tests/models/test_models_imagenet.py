@@ -18,13 +18,13 @@ from unlearnbench.errors import UserError
 from unlearnbench.graph.keys import digest
 from unlearnbench.models import imagenet
 from unlearnbench.models.resnet import HUB, ResNet18
-from unlearnbench.models.start import incompetent, is_pretrained, started
+from unlearnbench.models.start import as_retrained, incompetent, is_pretrained, started
 from unlearnbench.models.vgg import VGG16, in_torchvision_names
 from unlearnbench.runs.launch import execute, prepare
-from worlds import image_info, same_weights
+from worlds import image_info, same_weights, timm_model
 
-RESNET = ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None)
-VGG = VGG16(batch_norm=True, dropout=0.0, pretrained=False, checkpoint=None)
+RESNET = ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None, base=None)
+VGG = VGG16(batch_norm=True, dropout=0.0, pretrained=False, checkpoint=None, base=None)
 
 
 @pytest.fixture
@@ -173,10 +173,21 @@ def test_absent_weights_without_a_network_end_at_once_with_a_remedy(
 def test_files_that_are_no_safetensors_are_explained(tmp_path, name, content, says):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    spec = replace(RESNET, pretrained=tmp_path / name)
+    spec = replace(RESNET, pretrained=tmp_path / name, base="clean")
     with pytest.raises(UserError, match=says):
         spec.check()
         started(spec, image_info(32))
+
+
+@pytest.mark.parametrize("spec", [RESNET, VGG, timm_model("resnet10t")], ids=["resnet18", "vgg16", "timm"])
+def test_a_file_that_original_and_retrained_would_share_needs_a_word_about_it(spec, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    save_file({"x": torch.zeros(1)}, file)
+    with pytest.raises(UserError, match=r"Try: model\.checkpoint=(.|\n)*model\.base=clean(.|\n)*model\.base=unknown"):
+        replace(spec, pretrained=file).check()
+    for known in ({"base": "clean"}, {"base": "unknown"}, {"checkpoint": file}):
+        replace(spec, pretrained=file, **known).check()
+    assert digest(as_retrained(replace(spec, base="unknown"))) == digest(as_retrained(spec))
 
 
 def test_a_run_starts_every_training_from_the_file_and_loads_without_it(file, tmp_path, monkeypatch):
@@ -185,8 +196,8 @@ def test_a_run_starts_every_training_from_the_file_and_loads_without_it(file, tm
     monkeypatch.setattr(ResNet18, "start", lambda spec, info: starts.append(spec) or start(spec, info))
     words = [
         f"outputs={tmp_path / 'outputs'}", "dataset=synthetic", "dataset.channels=3", "dataset.mean=[0.5,0.5,0.5]",
-        "dataset.std=[0.5,0.5,0.5]", "model=resnet18", f"model.pretrained={file}", "model.dropout=0.5",
-        "train.epochs=1", "method=retrain",
+        "dataset.std=[0.5,0.5,0.5]", "model=resnet18", f"model.pretrained={file}", "model.base=clean",
+        "model.dropout=0.5", "train.epochs=1", "method=retrain",
     ]  # fmt: skip
     done = execute(prepare(words))
     assert len(starts) == 4  # the check, original, retrained, and the method's own

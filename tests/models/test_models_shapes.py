@@ -18,9 +18,9 @@ from worlds import image_info as info
 from worlds import same_weights
 
 SPECS = {
-    "resnet18": ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None),
+    "resnet18": ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None, base=None),
     "resnet9": ResNet9(dropout=0.0, checkpoint=None),
-    "vgg16": VGG16(batch_norm=True, dropout=0.0, pretrained=False, checkpoint=None),
+    "vgg16": VGG16(batch_norm=True, dropout=0.0, pretrained=False, checkpoint=None, base=None),
     "tiny_resnet": TinyResNet(depth=14, checkpoint=None),
     "tiny_cnn": TinyCNN(checkpoint=None),
 }

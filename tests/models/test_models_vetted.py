@@ -75,7 +75,7 @@ def test_code_in_a_folder_never_runs_whatever_is_typed(folder, tmp_path, kind):
     """A model that transformers does not know is refused; another is read by transformers' own code."""
     plant(folder, tmp_path / "marker")
     change(folder / "config.json", model_type=kind)
-    words = ["run", "model=smollm2_135m", f"model.path={folder}", "dataset=clinical_notes", "method=finetune"]
+    words = ["run", "model=hf", f"model.path={folder}", "model.base=clean", "dataset=clinical_notes", "method=finetune"]
     words += [] if kind == "unheard_of" else ["model.adapter.targets=[nothing]"]
     done = subprocess.run(
         [sys.executable, "-m", "unlearnbench", *words], cwd=tmp_path, input="y\ny\ny\n", capture_output=True, text=True,

@@ -127,7 +127,7 @@ def test_three_images_to_forget_in_batches_of_two_are_a_run_that_ends_well(tmp_p
 
 def test_a_small_batch_cut_into_single_images_beside_a_large_one_is_explained(tiny):
     """Ten images beside 64 in eight micro-batches: torch's own words say nothing of what to type."""
-    model = ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None).build(tiny.data.info)
+    model = ResNet18(stem="auto", dropout=0.0, pretrained=False, checkpoint=None, base=None).build(tiny.data.info)
     stepper = Stepper(model, Optimizer(name="sgd", lr=0.1, micro_batch=8), 2)
 
     def loss(*batches):

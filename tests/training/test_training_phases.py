@@ -147,7 +147,7 @@ def test_more_steps_than_were_announced_are_refused(tiny_problem, original):
 
 
 def test_the_reference_is_in_its_own_mode_again_after_an_epoch_and_after_a_failure(tiny_problem):
-    spec = ResNet18(stem="small", dropout=0.0, pretrained=False, checkpoint=None)
+    spec = ResNet18(stem="small", dropout=0.0, pretrained=False, checkpoint=None, base=None)
     model = spec.build(tiny_problem().info)
     problem = tiny_problem(spec=spec, reference=copy.deepcopy(model).eval().requires_grad_(False))
     layer = problem.reference.get_submodule("bn1")

@@ -120,6 +120,7 @@ def _misfits(folder: Path, sums: dict[str, Any]) -> list[str]:
     if done and not any(name.startswith("scores/") for name in sums):
         lines.append(f"{NAME} lists no scores")
     fitting = "_".join(str(result.get(name)) for name in ("method", "model", "dataset", "run_id"))
+    fitting = fitting.replace(":", "_")  # of external:NAME
     if Path(os.path.realpath(folder)).name != fitting:
         lines.append(f"the folder's name does not fit the run in it: expected {fitting[:255]}")
     return lines

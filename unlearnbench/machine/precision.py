@@ -17,7 +17,7 @@ Choice = Literal["auto", "fp32", "bf16"]
 Processor = Literal["amx", "amd_bf16", "other"]
 
 NEVER = 10**9
-LANGUAGE = {"smollm2_135m": 0, "llama3_2_1b": 0, "llama3_2_3b": 0, "llama3_1_8b": 0}
+LANGUAGE = {"hf": 0, "smollm2_135m": 0, "llama3_2_1b": 0, "llama3_2_3b": 0, "llama3_1_8b": 0}
 BF16_FROM: dict[Processor, dict[str, int]] = {
     "amx": {
         **LANGUAGE,

@@ -58,14 +58,16 @@ def _few(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:10])) + (f" ... ({len(names)} in all)" if len(names) > 10 else "")
 
 
-def read(path: Path, limit: int = 2**62) -> dict[str, Tensor]:
-    """Return the state dict in a file of at most `limit` bytes, without wrappers' prefixes."""
-    return _read(path, limit)[0]
+def read(path: Path, limit: int = 2**62, what: str = "") -> dict[str, Tensor]:
+    """Return the state dict in a file of at most `limit` bytes, without wrappers' prefixes.
+
+    `what` is what the user typed for it.
+    """
+    return _read(path, limit, what or f"model.checkpoint={path}")[0]
 
 
-def _read(path: Path, limit: int) -> tuple[dict[str, Tensor], bool]:
+def _read(path: Path, limit: int, what: str) -> tuple[dict[str, Tensor], bool]:
     """Return the state dict in a file, and whether it is of averaged weights beside others."""
-    what = f"model.checkpoint={path}"
     if not path.exists():
         raise UserError(f"{what} does not exist.\nTry: an absolute path to a .safetensors or .pt file")
     size_of(path, limit, what, "Try: torch.save(model.state_dict(), 'weights.pt'), of this model")
@@ -87,21 +89,24 @@ def _read(path: Path, limit: int) -> tuple[dict[str, Tensor], bool]:
     return state, averaged
 
 
-def load(model: nn.Module, path: Path) -> bool:
+def load(model: nn.Module, path: Path, what: str = "") -> bool:
     """Load the file's weights into the model; return whether they are averaged ones, beside others in the file.
+
+    `what` is what the user typed for it.
 
     Raises UserError if names, shapes or values are wrong. A mask that a run's model has is attached.
     """
+    what = what or f"model.checkpoint={path}"
     own = model.state_dict()
-    state, averaged = _read(path, TIMES * sum(tensor.numel() * 4 for tensor in own.values()) + BESIDE)
+    state, averaged = _read(path, TIMES * sum(tensor.numel() * 4 for tensor in own.values()) + BESIDE, what)
     state = _without_wrapper(state, own)
     modules = dict(model.named_modules())
     masks.restore(model, {name: mask for name, mask in state.items() if name.rpartition(".")[0] in modules})
     own = model.state_dict()
     remedy = "the model=, dataset= and model's own settings (stem, depth) it was trained with"
-    compare(state, own, f"model.checkpoint={path}", remedy)
-    judge(state, own, f"model.checkpoint={path}")
-    _check_tied(state, own, f"model.checkpoint={path}")
+    compare(state, own, what, remedy)
+    judge(state, own, what)
+    _check_tied(state, own, what)
     model.load_state_dict(state, strict=False)
     return averaged
 

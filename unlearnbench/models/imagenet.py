@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from unlearnbench.errors import UserError
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.hub import Absent, fetched
+from unlearnbench.models.start import Base
 from unlearnbench.models.weight_files import judge, safetensors
 
 ELSE = "model.pretrained=FILE.safetensors with torchvision's or timm's names of the weights, or model.pretrained=false"
@@ -35,6 +36,20 @@ def file_of(pretrained: bool | Path, hub: str | None) -> Path:
             "Try: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
         )
     return pretrained
+
+
+def check(pretrained: bool | Path, hub: str | None, base: Base | None, checkpoint: Path | None) -> None:
+    """Raise UserError if the weights are not available, or if nobody said what a file of one's own has seen."""
+    if pretrained is not False:
+        file_of(pretrained, hub)
+    if isinstance(pretrained, Path) and base is None and checkpoint is None:
+        raise UserError(
+            f"model.pretrained={pretrained}: the original and the retrained model would both start from these weights. "
+            "If they have seen the forget images, every comparison with the retrained model is wrong.\n"
+            f"Try: model.checkpoint={pretrained}, if this is your trained model, which should forget,\n"
+            "     or model.base=clean, if these weights never saw the forget images (such as ImageNet weights),\n"
+            "     or model.base=unknown, if you cannot tell: every table will say so"
+        )
 
 
 def files(pretrained: bool | Path, hub: str | None) -> dict[str, Path]:

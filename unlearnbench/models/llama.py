@@ -14,10 +14,14 @@ from pydantic import Field
 from torch import nn
 
 from unlearnbench.contracts import DataInfo, Parts
-from unlearnbench.models import four_bit
+from unlearnbench.errors import UserError
+from unlearnbench.models import finetuned, four_bit
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.loading import built, configuration, hush, loaded, readable, tokenizer
 from unlearnbench.models.pretrained import Place, check, files, folder_of, parts_of
+from unlearnbench.models.skeleton import skeleton
+from unlearnbench.models.start import Base
+from unlearnbench.request.names import PACKAGES, PUBLISHED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -89,11 +93,12 @@ class LlamaTiny:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A pretrained LLaMA from a local folder, the hub, or a GGUF file in a Python package; trained through an adapter.
+    """A pretrained causal language model: a local folder, one of the hub, or a GGUF file in a Python package.
 
     Looks in this order: `path`, a folder with config.json, safetensors and a tokenizer; `package`, a Python package
-    with a GGUF file, if it is installed; `hub` at `revision`. `load_in_4bit` needs bitsandbytes (CUDA or a CPU) and
-    an adapter.
+    with a GGUF file, if it is installed; `hub` at `revision`. `checkpoint` is a folder of your fine-tuned model, whole
+    or as an adapter: it is the original, and retrained models start from the model above. `base` says whether that
+    one may have seen the forget rows. `load_in_4bit` needs bitsandbytes (CUDA or a CPU) and an adapter.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
@@ -101,24 +106,34 @@ class Pretrained:
     hub: str | None
     revision: str | None
     package: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = field(metadata={"key": False})
+    checkpoint: Path | None = field(metadata={"key": False})
+    base: Base | None
     adapter: Adapter
     load_in_4bit: bool
     gradient_checkpointing: bool
 
-    checkpoint: ClassVar[Path | None] = None
-
     def check(self) -> None:
-        """Raise UserError if the weights are not available or not a causal language model's."""
+        """Raise UserError if the weights are not available, not a causal language model's, or may have seen all."""
+        if self.path is not None:
+            folder_of(self._place())  # a folder that is not there is the first thing to say
+        self._check_base()
         check(self._place())
         if self.load_in_4bit:
             four_bit.check(self.adapter.r)
+        if self.checkpoint is not None:
+            finetuned.check(self.checkpoint, skeleton(folder_of(self._place())), self._typed)
 
     def files(self) -> dict[str, Path]:
         """Return the files of weights, configuration and tokenizer.
 
         Their content is part of every key.
         """
-        return files(self._place())
+        theirs = {f"checkpoint/{name}": file for name, file in self.checkpoint_files().items()}
+        return {**files(self._place()), **theirs}
+
+    def checkpoint_files(self) -> dict[str, Path]:
+        """Return the files of your fine-tuned model, if any: the key of the original depends on their content."""
+        return finetuned.files(self.checkpoint) if self.checkpoint is not None else {}
 
     @property
     def context(self) -> int | None:
@@ -137,18 +152,59 @@ class Pretrained:
         folder = folder_of(self._place())
         with readable(f"the model in {folder}"):
             model: Any = four_bit.read(folder) if self.load_in_4bit else loaded(folder, {"dtype": "auto"})
-        if self.gradient_checkpointing:
-            model.activation_checkpointing_enable()
-        started: nn.Module = model
-        return started
+        return self._checkpointing(model)
+
+    def finetuned(self, info: DataInfo) -> nn.Module:
+        """Return your fine-tuned model: the original of the run."""
+        assert self.checkpoint is not None
+        hush()
+        found = finetuned.load(self.checkpoint, lambda: self.start(info), self._typed, in_4bit=self.load_in_4bit)
+        return self._checkpointing(found)
 
     def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
-        """Return the model's own tokenizer."""
-        return tokenizer(folder_of(self._place()))
+        """Return the tokenizer of all roles: that of your fine-tuned model, if it brings one, or the model's own."""
+        return tokenizer(self._speaking())
+
+    def note(self) -> str:
+        """Return a sentence for the log where all models read with another tokenizer than the pretrained one's."""
+        mine, theirs = tokenizer(folder_of(self._place())), self.tokenizer(())
+        same = mine.get_vocab() == theirs.get_vocab() and mine.chat_template == theirs.chat_template
+        return "" if same else f"all models use the tokenizer and chat template of {self.checkpoint}"
 
     def parts(self) -> Parts:
         """Name the output layer, the blocks and what follows them, in any architecture."""
         return parts_of(self._place())
+
+    def _speaking(self) -> Path:
+        own = self.checkpoint
+        return own if own is not None and finetuned.has_tokenizer(own) else folder_of(self._place())
+
+    def _checkpointing(self, model: Any) -> nn.Module:
+        if self.gradient_checkpointing:
+            model.activation_checkpointing_enable()
+        found: nn.Module = model
+        return found
+
+    def _check_base(self) -> None:
+        """Raise UserError where original and retrained would share weights of which nobody said what they saw."""
+        if self.base is not None or self.checkpoint is not None:
+            return
+        if self.path is None and self.hub in (None, *PUBLISHED) and self.package in (None, *PACKAGES):
+            return
+        named = {"model.path": self.path, "model.hub": self.hub, "model.package": self.package}
+        key, value = next((key, value) for key, value in named.items() if value is not None)
+        raise UserError(
+            f"{key}={value}: the original and the retrained model would both start from these weights. If they have "
+            "seen the forget rows, the retrained model knows them too, and every comparison with it is wrong.\n"
+            f"Try: model.path=BASE model.checkpoint={value}, if this is your fine-tuned model and BASE is what it was "
+            "trained from,\n"
+            "     or model.base=clean, if these weights never saw the forget rows,\n"
+            "     or model.base=unknown, if you cannot tell: every table will say so"
+        )
+
+    @property
+    def _typed(self) -> str:
+        return f"model.checkpoint={self.checkpoint}"
 
     def _place(self) -> Place:
         return Place(self.path, self.hub, self.revision, self.package)

@@ -17,7 +17,8 @@ from unlearnbench.contracts import Parts
 from unlearnbench.errors import UserError
 from unlearnbench.files import disk, leftovers
 from unlearnbench.files.digests import known_digest
-from unlearnbench.models import vetted
+from unlearnbench.models import finetuned, vetted
+from unlearnbench.models.finetuned import PATTERNS
 from unlearnbench.models.hub import Absent, fetched
 from unlearnbench.models.loading import configuration, hush, readable, tokenizer
 from unlearnbench.models.skeleton import skeleton
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 log = logging.getLogger("unlearnbench")
-
-PATTERNS = [
-    *("*.json", "*.safetensors", "*.jinja", "additional_chat_templates/*.jinja"),
-    *("*.model", "*.model.*", "*.txt", "*.spm", "*.codes", "*.tiktoken"),
-]
-"""The files of a model's folder that transformers reads; never pickled weights."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +106,11 @@ def folder_of(place: Place) -> Path:
     Raises UserError if there is none.
     """
     if place.path is not None:
+        if finetuned.is_adapter(place.path) and not (place.path / "config.json").is_file():
+            raise UserError(
+                f"model.path={place.path} is an adapter, which changes another model.\n"
+                f"Try: model.path=BASE model.checkpoint={place.path}, where BASE is the model that it was trained on"
+            )
         if not (place.path / "config.json").is_file():
             raise UserError(f"model.path={place.path} is not a folder with a config.json.\n{ELSE}")
         return place.path
@@ -121,9 +121,7 @@ def folder_of(place: Place) -> Path:
 def files(place: Place) -> dict[str, Path]:
     """Return the files of weights, configuration and tokenizer by name, and any GGUF source."""
     folder, source = folder_of(place), _gguf_of(place)
-    read = [file for pattern in PATTERNS for file in folder.glob(pattern) if file.is_file()]
-    read += vetted.shards(folder)
-    found = {str(file.relative_to(folder)): file for file in read}
+    found = finetuned.files(folder)
     return found if source is None else {**found, "gguf": source}
 
 

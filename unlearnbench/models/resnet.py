@@ -15,6 +15,7 @@ from unlearnbench.contracts import DataInfo, Parts
 from unlearnbench.errors import UserError
 from unlearnbench.models import imagenet
 from unlearnbench.models.head import Dropout, dropped
+from unlearnbench.models.start import Base
 
 HUB = "timm/resnet18.tv_in1k"
 """torchvision's weights of 2016, 69.8 % on ImageNet."""
@@ -35,11 +36,11 @@ class ResNet18:
     dropout: Dropout
     pretrained: bool | Path = field(metadata={"key": False})
     checkpoint: Path | None
+    base: Base | None
 
     def check(self) -> None:
         """Raise UserError if pretrained weights are requested and not available."""
-        if self.pretrained is not False:
-            imagenet.file_of(self.pretrained, HUB)
+        imagenet.check(self.pretrained, HUB, self.base, self.checkpoint)
 
     def files(self) -> dict[str, Path]:
         """Return the file of pretrained weights, if any; its content is part of every key."""

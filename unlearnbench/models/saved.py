@@ -65,11 +65,20 @@ def _write_four_bit(target: Path, model: nn.Module, task: Task) -> None:
         task.save(model, target)
         if not changes:
             return
-        rank = len(next(iter(changes.values()))[0])
+        rank = max(len(down) for down, _ in changes.values())
         peft = configuration(Adapter(r=rank, alpha=rank, dropout=0.0, targets=tuple(sorted(changes))))
-        tensors = {f"base_model.model.{name}.lora_A.weight": down for name, (down, _) in changes.items()}
-        tensors |= {f"base_model.model.{name}.lora_B.weight": up for name, (_, up) in changes.items()}
+        tensors = {
+            f"base_model.model.{name}.lora_A.weight": _filled(down, 0, rank) for name, (down, _) in changes.items()
+        }
+        tensors |= {f"base_model.model.{name}.lora_B.weight": _filled(up, 1, rank) for name, (_, up) in changes.items()}
         _write_adapter(target, peft, tensors)
+
+
+def _filled(tensor: Tensor, dim: int, rank: int) -> Tensor:
+    """Return a change's matrix with zeros up to this rank: an adapter has one, and layers may have learned less."""
+    shape = list(tensor.shape)
+    shape[dim] = rank - shape[dim]
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=dim)
 
 
 def _write_adapter(target: Path, peft: LoraConfig, tensors: Mapping[str, Tensor]) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     from torch import nn
 
     from unlearnbench.contracts import DataInfo, ModelSpec
     from unlearnbench.models.adapter import Adapter
+
+Base = Literal["clean", "unknown"]
+"""What is known of the weights that original and retrained start from: they never saw the forget rows, or nothing."""
+UNKNOWN = (
+    "The retrained model starts from weights that may have seen the forget set (model.base=unknown), so it may know it "
+    "too."
+)
 
 
 def is_pretrained(spec: ModelSpec) -> bool:
@@ -51,7 +58,39 @@ def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:
     return attach(model, adapter)
 
 
-def model_without_checkpoint(model: object) -> object:
-    """Return the configuration of a retrained model, which has no checkpoint."""
+def base_note(spec: ModelSpec) -> str:
+    """Return what every table must say about the weights that all models start from, or ""."""
+    return UNKNOWN if getattr(spec, "base", None) == "unknown" else ""
+
+
+def reads_folder(spec: ModelSpec) -> bool:
+    """Return whether the model reads its original from the user's own folder, and so need not keep it."""
+    return hasattr(spec, "finetuned")
+
+
+def original_of(spec: ModelSpec, info: DataInfo) -> nn.Module:
+    """Return the model with the user's own trained weights.
+
+    Raises UserError if they do not fit.
+    """
+    if reads_folder(spec):
+        found: nn.Module = cast(Any, spec).finetuned(info)
+        return found
+    from unlearnbench.models import checkpoint
+
+    assert spec.checkpoint is not None
+    model = spec.build(info)
+    checkpoint.load(model, spec.checkpoint)
+    return model
+
+
+def original_content(spec: ModelSpec) -> object:
+    """Return what decides the user's own trained weights: their file, or the files of their folder."""
+    return dict(cast(Any, spec).checkpoint_files()) if reads_folder(spec) else spec.checkpoint
+
+
+def as_retrained(model: object) -> object:
+    """Return the configuration of a retrained model: without a checkpoint, and whatever is known of its start."""
     fields = {field.name for field in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else set()
-    return dataclasses.replace(model, checkpoint=None) if "checkpoint" in fields else model  # type: ignore[type-var]
+    changes = dict.fromkeys(fields & {"checkpoint", "base"})
+    return dataclasses.replace(model, **changes) if changes else model  # type: ignore[type-var]

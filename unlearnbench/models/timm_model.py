@@ -6,7 +6,7 @@ EfficientFormerV2's second classifier, meant for distillation, is left out, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import imagenet
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.head import Dropout
+from unlearnbench.models.start import Base
 from unlearnbench.models.weight_files import judge
 from unlearnbench.models.weightless import weightless
 
@@ -38,12 +39,12 @@ class TimmModel:
     dropout: Dropout
     pretrained: bool | Path = field(metadata={"key": False})
     checkpoint: Path | None
+    base: Base | None
 
     def check(self) -> None:
         """Raise UserError for a name unknown to timm, or pretrained weights that are not available."""
         self.parts()
-        if self.pretrained is not False:
-            imagenet.file_of(self.pretrained, _configuration(self.architecture).hf_hub_id)
+        imagenet.check(self.pretrained, _configuration(self.architecture).hf_hub_id, self.base, self.checkpoint)
 
     def files(self) -> dict[str, Path]:
         """Return the file of pretrained weights, if any; its content is part of every key."""
@@ -114,13 +115,7 @@ def _create(
     """Return timm's model for images (n, channels, side, side), with the weights in `state`."""
     import timm
 
-    options: dict[str, Any] = {"num_classes": classes, "in_chans": channels}
-    if _configuration(architecture).fixed_input_size:
-        options["img_size"] = side
-    if architecture.startswith("efficientformerv2"):
-        options["distillation"] = False
-    if dropout:
-        options["drop_rate"] = dropout
+    options = {"num_classes": classes, **_options(architecture, channels, side, dropout)}
     if state is not None:  # 0 classes fit no model, so timm leaves the classifier alone
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state), "num_classes": 0}}
     model: Any = timm.create_model(architecture, **options)
@@ -130,6 +125,46 @@ def _create(
             module.register_forward_pre_hook(_forget)
     built: nn.Module = model
     return built
+
+
+def _options(architecture: str, channels: int, side: int, dropout: float) -> dict[str, Any]:
+    """Return what timm must be told to build the architecture for images (n, channels, side, side)."""
+    options: dict[str, Any] = {"in_chans": channels}
+    if _configuration(architecture).fixed_input_size:
+        options["img_size"] = side
+    if architecture.startswith("efficientformerv2"):
+        options["distillation"] = False
+    if dropout:
+        options["drop_rate"] = dropout
+    return options
+
+
+def described(
+    spec: TimmModel, shape: Sequence[int], classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
+) -> dict[str, Any]:
+    """Return the config.json by which timm builds a model of a run again, from `local-dir:` or the hub.
+
+    `mean` and `std` are by channel, or one for all.
+    """
+    channels, side = shape[0], shape[1]
+    theirs = _configuration(spec.architecture)
+    model: Any = _create(spec.architecture, len(classes), channels, side)
+    kept = ("interpolation", "first_conv", "classifier", "pool_size")
+    input_ = {
+        "input_size": list(shape), "fixed_input_size": theirs.fixed_input_size, "crop_pct": 1.0, "crop_mode": "squash",
+        "mean": [*mean] * (channels // len(mean)), "std": [*std] * (channels // len(std)),
+    }  # fmt: skip
+    return {
+        "architecture": spec.architecture.partition(".")[0],
+        "num_classes": len(classes),
+        "num_features": model.num_features,
+        "label_names": list(classes),
+        "model_args": _options(spec.architecture, channels, side, spec.dropout),
+        "pretrained_cfg": {
+            **{name: model.pretrained_cfg[name] for name in kept if name in model.pretrained_cfg},
+            **input_, "custom_load": False, "num_classes": len(classes),
+        },
+    }  # fmt: skip
 
 
 def _forget(module: Any, _inputs: object) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 from unlearnbench.errors import UserError
 
 ELSE = "Try: model.path=FOLDER with config.json, safetensors and a tokenizer, or model=llama_tiny, which needs neither"
-INDEX, WEIGHTS, ADAPTER = "model.safetensors.index.json", "model.safetensors", "adapter_config.json"
+INDEX, WEIGHTS = "model.safetensors.index.json", "model.safetensors"
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 JSON_MIB, HEADER_MIB = 64, 32
 """The largest JSON file and weights header we read: enough for a million tokens, or tensors."""
 COUNT = 10**5
@@ -55,7 +56,7 @@ def _check(folder: Path, adapter: bool) -> None:
     if (folder / ADAPTER).exists() and not adapter:
         raise UserError(
             f"{folder} holds an adapter: transformers would read the weights of another model, named in {ADAPTER}.\n"
-            "Try: model.path=FOLDER with the merged model (peft's merge_and_unload, then save_pretrained)"
+            "Try: model.checkpoint=FOLDER for the adapter, with its base model as model.path= or model.hub="
         )
 
 
@@ -212,8 +213,8 @@ def check_adapter(folder: Path) -> None:
     """
     from peft import LoraConfig
 
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise UserError(f"{folder} has {ADAPTER} but no adapter_model.safetensors.\nTry: run it again")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise UserError(f"{folder} has {ADAPTER} but no {ADAPTER_WEIGHTS}.\nTry: run it again")
     found = read(folder / ADAPTER)
     plain: dict[str, Any] = LoraConfig(task_type="CAUSAL_LM").to_dict()  # type: ignore[no-untyped-call]
     free = ("r", "lora_alpha", "lora_dropout", "target_modules", "inference_mode", "peft_version")

@@ -16,6 +16,7 @@ from unlearnbench.contracts import DataInfo, Parts
 from unlearnbench.errors import UserError
 from unlearnbench.models import imagenet
 from unlearnbench.models.head import Dropout, dropped
+from unlearnbench.models.start import Base
 
 SMALL_SIDE = 64
 """Up to this side, the classifier is one linear layer on the pooled features, as is usual for CIFAR."""
@@ -38,11 +39,11 @@ class VGG16:
     dropout: Dropout
     pretrained: bool | Path = field(metadata={"key": False})
     checkpoint: Path | None
+    base: Base | None
 
     def check(self) -> None:
         """Raise UserError if pretrained weights are requested and not available."""
-        if self.pretrained is not False:
-            imagenet.file_of(self.pretrained, self._hub())
+        imagenet.check(self.pretrained, self._hub(), self.base, self.checkpoint)
 
     def files(self) -> dict[str, Path]:
         """Return the file of pretrained weights, if any; its content is part of every key."""

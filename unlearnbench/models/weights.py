@@ -48,6 +48,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     else:
         masks.restore(model, weights)
         four_bit.restore(model, weights)
+        _in_format_of(weights, model)
         missing, unknown = model.load_state_dict(weights, strict=False)
         shared = set(missing) - set(state_of(model))
         if unknown or set(missing) - shared:
@@ -56,6 +57,14 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         return model
     device = next(model.parameters()).device
     return Prefixed(model, prompt[NAME].to(device), int(prompt["replaced_tokens"]))
+
+
+def _in_format_of(state: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Give the model's parameters the number formats of these tensors: nobody's weights are rounded on the way."""
+    for name, parameter in model.named_parameters():
+        kept = state.get(name, parameter)
+        if kept.dtype != parameter.dtype and kept.is_floating_point() and parameter.is_floating_point():
+            parameter.data = parameter.data.to(kept.dtype)
 
 
 def merged(model: nn.Module) -> nn.Module:

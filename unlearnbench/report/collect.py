@@ -27,8 +27,8 @@ log = logging.getLogger("unlearnbench")
 GROUP = ("experiment", "dataset", "forget", "model")
 RUN_COLUMNS = (
     "run_id", "experiment", "dataset", "forget", "model", "setting", "method", "variant", "seed", "status",
-    "reason", "weights_changed", "seconds", "validation_seconds", "cost_ratio", "cost_note", "peak_mib", "device",
-    "threads", "precision", "folder",
+    "reason", "weights_changed", "seconds", "validation_seconds", "cost_ratio", "cost_note", "base_note", "peak_mib",
+    "device", "threads", "precision", "folder",
 )  # fmt: skip
 NAMES = COLUMNS[:7]
 """The columns of metrics.csv that identify the run."""

@@ -62,6 +62,7 @@ class Facts:
     weights_changed: bool | None = None
     cost_ratio: Finite | None = None
     cost_note: Name = ""
+    base_note: Name = ""
     device: Name = ""
     threads: Annotated[int, Field(ge=1, le=2**31)] | None = None
     precision: Name = ""

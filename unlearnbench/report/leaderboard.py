@@ -88,8 +88,8 @@ class Board:
     """The lines of one group: retrained, original, then methods nearest to retrained first; without any, by name.
 
     `noise` is the difference in accuracy between two retrained models, averaged over retain, forget and test; NaN if
-    there is only one. `premise` and `bias` are for text, `reported` has published numbers, and `cost_note` is about
-    cost ratios that are missing or not comparable.
+    there is only one. `premise` and `bias` are for text, `reported` has published numbers, `cost_note` is about cost
+    ratios that are missing or not comparable, and `base_note` about weights that may have seen the forget rows.
     """
 
     title: str
@@ -98,6 +98,7 @@ class Board:
     floor: dict[tuple[str, str], float]
     premise: str = ""
     cost_note: str = ""
+    base_note: str = ""
     bias: tuple[tuple[str, ...], ...] = ()
     added: tuple[Added, ...] = ()
     reported: tuple[Comparison, ...] = ()
@@ -143,9 +144,14 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
         seconds = {str(variant): _seconds(rows) for variant, rows in table.groupby("variant")}
         header, lines = _unreferenced(lines, cell, seconds)
     return Board(
-        title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "", tuple(bias), added,
-        published, header, compared, _checkpoints(runs, table),
+        title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
+        _base_note(table), tuple(bias), added, published, header, compared, _checkpoints(runs, table),
     )  # fmt: skip
+
+
+def _base_note(table: pandas.DataFrame) -> str:
+    """Return whose weights may have seen the forget rows before training; "" if that is known."""
+    return " ".join(sorted({str(note) for note in table["base_note"] if note}))
 
 
 def _unreferenced(
@@ -273,6 +279,8 @@ def markdown(groups: list[Board]) -> str:
         parts.append(f"\n{noise_text(board)}\n")
         if board.checkpoint:
             parts.append(f"{in_markdown(board.checkpoint)}\n")
+        if board.base_note:
+            parts.append(f"**{in_markdown(board.base_note)}**\n")
         if board.cost_note:
             parts.append(f"{in_markdown(board.cost_note)}\n")
         if board.premise:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from unlearnbench.request import extent, plugins
 from unlearnbench.request.choices import choices_of
 from unlearnbench.request.config import GROUPS, config_root
 from unlearnbench.request.explain import MALFORMED, explain
+from unlearnbench.request.names import method_name, model_name
 from unlearnbench.request.refusals import refuse_names
 from unlearnbench.request.words import escaped, literal, text
 
@@ -49,6 +50,11 @@ class Request:
         """The model's name in results."""
         return model_name(self.name("model"), self.config.get("model"))
 
+    @property
+    def method(self) -> str:
+        """The method's name in results."""
+        return method_name(self.name("method"), self.config.get("method"))
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -64,13 +70,6 @@ class Composed:
     sweep_dir: Path
     dated: bool = True
     references: frozenset[str] = frozenset()
-
-
-def model_name(choice: str, model: Any) -> str:
-    """Return a model's name in results: its choice, or timm_<architecture> for model=timm."""
-    if choice != "timm" or not isinstance(model, Mapping):
-        return choice
-    return f"timm_{model.get('architecture')}"
 
 
 def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool = False) -> Composed:

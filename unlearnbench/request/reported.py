@@ -76,5 +76,5 @@ def carries(result: Mapping[str, Any], request: Request) -> bool:
 def _concerns(entry: dict[str, Any], request: Request) -> bool:
     ours = {"model": request.model}
     if entry["role"] == "unlearned":
-        ours["method"] = request.name("method")
+        ours["method"] = request.method
     return all(entry.get(name) in (None, value) for name, value in ours.items())

@@ -15,7 +15,7 @@ from unlearnbench.errors import UserError
 
 PLACES = (
     "outputs", "dataset.root", "dataset.metadata", "dataset.path", "dataset.cache", "eval.root", "forget.file",
-    "model.path", "model.checkpoint", "model.pretrained", "hydra.sweep.dir",
+    "model.path", "model.checkpoint", "model.pretrained", "method.path", "hydra.sweep.dir",
 )  # fmt: skip
 """Keys whose values are paths; any new key with a path belongs here too."""
 ONE = ("outputs", "hydra.sweep.dir")

@@ -29,15 +29,16 @@ class Identity:
     @property
     def folder(self) -> str:
         """The folder's name below outputs/runs; raise UserError where it would be a path."""
-        refuse_names({"method": self.method, "model": self.model, "dataset": self.dataset, "run": self.run_id})
-        return f"{self.method}_{self.model}_{self.dataset}_{self.run_id}"
+        method = self.method.replace(":", "_")  # external:NAME
+        refuse_names({"method": method, "model": self.model, "dataset": self.dataset, "run": self.run_id})
+        return f"{method}_{self.model}_{self.dataset}_{self.run_id}"
 
 
 def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) -> Identity:
     """Name a run by what decides its result: the typed experiment and the source of its stages."""
     experiment, forget = assembled.experiment, type(assembled.experiment.forget).__name__
     settings = {name: value for name, value in vars(experiment).items() if name != "forget"}
-    names = (request.name("experiment"), request.name("method"), request.model, forget, assembled.forget)
+    names = (request.name("experiment"), request.method, request.model, forget, assembled.forget)
     key = digest(settings, names, dict(source))
     return Identity(
         run_id=key[:8],
@@ -45,7 +46,7 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
         dataset=request.name("dataset"),
         forget=assembled.forget,
         model=request.model,
-        method=request.name("method"),
+        method=request.method,
         seed=assembled.experiment.seed,
     )
 

@@ -22,6 +22,7 @@ from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import determinism
 from unlearnbench.machine.threads import using
+from unlearnbench.models.start import base_note
 from unlearnbench.request.compose import Request
 from unlearnbench.results import folder, result
 from unlearnbench.results.identity import Identity
@@ -135,6 +136,7 @@ class RunJob:
             with _logged(part / "run.log", self._lines(done)):
                 finding = self._finding(part, workshop, done, error)
             facts = {**result.facts(self.request, self.identity), **digests(self.assembled)}
+            facts["base_note"] = base_note(self.assembled.experiment.model)
             result.write_result(part, {**facts, **finding})
             sums.write(part)
             folder.publish(part, self.final)
@@ -193,10 +195,13 @@ class RunJob:
         if left_out:
             some = ", ".join([*list(left_out)[:10], *(["..."] if len(left_out) > 10 else [])])
             log.warning("%d files are left out, as they are not sound images (left_out.csv): %s", len(left_out), some)
-        if self.assembled.experiment.model.checkpoint is not None:
+        model: Any = self.assembled.experiment.model
+        if model.checkpoint is not None:
             log.info("%s", self.picture[0].world.seen_by_checkpoint()["text"])
             if self.assembled.experiment.references:
                 log.info("retrained models follow train's recipe: gaps assume that your checkpoint was trained as well")
+        if hasattr(model, "note") and (note := model.note()):
+            log.info("%s", note)
 
 
 class _RunLog(logging.FileHandler):

@@ -206,7 +206,7 @@ def _row(number: int, one: Composed) -> dict[str, Any]:
     request = one.request
     names = {group: request.name(group) for group in sweep_folder.NAMES}
     empty = {"run_folder": "", "status": "", "reason": ""}
-    mine = {"model": request.model, "seed": request.config.get("seed", 0)}
+    mine = {"model": request.model, "method": request.method, "seed": request.config.get("seed", 0)}
     return {"job": number, "overrides": " ".join(request.overrides), **empty, **names, **mine}
 
 

@@ -44,7 +44,7 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     scores.write_scores(part, last.world.splits.arrays(), by_role)
     rows.write_left_out(part, getattr(last.world.bench.data, "left_out", {}))
     if _keeps_model(job):
-        _write_model(job, part, workshop)
+        write_model(job, part, workshop)
     outcome = _outcome(job, workshop, done)
     if last.world.bench.info.kind == "text":
         outcome |= _language(job, part, by_role)
@@ -72,7 +72,8 @@ def _keeps_model(job: RunJob) -> bool:
     return keep or (keep is None and (not job.request.in_sweep or (job.final / "model").is_dir()))
 
 
-def _write_model(job: RunJob, part: Path, workshop: Workshop) -> None:
+def write_model(job: RunJob, part: Path, workshop: Workshop) -> None:
+    """Write the unlearned model into model/ of a folder."""
     last = job.picture[-1]
     unlearned, bench = last.models.unlearned, last.world.bench
     artefact = workshop.artefact(cast(Stage, unlearned))
@@ -94,6 +95,8 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
     ratio, note = cost.ratio(
         facts["unlearned"], {name: one for name, one in facts.items() if name.startswith("retrained")}
     )
+    elsewhere = getattr(job.assembled.experiment.method, "cost_note", None)
+    ratio, note = (None, elsewhere) if elsewhere else (ratio, note)
     here = facts["unlearned"]["circumstances"][-1]
     experiment, last = job.assembled.experiment, job.picture[-1]
     return {

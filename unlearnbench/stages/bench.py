@@ -10,7 +10,7 @@ from unlearnbench.contracts import Data, DataInfo, Index, ModelSpec, Task
 from unlearnbench.forget.splits import ForgetSet, Splits, requests
 from unlearnbench.graph.keys import describe, digest
 from unlearnbench.machine.precision import Precision
-from unlearnbench.models.start import model_without_checkpoint
+from unlearnbench.models.start import as_retrained
 from unlearnbench.request import plugins
 
 DETERMINISM = "unlearnbench.machine.determinism"
@@ -48,7 +48,7 @@ class Bench:
         if "setting" not in self._memo:
             numbers = (self.precision.bf16, self.precision.channels_last, self.deterministic)
             self._memo["setting"] = digest(
-                model_without_checkpoint(self.spec), self.task.settings(), numbers, self.plugin_of(self.spec)
+                as_retrained(self.spec), self.task.settings(), numbers, self.plugin_of(self.spec)
             )
         return str(self._memo["setting"])
 

@@ -14,8 +14,14 @@ from unlearnbench.graph.keys import digest
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import provenance
-from unlearnbench.models import checkpoint
-from unlearnbench.models.start import is_pretrained, started, trainable
+from unlearnbench.models.start import (
+    is_pretrained,
+    original_content,
+    original_of,
+    reads_folder,
+    started,
+    trainable,
+)
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.resume import Resumable
 from unlearnbench.stages.trained import Made, built, kept
@@ -103,9 +109,9 @@ class Checkpoint(Stage):
 
     @property
     def settings(self) -> tuple[object, ...]:
-        """Model, task, the file's content, and the number of classes."""
+        """Model, task, the content of the file or folder, and the number of classes."""
         bench = self.bench
-        return (bench.setting, bench.spec.checkpoint, len(bench.info.classes))
+        return (bench.setting, original_content(bench.spec), len(bench.info.classes))
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -113,17 +119,19 @@ class Checkpoint(Stage):
         return (__name__, *self.bench.modules)
 
     def compute(self, workshop: Workshop) -> Artefact:
-        """Read the weights."""
+        """Read the weights; a language model's stay in their folder, and only a file's are kept."""
 
         def make(_progress: Progress) -> Made:
-            path, bench = self.bench.spec.checkpoint, self.bench
-            assert path is not None
-            model = bench.spec.build(bench.info)
-            checkpoint.load(model, path)
-            return Made(bench.task.prepare(model), Record())
+            return Made(self._read(), Record(), outside=reads_folder(self.bench.spec))
 
         return kept(self, self.bench, workshop, make)
 
     def build(self, workshop: Workshop) -> nn.Module:
-        """Build the model from its artefact."""
+        """Build the model from its artefact, or from the folder that its key is about."""
+        if reads_folder(self.bench.spec):
+            return self._read().eval()
         return built(workshop.artefact(self), self.bench)
+
+    def _read(self) -> nn.Module:
+        bench = self.bench
+        return bench.task.prepare(original_of(bench.spec, bench.info))

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Made:
     """What a stage made: a model, how its training went, and whether its adapter, if any, was trained on the parent's
-    weights. `changed` says whether the weights differ from the original's.
+    weights. `changed` says whether the weights differ from the original's. Weights that are `outside` are not kept.
     """
 
     model: nn.Module
     record: Record
     on_parent: bool = True
     changed: bool = True
+    outside: bool = False
 
 
 def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progress], Made]) -> Artefact:
@@ -51,7 +52,7 @@ def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progres
         "weights_changed": made.changed,
         **_spent(made.record, here),
     }
-    return Computed(state or weights.state_of(model), facts)
+    return Computed({} if made.outside else state or weights.state_of(model), facts)
 
 
 def built(artefact: Artefact, bench: Bench, parent: Callable[[], nn.Module] | None = None) -> nn.Module:
