@@ -8,7 +8,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from unlearnbench.errors import UserError
-from unlearnbench.tasks.encoding import Encoder, Limit
+from unlearnbench.tasks.encoding import Asked, Encoder, Limit
 from unlearnbench.tasks.text import IGNORED, TextTask
 from worlds import CPU, llama, text_task
 
@@ -174,7 +174,7 @@ def cut_question(tokenizer, task, place):
     """Find the cut question by trying: a beginning and an end of the whole one with the row's tokens."""
     whole, row, answer = task.data.rows[place].prompt, task.rows[place], task.data.answer(place)
     wanted = [*row.prompt, *row.answers[answer]]
-    spans = task.encoder._question(whole, [answer])
+    spans = task.encoder._question(Asked(whole, (answer,)))
     for first in range(1, len(spans)):
         for last in (first, first - 1):
             kept = whole[: spans[first - 1][1]] + whole[spans[len(spans) - max(last, 1)][0] :]
@@ -213,6 +213,6 @@ def test_a_template_that_changes_what_is_said_is_refused(data, trained):
 
 def test_tokenising_whole_conversations_keeps_answers_that_begin_alike_supervised(data, trained):
     encoder = Encoder(tokenizer_of(trained, "byte_level", "chatml"), True, Limit(asked=512, too_long="cut"))
-    (row,) = encoder.encode(["Is it so?"], [["It is so.", "It is not so."]]).rows
+    (row,) = encoder.encode([Asked("Is it so?", ("It is so.", "It is not so."))]).rows
     shared = encoder.tokens("It is")
     assert all(tokens[: len(shared)] == shared for tokens in row.answers.values())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unlearnbench.files.escapes import in_markdown
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.headline import CHOICES, SPLITS, Column, Headline, headline_of
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import READING, bias_rows, premise_text
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
@@ -17,12 +18,6 @@ from unlearnbench.report.summary import floors, interval
 
 if TYPE_CHECKING:
     import pandas
-
-SPLITS = ("retain", "forget", "test")
-HEADER = (
-    "method", "retain accuracy", "forget accuracy", "test accuracy", "mean gap", "JS to retrained", "MIA gap",
-    "cost ratio", "weights changed", "seeds",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,25 +36,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a board: a method, or the original or retrained model."""
+    """One line of a board: a method, or the original or retrained model.
+
+    `rates` are those that figures show, by split; `before` and `after` the cells beside the mean gap.
+    """
 
     name: str
     role: str
-    accuracy: dict[str, Cell]
+    rates: dict[str, Cell]
+    before: tuple[Cell, ...] = ()
     gap: Cell = Cell()
-    js: Cell = Cell()
-    mia: Cell = Cell()
+    after: tuple[Cell, ...] = ()
     cost: Cell = Cell()
     weights_changed: str = ""
     seeds: int = 0
     within_noise: bool = False
 
     def cells(self) -> tuple[str, ...]:
-        """Return the line as text, one entry per column of HEADER."""
-        accuracies = (str(self.accuracy[split]) for split in SPLITS)
+        """Return the line as text, one entry per column of the board's header."""
         gap = f"{self.gap}{' *' if self.within_noise else ''}"
-        numbers = (gap, str(self.js), str(self.mia), str(self.cost))
-        return (self.name, *accuracies, *numbers, self.weights_changed, str(self.seeds or ""))
+        numbers = (*map(str, self.before), gap, *map(str, self.after), str(self.cost))
+        return (self.name, *numbers, self.weights_changed, str(self.seeds or ""))
 
 
 @dataclass(frozen=True)
@@ -75,9 +72,9 @@ class Added:
 class Board:
     """The lines of one group: retrained, original, then methods nearest to retrained first.
 
-    `noise` is the difference in accuracy between two retrained models, averaged over retain, forget and test; NaN if
-    there is only one. `premise` and `bias` are for text, `reported` has published numbers, and `cost_note` is about
-    cost ratios that are missing or not comparable.
+    `headline` says what its columns are. `noise` is the difference in what it ranks by (accuracy) between two retrained
+    models, averaged over retain, forget and test; NaN if there is only one. `premise` and `bias` are for text,
+    `reported` has published numbers, and `cost_note` is about cost ratios that are missing or not comparable.
     """
 
     title: str
@@ -89,6 +86,7 @@ class Board:
     bias: tuple[tuple[str, ...], ...] = ()
     added: tuple[Added, ...] = ()
     reported: tuple[Comparison, ...] = ()
+    headline: Headline = CHOICES
 
     @property
     def scale_note(self) -> str:
@@ -107,9 +105,12 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
     mine = summary[(summary[[*GROUP, "setting"]] == list(group)).all(axis=1)]
     mine = mine[mine["request"] == mine["request"].max()]  # of a stream, the state after its last request
     floor = floors(runs, set(table["run_id"]))
-    noise = _mean([floor.get(("accuracy", split), math.nan) for split in SPLITS])
-    reference = [_line(mine, "", role, role) for role in ("retrained", "original")]
-    methods = [_method(runs, mine, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)]
+    of = headline_of(set(mine["metric"]))
+    noise = _mean([floor.get((of.ranked_by, split), math.nan) for split in SPLITS])
+    reference = [_line(mine, of, "", role, role) for role in ("retrained", "original")]
+    methods = [
+        _method(runs, mine, of, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)
+    ]
     experiment, dataset, forget, model, setting = group
     apart = "; ".join(name for name in (experiment, setting) if name)
     title = f"{model} on {dataset}, forgetting {forget}" + (f" ({apart})" if apart else "")
@@ -120,8 +121,25 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
 
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    added = _added(runs, mine, table)
-    return Board(title, lines, noise, floor, premise_text(runs, table), cost_text(table), tuple(bias), added, published)
+    added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
+    premise = premise_text(runs, table)
+    return Board(title, lines, noise, floor, premise, cost_text(table), tuple(bias), added, published, of)
+
+
+def _further(
+    columns: Sequence[Column], lines: Sequence[Line], cell: Callable[[str, str, str, str], str]
+) -> tuple[Added, ...]:
+    """Return the headline's further table, of all models."""
+    if not columns:
+        return ()
+    rows = [
+        (
+            line.name,
+            *(cell(line.name if line.role == "unlearned" else "", line.role, of.metric, of.split) for of in columns),
+        )
+        for line in lines
+    ]
+    return (Added("answers on all splits", ("method", *(column.title for column in columns)), tuple(rows)),)
 
 
 def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple[Added, ...]:
@@ -142,19 +160,17 @@ def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple
     )
 
 
-def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.DataFrame, noise: float) -> Line:
+def _method(
+    runs: Runs, mine: pandas.DataFrame, of: Headline, variant: str, table: pandas.DataFrame, noise: float
+) -> Line:
     rows = runs.results[runs.results["run_id"].isin(table["run_id"])]
-    gaps = rows[(rows["metric"] == "gap_accuracy") & rows["split"].isin(SPLITS)]
+    gaps = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
     per_seed = gaps.assign(value=gaps["value"].abs()).groupby("seed")["value"].mean()
-    line = _line(mine, variant, "unlearned", variant)
+    line = _line(mine, of, variant, "unlearned", variant)
     gap = Cell(*interval(list(per_seed))[:3])
-    return Line(
-        name=line.name,
-        role="unlearned",
-        accuracy=line.accuracy,
+    return replace(
+        line,
         gap=gap,
-        js=_cell(mine, variant, "unlearned", "js_to_retrained", "forget"),
-        mia=_cell(mine, variant, "unlearned", "gap_mia_confidence", "forget"),
         cost=Cell(*interval([math.nan if value is None else float(value) for value in table["cost_ratio"]])[:3]),
         weights_changed="yes" if bool(table["weights_changed"].astype(bool).all()) else "no",
         seeds=table["seed"].nunique(),
@@ -162,10 +178,19 @@ def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.Data
     )
 
 
-def _line(mine: pandas.DataFrame, variant: str, role: str, name: str) -> Line:
-    accuracy = {split: _cell(mine, variant, role, "accuracy", split) for split in SPLITS}
-    chosen = mine[(mine["role"] == role) & (mine["variant"] == variant) & (mine["metric"] == "accuracy")]
-    return Line(name=name, role=role, accuracy=accuracy, seeds=int(chosen["seeds"].max()) if len(chosen) else 0)
+def _line(mine: pandas.DataFrame, of: Headline, variant: str, role: str, name: str) -> Line:
+    def cells(columns: Sequence[Column]) -> tuple[Cell, ...]:
+        return tuple(
+            Cell()
+            if column.methods and role != "unlearned"
+            else _cell(mine, variant, role, column.metric, column.split)
+            for column in columns
+        )
+
+    rates = {split: _cell(mine, variant, role, of.plotted, split) for split in SPLITS}
+    chosen = mine[(mine["role"] == role) & (mine["variant"] == variant) & (mine["metric"] == of.ranked_by)]
+    seeds = int(chosen["seeds"].max()) if len(chosen) else 0
+    return Line(name, role, rates, before=cells(of.before), after=cells(of.after), seeds=seeds)
 
 
 def _cell(mine: pandas.DataFrame, variant: str, role: str, metric: str, split: str) -> Cell:
@@ -185,8 +210,8 @@ def noise_text(board: Board) -> str:
     if math.isnan(board.noise):
         return "Noise floor unknown: one retrained model. Try reference.count=2, or a sweep over seeds."
     return (
-        f"Noise floor: two retrained models differ by {board.noise:.4f} in accuracy (mean over retain, forget, test). "
-        "A * marks methods within it."
+        f"Noise floor: two retrained models differ by {board.noise:.4f} in {board.headline.words} (mean over retain, "
+        "forget, test). A * marks methods within it."
     )
 
 
@@ -215,7 +240,7 @@ def markdown(groups: list[Board]) -> str:
     parts = ["# Leaderboard\n"]
     for board in groups:
         parts.append(f"## {in_markdown(board.title)}\n")
-        parts += _table(HEADER, [line.cells() for line in board.lines])
+        parts += _table(board.headline.header(), [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
         if board.cost_note:
             parts.append(f"{in_markdown(board.cost_note)}\n")
@@ -232,9 +257,7 @@ def markdown(groups: list[Board]) -> str:
     if not groups:
         parts.append("No finished runs: runs.csv says why.\n")
     parts.append(
-        "mean gap: mean absolute difference to retrained in retain, forget and test accuracy. JS to retrained: "
-        "divergence of the outputs on forget, in bits. MIA gap: difference to retrained in the share of forget that a "
-        "confidence attack calls non-members. cost ratio: seconds of unlearning divided by those of retraining, both "
+        f"{' '.join(readings(groups))} cost ratio: seconds of unlearning divided by those of retraining, both "
         "without validation. ±: half of the 95 % interval over seeds (Student t); a single seed has none.\n"
     )
     if any(board.bias for board in groups):
@@ -242,6 +265,11 @@ def markdown(groups: list[Board]) -> str:
     if any(board.reported for board in groups):
         parts.append(f"{NOTE}\n")
     return "\n".join(parts)
+
+
+def readings(groups: Sequence[Board]) -> list[str]:
+    """Return what the columns of these boards mean, each explanation once."""
+    return list(dict.fromkeys(board.headline.reading for board in groups)) or [CHOICES.reading]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -23,6 +23,12 @@ EXTRA = (
     ("truth_ratio", "forget"), ("forget_quality", "forget"), ("model_utility", "test"),
 )  # fmt: skip
 """What is shown beside the accuracies, where a run has it."""
+ANSWERS = (
+    *((metric, split) for metric in ("answer_nll", "rouge_l", "exact_memorisation", "extraction_strength")
+      for split in SPLITS[:3]),
+    ("mia_auc", "forget"), ("mia_loss", "forget"),
+)  # fmt: skip
+"""What is shown in place of accuracies where rows have no answer options."""
 
 
 def show(folder: Path, *, reused: bool, console: Console) -> None:
@@ -53,7 +59,7 @@ def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) ->
     for column in (*ROLES, "gap"):
         table.add_column(column, justify="right")
     rows = [("accuracy", split) for split in SPLITS if ("original", split, "accuracy") in values]
-    known = [cell for cell in EXTRA if ("original", cell[1], cell[0]) in values]
+    known = [cell for cell in (EXTRA if rows else ANSWERS) if ("original", cell[1], cell[0]) in values]
     for metric, split in (*rows, *known):
         cells = [_cell(values.get((role, split, metric))) for role in ROLES]
         gap = values.get(("unlearned", split, f"gap_{metric}"))
