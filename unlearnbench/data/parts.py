@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from unlearnbench.contracts import Index
 from unlearnbench.data.records import Record
 from unlearnbench.data.sampling import units
 from unlearnbench.data.text import TextRow, firsts
@@ -104,7 +105,7 @@ def _split(record: Record) -> str:
 
 def _drawn(shares: Shares, rows: Sequence[TextRow], *, with_test: bool) -> list[str]:
     """Draw the part of each row; rows of one pair, and copies of one conversation, go to the same part."""
-    unit = firsts([row.pair or repr(content(row)) for row in rows])
+    unit = _together(rows)
     left, names = np.arange(len(rows)), ["train"] * len(rows)
     for name, share in (("test", shares.test if with_test else 0.0), ("validation", shares.validation)):
         drawn = units(left, unit, round(share * len(rows)), shares.seed, "chat", name)
@@ -112,3 +113,15 @@ def _drawn(shares: Shares, rows: Sequence[TextRow], *, with_test: bool) -> list[
         for place in drawn.tolist():
             names[place] = name
     return names
+
+
+def _together(rows: Sequence[TextRow]) -> Index:
+    """Number the groups of rows that are linked by a pair or by equal conversations, (n,) int64."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(rows)
+    linked = np.concatenate([firsts([row.pair for row in rows]), firsts([repr(content(row)) for row in rows])])
+    places = np.tile(np.arange(count), 2)
+    graph = coo_array((np.ones(2 * count), (places, linked)), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)

@@ -63,10 +63,11 @@ def _conversation(chat: Chat, messages: Sequence[Message], text: str, encoding: 
 
     def answer(number: int, stop: int) -> Answer:
         start, end = spans[number]
-        return Answer(_at(encoding, text, start), stop, stop - min(_behind(encoding, text, end), stop))
+        own = _behind(encoding, text, end)
+        return Answer(_at(encoding, text, start), max(stop, own), max(stop - own, 0))
 
     earlier = [number for number, message in enumerate(messages[:-1]) if message["role"] == "assistant"]
-    stops = [_behind(encoding, text, spans[number][1] + len(frame.closing(number))) for number in earlier]
+    stops = [_at(encoding, text, spans[number][1] + len(frame.closing(number))) for number in earlier]
     last = answer(len(messages) - 1, _behind(encoding, text, len(text) - len(frame.tail)))
     return Conversation(
         tokens=list(encoding.ids[: last.stop]),
