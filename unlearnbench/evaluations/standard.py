@@ -56,12 +56,16 @@ class Standard:
             }
             for model in networks
         )
+        shared = [found.scorings[role] for role in found.scorings if role != "unlearned"]
+        keys = tuple(stage.key for by_name in (*shared, found.stages) for stage in by_name.values())
+        seed, metrics = found.world.eval_seed, catalogue(plugins.modules())
         return measure(
             found.scores["original"],
             found.retrained,
             found.scores["unlearned"],
             incompetent,
             whole_class=found.whole_class,
-            seed=found.world.eval_seed,
-            metrics=catalogue(plugins.modules()),
+            seed=seed,
+            metrics=metrics,
+            once=lambda name, compute: found.workshop.once((name, str(seed), str(found.whole_class), *keys), compute),
         )

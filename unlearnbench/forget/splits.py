@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,11 @@ class Splits:
     retain_asked: Index | None = None
     forget_asked: Index | None = None
 
+    @cached_property
+    def trained(self) -> Index:
+        """The examples that the original is trained on."""
+        return np.union1d(self.retain, self.forget)
+
     @property
     def steering(self) -> Index:
         """The validation examples that retrained models and methods may use, without forgotten classes."""
@@ -46,7 +52,8 @@ class Splits:
 
     def arrays(self) -> dict[str, Index]:
         """Return all splits that are not None, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        named = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class ForgetSet(Protocol):

@@ -25,6 +25,8 @@ def describe(value: object) -> object:
     Fields declared with metadata {"key": False} (places, not contents) are left out; an object with `files()` adds
     the content of the files that it reads, by the names that it gives them.
     """
+    if isinstance(value, (str, int, float)) or value is None:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("key", True)}
         if content := files_of(value):

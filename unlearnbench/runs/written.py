@@ -62,7 +62,7 @@ def _scores(job: RunJob, asked: Forgetting, workshop: Workshop) -> dict[str, ByS
 def _measured(job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
     whole_class = job.assembled.experiment.forget.whole_class
     for name, evaluation in job.assembled.experiment.evaluations.items():
-        found = Found(asked.models, asked.world, by_role, asked.added[name], workshop, whole_class)
+        found = Found(asked.models, asked.world, by_role, asked.scores, asked.added[name], workshop, whole_class)
         yield from evaluation.measure(found)
 
 

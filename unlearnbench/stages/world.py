@@ -27,7 +27,7 @@ class World:
     @property
     def all(self) -> Index:
         """The positions that the original is trained on."""
-        return np.union1d(self.splits.retain, self.splits.forget)
+        return self.splits.trained
 
     def scored(self) -> Iterator[tuple[str, Index]]:
         """Yield the splits that take a forward pass, each with at most the bench's limit of rows, in whole units."""
