@@ -52,6 +52,11 @@ def form_of(rows: Sequence[Record], given: Form | None) -> Form:
             f"{rows[0].where} has the columns {', '.join(columns)}; expected {EXPECTED}.{hint}\n"
             "Try: rename the columns; docs/own-chat.md shows a row of each form"
         )
+    if (others := _forms(rows[0].values)) and found[0] not in others:
+        raise UserError(
+            f"dataset.form={found[0]} needs {' and '.join(FORMS[found[0]])}; {rows[0].where} has the columns of "
+            f"{_named(others[0])}.\nTry: dataset.form={others[0]}, or null"
+        )
     for row in rows:
         _check_form(row, found[0], rows[0])
     return found[0]
