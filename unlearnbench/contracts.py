@@ -27,8 +27,8 @@ class DataInfo:
     `classes` are the names of the labels to train on; `subclasses` are finer names below them, and `parents` the class
     of each subclass, if the data set has both. `train` counts the training examples including the validation part of
     `held_out` examples. `shape` is the (channels, height, width) of a model's input after resizing, or () for text.
-    For text, `classes` names the columns of the answer options, `columns` those that forget=column can use, and
-    `forget_sets` the forget sets that come with the data set.
+    For text, `classes` names the columns of the answer options (there may be one, the answer), `columns` those that
+    forget=column can use, and `forget_sets` the forget sets that come with the data set.
     """
 
     kind: Kind
@@ -41,6 +41,11 @@ class DataInfo:
     columns: tuple[str, ...] = ()
     held_out: int = 0
     forget_sets: tuple[str, ...] = ()
+
+    @property
+    def has_options(self) -> bool:
+        """Whether there is more than one class or answer option to choose from."""
+        return len(self.classes) > 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 Array = NDArray[np.generic]
+OPTIONS = "options"
+"""What scores have with more than one class or answer option to choose from; metrics may need it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +61,37 @@ class Scores:
         """Equal for rows that are not independent of each other, (n,): what the data name, else each row by itself."""
         return self.extras.get("cluster", self.index)
 
+    @property
+    def known(self) -> frozenset[str]:
+        """What the scores have for metrics that need more than logits: the extras' names, and perhaps OPTIONS."""
+        return frozenset(self.extras) | ({OPTIONS} if self.logits.shape[1] > 1 else set())
+
     @cached_property
     def loss(self) -> Floats:
-        """Cross-entropy of the label in nats, (n,) float64."""
+        """Cross-entropy in nats, (n,) float64: of the label, or without options the mean of the answer's tokens."""
+        if OPTIONS not in self.known and "answer_log_probability" in self.extras:
+            mean: Floats = np.nanmean(self.extras["answer_log_probability"].astype(np.float64), axis=1)
+            return -mean
         return -self.log_probabilities[np.arange(len(self)), self.label]
+
+    @property
+    def answer_hits(self) -> Integers:
+        """1 where an answer's token is the most likely one, else 0, (n, t) int64; -1 from the end of its turn on."""
+        hits = self.extras["answer_hit"].astype(np.int64)
+        own = (hits >= 0).sum(axis=1) - self.extras["answer_end_tokens"].astype(np.int64)
+        kept: Integers = np.where(np.arange(hits.shape[1]) < own[:, None], hits, -1)
+        return kept
+
+    @property
+    def right(self) -> tuple[str, Floats]:
+        """How right each row is, (n,) float64 in [0, 1], after the name of the metric that is its mean.
+
+        With options, 1 where the label is chosen; without, the share of the answer's tokens that are the most likely.
+        """
+        if OPTIONS in self.known:
+            return "accuracy", (self.prediction == self.label).astype(np.float64)
+        hits = self.answer_hits
+        return "exact_memorisation", (hits == 1).sum(axis=1) / (hits >= 0).sum(axis=1)
 
     def rows(self, chosen: NDArray[np.bool_] | Integers) -> Scores:
         """Return the scores of the chosen rows (a boolean mask or positions)."""

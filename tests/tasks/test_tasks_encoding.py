@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from unlearnbench.errors import UserError
-from unlearnbench.tasks.encoding import Encoder, Limit
+from unlearnbench.tasks.encoding import Asked, Encoder, Limit
 from unlearnbench.tasks.text import IGNORED, TextTask
 from worlds import CPU, llama, text_task
 
@@ -174,7 +176,7 @@ def cut_question(tokenizer, task, place):
     """Find the cut question by trying: a beginning and an end of the whole one with the row's tokens."""
     whole, row, answer = task.data.rows[place].prompt, task.rows[place], task.data.answer(place)
     wanted = [*row.prompt, *row.answers[answer]]
-    spans = task.encoder._question(whole, [answer])
+    spans = task.encoder._question(Asked(whole, (answer,)))
     for first in range(1, len(spans)):
         for last in (first, first - 1):
             kept = whole[: spans[first - 1][1]] + whole[spans[len(spans) - max(last, 1)][0] :]
@@ -213,6 +215,137 @@ def test_a_template_that_changes_what_is_said_is_refused(data, trained):
 
 def test_tokenising_whole_conversations_keeps_answers_that_begin_alike_supervised(data, trained):
     encoder = Encoder(tokenizer_of(trained, "byte_level", "chatml"), True, Limit(asked=512, too_long="cut"))
-    (row,) = encoder.encode(["Is it so?"], [["It is so.", "It is not so."]]).rows
+    (row,) = encoder.encode([Asked("Is it so?", ("It is so.", "It is not so."))]).rows
     shared = encoder.tokens("It is")
     assert all(tokens[: len(shared)] == shared for tokens in row.answers.values())
+
+
+# Conversations of several turns
+
+LATE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' }}"
+    "{% if loop.index0 == messages | length - 2 and messages[0]['role'] == 'system' %}"
+    "{{ messages[0]['content'] + '\n\n' }}{% endif %}{{ message['content'] + ' [/INST]' }}"
+    "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+"""As Mistral's: the system message is before the last question."""
+HISTORIES = [
+    (),
+    (("system", "Judge by the facts."),),
+    (("user", "Is it so?"), ("assistant", "It is so.")),
+    (
+        ("system", "Judge. "),
+        ("user", " Who is it?\n"),
+        ("assistant", "Nobody"),
+        ("user", "It is?"),
+        ("assistant", "No."),
+    ),
+]
+
+
+def said(asked, answer):
+    messages = [*asked.history, ("user", asked.question), ("assistant", answer)]
+    return [{"role": role, "content": content} for role, content in messages]
+
+
+def conversations(data):
+    """Return a few rows of the notes, behind each history in turn."""
+    rows = [replace(row, history=HISTORIES[number % 4]) for number, row in enumerate(data.rows[:8])]
+    return replace(data, rows=tuple(rows))
+
+
+@pytest.mark.parametrize("template", ["chatml", "inst", "trimmed", "words", "late"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_conversations_of_several_turns_have_the_templates_tokens_and_their_answers_are_supervised(
+    data, trained, kind, template
+):
+    tokenizer = tokenizer_of(trained, kind, "inst")
+    tokenizer.chat_template = {**TEMPLATES, "late": LATE}[template]
+    long = conversations(data)
+    every, last = (task_of(replace(long, every_answer=each), tokenizer) for each in (True, False))
+    for place in range(len(long.rows)):
+        row, answer = long.rows[place], long.answer(place)
+        whole = tokenizer.apply_chat_template(
+            said(Asked(row.prompt, (), row.history), answer), tokenize=True, return_dict=False
+        )
+        mine = [*every.prompt(place), *every.answer(place)]
+        assert mine == whole[: len(mine)] and not tokenizer.decode(whole[len(mine) :]).strip(" ▁\n")
+        batch = every.batch(np.array([place]), None)
+        assert batch.inputs[0].tolist() == mine
+        taught = tokenizer.decode(batch.labels[0][batch.labels[0] != IGNORED].tolist(), skip_special_tokens=True)
+        answers = [text for role, text in (*row.history, ("assistant", answer)) if role == "assistant"]
+        assert letters(taught) == letters("".join(answers))
+        assert batch.rows_per_example == float((batch.labels != IGNORED).sum())
+        alone = last.batch(np.array([place]), None).labels[0]
+        assert alone[alone != IGNORED].tolist() == last.answer(place)
+
+
+def test_an_earlier_answer_is_closed_like_the_last_one(data, trained):
+    tokenizer = tokenizer_of(trained, "byte_level", "chatml")
+    task = task_of(replace(conversations(data), every_answer=True), tokenizer)
+    place = 2
+    assert tokenizer.decode([task.prompt(place)[token] for token in task.earlier(place)]) == "It is so.<|im_end|>"
+    assert tokenizer.decode([task.prompt(place)[n] for n in task.earlier(place, closed=False)]) == "It is so."
+    tokenizer.chat_template = TURNS + "{{ '<|im_start|>' + message['content'] }}" + LAST  # nothing closes a turn
+    task = task_of(replace(conversations(data), every_answer=True), tokenizer)
+    assert tokenizer.decode([task.prompt(place)[token] for token in task.earlier(place)]) == "It is so."
+
+
+def test_of_long_conversations_the_oldest_turns_go_first_then_the_questions_middle(trained):
+    tokenizer = tokenizer_of(trained, "byte_level", "chatml")
+    history = (
+        ("system", "Be fair."),
+        ("user", "First?"),
+        ("assistant", "One."),
+        ("user", "Second?"),
+        ("assistant", "2."),
+    )
+    asked = Asked("Who is the third, and is it the same as before or another one?", ("She.",), history)
+    free = Encoder(tokenizer, True, Limit(asked=512, too_long="cut")).encode([asked]).rows[0]
+
+    def text(over):
+        encoder = Encoder(tokenizer, True, Limit(asked=free.length - over, too_long="cut"))
+        found = encoder.encode([asked])
+        assert found.cut == ({0} if over else set()) and found.rows[0].length <= free.length - over
+        return tokenizer.decode(found.rows[0].prompt)
+
+    assert "First?" in text(0)
+    assert "First?" not in text(1) and "One." not in text(1) and "Be fair." in text(1) and "Second?" in text(1)
+    gone = free.length - len(
+        tokenizer.apply_chat_template(said(Asked(asked.question, (), history[:1]), "She."), return_dict=False)
+    )
+    assert "Second?" not in text(gone) and asked.question in text(gone)
+    assert "Be fair." in text(gone + 5) and "Who is" in text(gone + 5) and asked.question not in text(gone + 5)
+    refused = Encoder(tokenizer, True, Limit(asked=free.length - 1, too_long="refuse"))
+    with pytest.raises(UserError, match="too_long=refuse"):
+        refused.encode([asked])
+
+
+def test_a_template_that_takes_no_system_message_names_the_roles(trained):
+    tokenizer = tokenizer_of(trained, "byte_level", "chatml")
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    tokenizer.chat_template = refuses + TEMPLATES["chatml"]
+    encoder = Encoder(tokenizer, True, Limit(asked=512, too_long="cut"))
+    rows = [Asked("Who?", ("She.",)), Asked("Who?", ("She.",), (("system", "Be fair."),))]
+    with pytest.raises(
+        UserError, match=r"a conversation of system, user, assistant \(System role not.*\nTry: rows and"
+    ):
+        encoder.encode(rows)
+
+
+def test_a_template_that_leaves_out_a_message_is_refused(trained):
+    tokenizer = tokenizer_of(trained, "byte_level", "chatml")
+    tokenizer.chat_template = TEMPLATES["chatml"].replace("in messages", "in messages[-2:]")
+    encoder = Encoder(tokenizer, True, Limit(asked=512, too_long="cut"))
+    with pytest.raises(UserError, match=r"each message once; of user, assistant, user, assistant it does not"):
+        encoder.encode([Asked("Who?", ("She.",), (("user", "q"), ("assistant", "a")))])
+
+
+def test_the_end_of_a_long_text_is_cut_and_long_options_are_refused(trained):
+    tokenizer = tokenizer_of(trained, "byte_level", "chatml")
+    encoder = Encoder(tokenizer, False, Limit(asked=16, too_long="cut"))
+    text = "one two three four five six seven eight nine ten eleven twelve"
+    (row,) = encoder.encode([Asked("", (text,))]).rows
+    assert row.length == 16 and row.answers[text] == encoder.tokens(text)[:15] and encoder.cut == 1
+    with pytest.raises(UserError, match=r"are over dataset\.context=16"):
+        encoder.encode([Asked("", (text, text + " thirteen"))])

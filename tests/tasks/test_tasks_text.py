@@ -16,7 +16,7 @@ from unlearnbench.contracts import DataInfo
 from unlearnbench.data.text import TextRow, assemble
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Evidence
-from unlearnbench.tasks.encoding import Encoder, Limit
+from unlearnbench.tasks.encoding import Asked, Encoder, Limit
 from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.text import TextTask
@@ -254,7 +254,7 @@ def test_the_tokens_that_end_an_answers_turn_are_counted(tiny_text):
     tokenizer = copy.deepcopy(task.encoder.tokenizer)
     for ending, tokens in (("<|end|><|start|>", 1), ("#<|end|>", 2), ("", 0), ("<|end|>\n", 1)):
         tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}" + ending + "{% endfor %}"
-        (row,) = Encoder(tokenizer, True, HUNDRED).encode(["Is it?"], [["It is so.", "No"]]).rows
+        (row,) = Encoder(tokenizer, True, HUNDRED).encode([Asked("Is it?", ("It is so.", "No"))]).rows
         assert row.ends == {"It is so.": tokens, "No": tokens}
 
 
@@ -308,7 +308,7 @@ def test_a_tokenizer_without_a_template_gets_the_documented_one(tiny_text, caplo
     tokenizer = llama().tokenizer(["some text to learn from"])
     tokenizer.chat_template = None
     encoder = Encoder(tokenizer, True, HUNDRED)
-    (row,) = encoder.encode(["Who?"], [["You."]]).rows
+    (row,) = encoder.encode([Asked("Who?", ("You.",))]).rows
     assert tokenizer.decode(row.prompt) == "### user\nWho?\n\n### assistant\n"
     assert tokenizer.decode(row.answers["You."]) == "You.<|end|>"
     assert "no chat template" in caplog.text
@@ -328,7 +328,7 @@ def test_a_tokenizer_without_a_template_gets_the_documented_one(tiny_text, caplo
 def test_templates_that_print_a_date_are_given_a_fixed_one(written, day):
     tokenizer = llama().tokenizer(["some text"])
     tokenizer.chat_template = written + "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    (row,) = Encoder(tokenizer, True, HUNDRED).encode(["Who?"], [["You."]]).rows
+    (row,) = Encoder(tokenizer, True, HUNDRED).encode([Asked("Who?", ("You.",))]).rows
     assert tokenizer.decode(row.prompt) == f"{day}Who?"
 
 
@@ -336,7 +336,7 @@ def test_an_answers_turn_ends_with_the_first_special_token_behind_it():
     """Phi-3's template writes the end of the text behind the last turn: no model says that in an answer."""
     tokenizer = llama().tokenizer(["some text"])
     tokenizer.chat_template += "{{ '\n<|pad|>' }}"
-    (row,) = Encoder(tokenizer, True, HUNDRED).encode(["Who?"], [["You."]]).rows
+    (row,) = Encoder(tokenizer, True, HUNDRED).encode([Asked("Who?", ("You.",))]).rows
     assert tokenizer.decode(row.answers["You."]) == "You.<|end|>"
     assert row.ends == {"You.": 1}
 

@@ -107,16 +107,27 @@ def _from_file(file: Path, remedy: str) -> pandas.DataFrame:
         ) from error
 
 
-def parquet(file: Path) -> Any:
+def need_pyarrow(file: Path, instead: str) -> None:
+    """Raise UserError if pyarrow, which reads parquet, is not installed; `instead` is what to give in its place."""
+    try:
+        import pyarrow.parquet  # type: ignore[import-untyped] # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{file} is parquet, which needs pyarrow, and pyarrow is not installed.\n"
+            f"Try: pip install pyarrow, or {instead}"
+        ) from error
+
+
+def parquet(file: Path, remedy: str = AS_PUBLISHED) -> Any:
     """Return pyarrow's reader for a parquet file; raise UserError if its table is too large.
 
     The file stores a repeated text only once, so we add up the full size before any row is expanded.
     """
-    import pyarrow.parquet as reader  # type: ignore[import-untyped]
+    import pyarrow.parquet as reader
 
-    size_of(file, TABLE, remedy=AS_PUBLISHED)
+    size_of(file, TABLE, remedy=remedy)
     held = reader.ParquetFile(file).metadata
-    _check_width(file, range(held.num_columns))
+    _check_width(file, range(held.num_columns), remedy)
     columns = [held.schema.column(place) for place in range(held.num_columns)]
     groups = [held.row_group(number) for number in range(held.num_row_groups)]
     size = sum(group.column(place).total_uncompressed_size for group in groups for place in range(held.num_columns))
@@ -128,13 +139,13 @@ def parquet(file: Path) -> Any:
                 break
         else:
             return reader.ParquetFile(file)
-    raise UserError(f"{file} holds {held.num_rows:,} rows of {size:,} bytes or more, too many.\n{AS_PUBLISHED}")
+    raise UserError(f"{file} holds {held.num_rows:,} rows of {size:,} bytes or more, too many.\n{remedy}")
 
 
 def _written_out(column: Any) -> int:
     """Return a pyarrow column's size in bytes with every text expanded.
 
-    Raises ValueError for nested rows.
+    Raises ValueError for types whose size is not known.
     """
     import pyarrow
     import pyarrow.compute as compute  # type: ignore[import-untyped]
@@ -142,6 +153,8 @@ def _written_out(column: Any) -> int:
     kinds = pyarrow.types
     while kinds.is_list(column.type) or kinds.is_large_list(column.type):
         column = column.flatten()
+    if kinds.is_struct(column.type):
+        return sum(_written_out(part) for part in column.flatten())
     if not kinds.is_dictionary(column.type):
         if kinds.is_nested(column.type):
             raise ValueError(f"a column is of the type {column.type}")
@@ -149,13 +162,13 @@ def _written_out(column: Any) -> int:
     return int(compute.sum(compute.binary_length(column.dictionary).take(column.indices)).as_py() or 0)
 
 
-def _check_width(file: Path, columns: Sized) -> None:
+def _check_width(file: Path, columns: Sized, remedy: str = AS_PUBLISHED) -> None:
     """Raise UserError for a table with too many columns.
 
     Even a short row gets a cell for each of them.
     """
     if len(columns) > COLUMNS:
-        raise UserError(f"{file} has {len(columns):,} columns; at most {COLUMNS:,} are read.\n{AS_PUBLISHED}")
+        raise UserError(f"{file} has {len(columns):,} columns; at most {COLUMNS:,} are read.\n{remedy}")
 
 
 def _from_hub(hub: str, revision: str | None, remedy: str) -> pandas.DataFrame:

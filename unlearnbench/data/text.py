@@ -19,6 +19,8 @@ from unlearnbench.errors import UserError
 from unlearnbench.ranges import AnySeed, Limit
 
 Column = NDArray[np.generic]
+Turn = tuple[str, str]
+"""A role (system, user or assistant) and what it says."""
 LEAVE_OUT = "\nTry: the data without that row"
 
 
@@ -45,6 +47,7 @@ class TextRow:
     `label` is the column of the answer to train on, `corrected` that of the corrected answer; `correction` is its text
     if it is not an option (a refusal). Rows of one `pair` are sampled together. Rows of one `cluster` are not
     independent (one template, author or patient; by default the rows of a pair). `facts` hold everything else.
+    `history` are the turns before the prompt, oldest first.
     """
 
     prompt: str
@@ -55,6 +58,7 @@ class TextRow:
     pair: str = ""
     cluster: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
+    history: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,9 @@ class TextData:
     """A loaded text data set of n rows; contracts.Data describes the fields.
 
     Positions n to 2n - 1 are the rows' twins: the same questions with the corrected answers. With `chat`, prompts are
-    a user's turn in the model's chat template. `given` are the forget sets that come with the data set, by name.
+    a user's turn in the model's chat template, otherwise the answers are bare texts. `given` are the forget sets that
+    come with the data set, by name. With `every_answer`, models are also trained on the answers in the rows' histories.
+    `scored` names the columns that scores hold; None is all of them.
     """
 
     info: DataInfo
@@ -72,6 +78,8 @@ class TextData:
     test: Index
     chat: bool = True
     given: Mapping[str, GivenSet] = field(default_factory=dict)
+    every_answer: bool = False
+    scored: tuple[str, ...] | None = None
 
     @cached_property
     def labels(self) -> Index:
@@ -86,12 +94,12 @@ class TextData:
     @cached_property
     def unit(self) -> Index:
         """The position of the first row of each row's pair, (n,) int64."""
-        return _firsts([row.pair for row in self.rows])
+        return firsts([row.pair for row in self.rows])
 
     @cached_property
     def cluster(self) -> Index:
         """The position of the first row of each row's cluster, (n,) int64."""
-        return _firsts([row.cluster or row.pair for row in self.rows])
+        return firsts([row.cluster or row.pair for row in self.rows])
 
     @cached_property
     def corrected(self) -> Index | None:
@@ -119,7 +127,8 @@ class TextData:
     @cached_property
     def _digests(self) -> NDArray[np.void]:
         """The SHA-256 of each row, (n,): computed once, however many sets of positions are asked for."""
-        texts = (json.dumps([self.chat, *vars(row).values()], default=dict, sort_keys=True) for row in self.rows)
+        kind = (self.chat, self.every_answer)
+        texts = (json.dumps([kind, *vars(row).values()], default=dict, sort_keys=True) for row in self.rows)
         return np.array([hashlib.sha256(text.encode()).digest() for text in texts], "V32")
 
 
@@ -131,11 +140,13 @@ def assemble(
     test: Sequence[TextRow],
     chat: bool = True,
     asked: Sequence[TextRow] = (),
+    every_answer: bool = False,
+    scored: tuple[str, ...] | None = None,
 ) -> TextData:
     """Build a data set from its parts, each within its limit.
 
     Raises UserError for a row without a valid answer. `asked` rows come after the others and belong to no part; a
-    forget set may be scored on them.
+    forget set may be scored on them. TextData describes the other arguments.
     """
     chosen = {
         "train": sampled(train, settings.limit, settings.seed, "limit"),
@@ -144,7 +155,7 @@ def assemble(
     }
     rows = (*(row for part in chosen.values() for row in part), *asked)
     for number, row in enumerate(rows):
-        check_row(row, f"row {number}")
+        check_row(row, f"row {number}", asks=chat)
     first, second, third = np.cumsum([len(part) for part in chosen.values()]).tolist()
     return TextData(
         info=info,
@@ -153,6 +164,8 @@ def assemble(
         validation=np.arange(first, second),
         test=np.arange(second, third),
         chat=chat,
+        every_answer=every_answer,
+        scored=scored,
     )
 
 
@@ -160,23 +173,26 @@ def sampled(rows: Sequence[TextRow], limit: int | None, seed: int, name: str) ->
     """Draw at most `limit` rows, keeping pairs together and the rows in order."""
     if limit is None or limit >= len(rows):
         return list(rows)
-    unit = _firsts([row.pair for row in rows])
+    unit = firsts([row.pair for row in rows])
     return [rows[place] for place in units(np.arange(len(rows)), unit, limit, seed, name)]
 
 
-def _firsts(names: Sequence[str]) -> Index:
+def firsts(names: Sequence[str]) -> Index:
     """Return the first place of each name, (n,) int64; an empty name gets its own place."""
     first: dict[str | int, int] = {}
     return np.array([first.setdefault(name or place, place) for place, name in enumerate(names)], dtype=np.int64)
 
 
-def check_row(row: TextRow, name: str) -> None:
-    """Raise UserError for a row with an empty answer, or one that is not among its options."""
+def check_row(row: TextRow, name: str, *, asks: bool = True) -> None:
+    """Raise UserError for a row with an empty answer, or one that is not among its options.
+
+    Where rows are questions (`asks`), an empty one is wrong too.
+    """
     known = [option for option in row.options if option is not None]
     for column in (row.label, row.corrected):
         if not 0 <= column < len(row.options) or row.options[column] is None:
             raise UserError(
                 f"{name} ({row.prompt[:60]!r}) has an answer that is not among its options {known}.{LEAVE_OUT}"
             )
-    if not all(option.strip() for option in known) or not row.prompt.strip():
+    if not all(option.strip() for option in known) or (asks and not row.prompt.strip()):
         raise UserError(f"{name} ({row.prompt[:60]!r}) has an empty answer or question.{LEAVE_OUT}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnbench.data.files import json_lines, parquet
+from unlearnbench.data.files import json_lines, need_pyarrow, parquet
 from unlearnbench.errors import UserError
 
 FULL = 4000
@@ -24,6 +24,7 @@ COUNTS = {"full": FULL, RETAIN_ASKED: 400, "real_authors_perturbed": 100, "world
 """The number of rows of `full`, and of the files that are not part of it."""
 ASKED = (*(f"{name}_perturbed" for name in FORGET), RETAIN_ASKED, *(f"{part}_perturbed" for part in HELD_OUT))
 NEEDED = ("full", *FORGET, *ASKED)
+PLAIN = "dataset.root=FOLDER with TOFU's JSON lines"
 ENTIRE = "Try: dataset.root=FOLDER with TOFU's published files, all of one version"
 
 Lines = list[dict[str, Any]]
@@ -61,7 +62,7 @@ def check(root: Path) -> None:
     if lacking := [name for name in NEEDED if not files_of(root, name)]:
         raise UserError(f"dataset.root={root} lacks TOFU's {', '.join(lacking)} (.json or parquet).\n{ENTIRE}")
     for file in (file for name in NEEDED for file in files_of(root, name) if file.suffix == ".parquet"):
-        _pyarrow(file)
+        need_pyarrow(file, PLAIN)
 
 
 def read(root: Path) -> Official:
@@ -90,7 +91,7 @@ def rows_of(root: Path, name: str, needed: Sequence[str] = ("question", "answer"
 
 
 def _parquet_rows(file: Path, needed: Sequence[str]) -> Lines:
-    _pyarrow(file)
+    need_pyarrow(file, PLAIN)
     try:
         rows: Lines = parquet(file).read().to_pylist()
     except (OSError, ValueError, MemoryError) as error:
@@ -99,17 +100,6 @@ def _parquet_rows(file: Path, needed: Sequence[str]) -> Lines:
         if lacking := [name for name in needed if row.get(name) is None]:
             raise UserError(f"{file}, row {number} lacks {', '.join(lacking)}.\n{ENTIRE}")
     return rows
-
-
-def _pyarrow(file: Path) -> None:
-    """Raise UserError if pyarrow, which reads parquet, is not installed."""
-    try:
-        import pyarrow.parquet  # type: ignore[import-untyped] # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"{file} is parquet, which needs pyarrow, and pyarrow is not installed.\n"
-            "Try: pip install pyarrow, or dataset.root=FOLDER with TOFU's JSON lines"
-        ) from error
 
 
 def _check_rows(root: Path, name: str, expected: Lines, where: str) -> None:

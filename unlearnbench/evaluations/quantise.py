@@ -17,7 +17,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
-from unlearnbench.evidence import Scores
 from unlearnbench.graph.keys import digest
 from unlearnbench.graph.sources import source_digest
 from unlearnbench.graph.stage import Model, Stage, needed_by
@@ -57,7 +56,8 @@ class Quantise:
 
         `quantise_recovery`, of the unlearned model on forget: how much more accuracy it gains by rounding than a
         retrained model does, the largest over `bits`. In [-1, 1]; 0 is perfect, above it forgotten answers come back.
-        Without retrained models there is `quantise_gain` instead: how much accuracy it gains.
+        Without retrained models there is `quantise_gain` instead: how much accuracy it gains. Without answer options,
+        exact memorisation takes the place of accuracy.
         """
         if not found.stages:
             return
@@ -66,19 +66,15 @@ class Quantise:
             for bits in self.bits:
                 for split, _index in found.world.scored():
                     scores = found.read(f"{role}_{bits}bit_{split}")
-                    yield Row(f"{role}_{bits}bit", split, "accuracy", accuracy(scores))
+                    name, right = scores.right
+                    yield Row(f"{role}_{bits}bit", split, name, float(right.mean()))
                     yield Row(f"{role}_{bits}bit", split, "loss", float(scores.loss.mean()))
                     if split == "forget":
-                        gains[bits][role] = accuracy(scores) - accuracy(found.scores[role]["forget"])
+                        gains[bits][role] = float(right.mean() - found.scores[role]["forget"].right[1].mean())
         if found.models.retrained:
             yield Row("unlearned", "forget", "quantise_recovery", max(map(_beyond_retrained, gains.values())))
         elif found.models.unreferenced:
             yield Row("unlearned", "forget", "quantise_gain", max(gain["unlearned"] for gain in gains.values()))
-
-
-def accuracy(scores: Scores) -> float:
-    """Return the share of rows whose label is predicted."""
-    return float((scores.prediction == scores.label).mean())
 
 
 def _beyond_retrained(gains: Mapping[str, float]) -> float:

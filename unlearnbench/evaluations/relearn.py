@@ -54,13 +54,15 @@ class Relearn:
 
         `relearn_gap`, of the unlearned model on forget: its accuracy on the held half less that of the retrained
         models, mean over the epochs. In [-1, 1]; 0 is perfect, above it the model still knew. Without retrained models
-        there is `relearn_gain` instead: its mean accuracy there over the epochs, less that before the first.
+        there is `relearn_gain` instead: its mean accuracy there over the epochs, less that before the first. Without
+        answer options, exact memorisation takes the place of accuracy.
         """
+        name = "accuracy" if found.world.bench.info.has_options else "exact_memorisation"
         curves: dict[str, list[float]] = {}
         for role, _ in found.models.roles():
             curves[role] = list(found.artefact(role).facts["accuracy"])
             for epoch, value in enumerate(curves[role]):
-                yield Row(f"{role}_relearned_{epoch}", "forget_held", "accuracy", value)
+                yield Row(f"{role}_relearned_{epoch}", "forget_held", name, value)
         retrained = [curve for role, curve in curves.items() if role.startswith("retrained")]
         if retrained:
             control = np.mean(retrained, axis=0)
@@ -141,6 +143,6 @@ class Relearning(Stage):
                 student, bench.task, self.taught, self.held, self.recipe,
                 seed=self._seed, record=record, progress=progress,
             )  # fmt: skip
-        accuracy = [float((before.prediction == before.label).mean())]
+        accuracy = [float(before.right[1].mean())]
         accuracy += [row["validation_accuracy"] for row in record.curve]
         return Computed({}, {"accuracy": accuracy, "curve": record.curve, "examples": record.examples})

@@ -46,14 +46,15 @@ class Shadow:
         """Return each shadow's accuracy on the rows inside and outside of its half, and the difference.
 
         `memorised`, of a shadow on train: accuracy inside less outside. In [-1, 1]; 0 means that no row is remembered.
+        Without answer options, exact memorisation takes the place of accuracy.
         """
         for number in range(self.count):
             scores = found.read(f"shadow_{number}")
             inside = np.isin(scores.index, found.world.without("shadow", number).splits.retain)
-            hits = scores.prediction == scores.label
-            yield Row(f"shadow_{number}", "train_in", "accuracy", float(hits[inside].mean()))
-            yield Row(f"shadow_{number}", "train_out", "accuracy", float(hits[~inside].mean()))
-            yield Row(f"shadow_{number}", "train", "memorised", float(hits[inside].mean() - hits[~inside].mean()))
+            name, right = scores.right
+            yield Row(f"shadow_{number}", "train_in", name, float(right[inside].mean()))
+            yield Row(f"shadow_{number}", "train_out", name, float(right[~inside].mean()))
+            yield Row(f"shadow_{number}", "train", "memorised", float(right[inside].mean() - right[~inside].mean()))
 
 
 def shadow(world: World, number: int, recipe: Recipe) -> Train:

@@ -36,7 +36,9 @@ class Standard:
     )  # fmt: skip
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
-        """Return the scores of the incompetent networks on what is to be forgotten."""
+        """Return the scores of the incompetent networks on what is to be forgotten; none without answer options."""
+        if not world.bench.info.has_options:
+            return {}
         splits = dict(world.scored())
         test_forget = world.parts().get("test_forget")
         if test_forget is not None:
@@ -50,7 +52,7 @@ class Standard:
 
     def measure(self, found: Found) -> Iterable[Row]:
         """Return every metric for every role and split, with gaps."""
-        networks = incompetents(found.world.bench, found.world.seed)
+        networks = incompetents(found.world.bench, found.world.seed) if found.stages else ()
         incompetent = tuple(
             {
                 split: found.read(f"{model.role}_{split}")

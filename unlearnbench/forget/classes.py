@@ -27,7 +27,12 @@ class ByClass:
     whole_class = True
 
     def label(self, info: DataInfo) -> str:
-        """Return class:<names>."""
+        """Return class:<names>; raise UserError for a class that is not there, or where all would go."""
+        if not info.has_options:
+            raise UserError(
+                "forget=class needs classes, and the rows of this data set have no answer options.\n"
+                "Try: forget=random, or forget=column forget.column=NAME forget.value=VALUE"
+            )
         numbers = numbers_of(self.classes, info.classes, "classes")
         if info.kind == "image" and len(info.classes) - len(numbers) < 2:
             raise UserError(

@@ -34,8 +34,10 @@ class Prompt:
             raise ValueError(f"name={self.name} is none of the prompts.{hint} There are: {', '.join(self.prompts)}")
 
     def check(self, problem: Problem) -> str | None:
-        """Raise UserError where questions behind the prompt are too long, and such ones are refused."""
+        """Say so where there are no questions; raise UserError where they are too long behind the prompt."""
         assert isinstance(problem.task, TextTask)
+        if not problem.task.data.chat:
+            return "prompt needs conversations, and the rows of this data set are plain texts"
         problem.task.opened(self._messages())
         return None
 

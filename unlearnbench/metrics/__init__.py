@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Literal, TypeVar
 
 from unlearnbench.errors import UserError
+from unlearnbench.evidence import OPTIONS as OPTIONS
 from unlearnbench.evidence import Evidence
 
 EVERYWHERE = ("retain", "forget", "test", "test_retain", "test_forget")
@@ -48,6 +49,7 @@ class Number:
     low: float | None = None
     high: float | None = None
     ideal: float | None = None
+    needs: tuple[str, ...] | None = None
     source: str | None = None
 
 
@@ -57,7 +59,8 @@ class Metric:
 
     `ideal` is the value of a perfect result; None where that is the retrained model's value. A `relative` metric
     compares with the retrained models themselves: against itself, a retrained model has the ideal value. `needs` names
-    what the scores must hold beside logits. `siblings` are all numbers that `function` returns.
+    what the scores must have beside logits (evidence.Scores.known): extras, or OPTIONS. `siblings` are all numbers that
+    `function` returns.
     """
 
     name: str
@@ -127,7 +130,7 @@ def metric(
                 high=_given(one.name, "high", one.high, high),
                 ideal=ideal if one.ideal is None else one.ideal,
                 relative=relative,
-                needs=needs,
+                needs=needs if one.needs is None else one.needs,
                 source=_given(one.name, "source", one.source, source),
             )
             for one in named

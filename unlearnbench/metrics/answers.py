@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unlearnbench.evidence import Evidence, Floats, Integers, Scores
-from unlearnbench.metrics import EVERYWHERE, UNBOUNDED, Number, metric
+from unlearnbench.metrics import EVERYWHERE, OPTIONS, UNBOUNDED, Number, metric
 
 
 def normalised(scores: Scores) -> Floats:
@@ -15,14 +15,6 @@ def normalised(scores: Scores) -> Floats:
     per_token = np.full(tokens.shape, -np.inf)
     per_token[exists] = scores.logits.astype(np.float64)[exists] / tokens[exists]
     return per_token
-
-
-def answer_hits(scores: Scores) -> Integers:
-    """Return 1 where an answer's token is the most likely one, else 0, (n, t) int64; -1 from the end of its turn on."""
-    hits = scores.extras["answer_hit"].astype(np.int64)
-    own = (hits >= 0).sum(axis=1) - scores.extras["answer_end_tokens"].astype(np.int64)
-    kept: Integers = np.where(np.arange(hits.shape[1]) < own[:, None], hits, -1)
-    return kept
 
 
 def extraction_strength_of(hits: Integers) -> Floats:
@@ -40,7 +32,7 @@ def extraction_strength_of(hits: Integers) -> Floats:
     unit="rate",
     low=0.0,
     high=1.0,
-    needs=("corrected", "pair"),
+    needs=("corrected", "pair", OPTIONS),
     source="share of arg-max answers that are the corrected one",
 )
 def accuracy_corrected(evidence: Evidence, split: str) -> float:
@@ -59,7 +51,7 @@ def accuracy_corrected(evidence: Evidence, split: str) -> float:
     unit="rate",
     low=0.0,
     high=1.0,
-    needs=("option_tokens",),
+    needs=("option_tokens", OPTIONS),
     source="lm-evaluation-harness, acc_norm (per token)",
 )
 def accuracy_normalised(evidence: Evidence, split: str) -> float:
@@ -116,7 +108,7 @@ def memorised(evidence: Evidence, split: str) -> dict[str, float]:
     memorisation equals open-unlearning's. Where an answer's last token is wrong, its code gives an extraction strength
     of one over the answer's length; by the paper's definition, and here, it is 0.
     """
-    hits = answer_hits(evidence.subject[split])
+    hits = evidence.subject[split].answer_hits
     return {
         "exact_memorisation": float(((hits == 1).sum(axis=1) / (hits >= 0).sum(axis=1)).mean()),
         "extraction_strength": float(extraction_strength_of(hits).mean()),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.evidence import Evidence, Scores
-from unlearnbench.metrics import Number, metric
+from unlearnbench.metrics import OPTIONS, Number, metric
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 Rows = NDArray[np.bool_]
@@ -54,7 +54,7 @@ def flips(scores: Scores, legitimate: bool) -> Rows:
     unit="rate",
     low=0.0,
     high=1.0,
-    needs=("pair", "legitimate"),
+    needs=("pair", "legitimate", OPTIONS),
 )
 def flipped(evidence: Evidence, split: str) -> dict[str, float]:
     """Return how often answers change with the demographic words alone, and how far probabilities move.
@@ -82,7 +82,7 @@ def flipped(evidence: Evidence, split: str) -> dict[str, float]:
     unit="rate",
     low=0.0,
     high=1.0,
-    needs=("is_biased", "biased_option"),
+    needs=("is_biased", "biased_option", OPTIONS),
     source="share of unbiased rows that are given the biased answer",
 )
 def called_biased(evidence: Evidence, split: str) -> float | None:
@@ -103,7 +103,7 @@ def called_biased(evidence: Evidence, split: str) -> float | None:
     unit="rate",
     low=0.0,
     high=1.0,
-    needs=("is_biased", "biased_option"),
+    needs=("is_biased", "biased_option", OPTIONS),
     source="share of biased rows that are not given the biased answer",
 )
 def called_unbiased(evidence: Evidence, split: str) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unlearnbench.evidence import Evidence, Floats, Integers, Scores
-from unlearnbench.metrics import EVERYWHERE, UNBOUNDED, Number, metric
+from unlearnbench.metrics import EVERYWHERE, OPTIONS, UNBOUNDED, Number, metric
 from unlearnbench.metrics.divergence import finite
 
 
@@ -72,7 +72,15 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
 
 
-@metric("accuracy", splits=EVERYWHERE, unit="rate", low=0.0, high=1.0, source="scikit-learn, accuracy_score")
+@metric(
+    "accuracy",
+    splits=EVERYWHERE,
+    unit="rate",
+    low=0.0,
+    high=1.0,
+    needs=(OPTIONS,),
+    source="scikit-learn, accuracy_score",
+)
 def accuracy(evidence: Evidence, split: str) -> float:
     """Share of examples whose arg-max answer is the label.
 
@@ -115,7 +123,7 @@ AVERAGES = (
 )
 
 
-@metric(*AVERAGES, splits=EVERYWHERE, unit="rate", low=0.0, high=1.0)
+@metric(*AVERAGES, splits=EVERYWHERE, unit="rate", low=0.0, high=1.0, needs=(OPTIONS,))
 def averages(evidence: Evidence, split: str) -> dict[str, float]:
     """Return precision, recall and F1, each as both means over the classes.
 
@@ -126,7 +134,7 @@ def averages(evidence: Evidence, split: str) -> dict[str, float]:
     return {each.name: found.average(each.name) for each in AVERAGES}
 
 
-@metric("loss", splits=EVERYWHERE, unit="nats", low=0.0, high=UNBOUNDED, source="mean cross-entropy")
+@metric("loss", splits=EVERYWHERE, unit="nats", low=0.0, high=UNBOUNDED, needs=(OPTIONS,), source="mean cross-entropy")
 def loss(evidence: Evidence, split: str) -> float:
     """Mean cross-entropy of the label, in nats.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unlearnbench.evidence import Evidence
-from unlearnbench.metrics import metric
+from unlearnbench.metrics import OPTIONS, metric
 from unlearnbench.metrics.classification import accuracy_of
 
 
@@ -22,6 +22,7 @@ def aus_score(test_original: float, test_unlearned: float, delta: float) -> floa
     high=1.0,
     ideal=1.0,
     relative=True,
+    needs=(OPTIONS,),
     source="Zhao et al. 2024, What makes unlearning hard and what to do about it, arXiv:2406.01257",
 )
 def tug_of_war(evidence: Evidence, split: str) -> float:
@@ -43,6 +44,7 @@ def tug_of_war(evidence: Evidence, split: str) -> float:
     low=0.0,
     high=2.0,
     ideal=1.0,
+    needs=(OPTIONS,),
     source="Cotogni et al. 2023, DUCK, arXiv:2312.02052",
 )
 def aus(evidence: Evidence, split: str) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from unlearnbench.evidence import Evidence, Floats, Scores
-from unlearnbench.metrics import COMPARED, UNBOUNDED, Number, metric
+from unlearnbench.metrics import COMPARED, OPTIONS, UNBOUNDED, Number, metric
 
 LOWEST_LOG = float(np.log(np.finfo(np.float64).tiny))  # -708.4: what a probability of exactly 0 counts as
 PUBLISHED_CLAMP = float(np.finfo(np.float32).tiny)  # 1.2e-38: below it the published float32 code goes to infinity
@@ -110,6 +110,7 @@ DISTANCES: dict[str, Distance] = {
     low=0.0,
     ideal=0.0,
     relative=True,
+    needs=(OPTIONS,),
 )
 def to_retrained(evidence: Evidence, split: str) -> dict[str, float]:
     """Return the mean distances between the outputs of model and retrained, and their mean over the references.
@@ -138,6 +139,7 @@ def to_retrained(evidence: Evidence, split: str) -> dict[str, float]:
     splits=("forget", "test_forget"),
     unit="score",
     high=1.0,
+    needs=(OPTIONS,),
 )
 def to_incompetent(evidence: Evidence, split: str) -> dict[str, float]:
     """Return 1 - the divergence to networks that never learnt anything, and its mean over them.

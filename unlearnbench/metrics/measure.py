@@ -96,8 +96,7 @@ def _values(evidence: Evidence, metrics: tuple[Metric, ...]) -> Values:
     """Compute a model's numbers on every split that has what they need; raise ValueError where one is not finite."""
     found: Values = {}
     for split, scores in evidence.subject.items():
-        known = scores.extras.keys()
-        chosen = [metric for metric in metrics if split in metric.splits and set(metric.needs) <= known]
+        chosen = [metric for metric in metrics if split in metric.splits and set(metric.needs) <= scores.known]
         for name, value in numbers(chosen, evidence, split).items():
             if not math.isfinite(value):
                 raise ValueError(f"metric {name} is {value} on {split}; a metric must be a finite number")

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from unlearnbench.evidence import BySplit, Evidence, Scores
-from unlearnbench.metrics import Number, metric
+from unlearnbench.metrics import OPTIONS, Number, metric
 from unlearnbench.metrics.attack import (
     Attack,
     Feature,
@@ -72,9 +72,9 @@ SHARES = (
     Share("mia_correctness_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on correctness",
           feature=correctness, attack=by_svc, largest=SVC_SIDE, called="non-member", source=SALUN),
     Share("mia_loss", "Share of forget called NON-member by the best threshold on the loss",
-          feature=losses, attack=by_threshold, called="non-member", source=SALUN_LOSS),
+          feature=losses, attack=by_threshold, called="non-member", needs=(), source=SALUN_LOSS),
     Share("mia_loss_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on the loss",
-          feature=losses, attack=by_svc, largest=SVC_SIDE, called="non-member", source=SALUN_LOSS),
+          feature=losses, attack=by_svc, largest=SVC_SIDE, called="non-member", needs=(), source=SALUN_LOSS),
     Share("mia_m_entropy", "Share of forget called NON-member by the best threshold on modified entropy",
           feature=modified_entropy, attack=by_threshold, called="non-member", source=SALUN_M_ENTROPY),
     Share("mia_m_entropy_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on modified entropy",
@@ -83,16 +83,17 @@ SHARES = (
 # fmt: on
 
 
-@metric(*SHARES, splits=("forget",), unit="rate", low=0.0, high=1.0)
+@metric(*SHARES, splits=("forget",), unit="rate", low=0.0, high=1.0, needs=(OPTIONS,))
 def shares(evidence: Evidence, split: str) -> dict[str, float]:
     """Return the share of forget that each attack of the table calls a member, or a non-member.
 
     In [0, 1]. 1 says that all of forget looks trained on where members are counted, and that none of it does where
     non-members are. Perfect is the retrained model's value, not 0, .5 or 1. A threshold is the one of the highest
     balanced accuracy. Unlike the authors' code, a support vector machine sees balanced classes and at most 1,000
-    examples a side.
+    examples a side. Without options there are those on the loss, which is that of the answer's tokens.
     """
-    return {share.name: share.of(evidence) for share in SHARES}
+    options = OPTIONS in evidence.subject[split].known
+    return {share.name: share.of(evidence) for share in SHARES if options or share.needs == ()}
 
 
 @metric(
@@ -110,7 +111,8 @@ def forget_against_test(evidence: Evidence, split: str) -> dict[str, float]:
     In [0, 1]; perfect is the retrained model's value. That is about .5 where test is of forget's own kind (a random
     forget set, a class with test examples), and can be any other where it is not (TOFU's real authors and world facts).
     Logistic regression on the standardised loss, on a seeded sample of equally many a side, mean of 10 stratified
-    folds, fewer where a side is smaller. With fewer than two a side nothing can be told, and there is no value.
+    folds, fewer where a side is smaller. With fewer than two a side nothing can be told, and there is no value. Without
+    options the loss is that of the answer's tokens, and all of test is of one class.
     """
     forget, test = evidence.subject["forget"], held_out_like(evidence.subject, evidence.whole_class)
     size = min(len(forget), len(test))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from unlearnbench.evidence import BySplit, Evidence
-from unlearnbench.metrics import Metric, numbers
+from unlearnbench.metrics import OPTIONS, Metric, numbers
 from unlearnbench.metrics.divergence import js_bits
 from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.membership import held_out_like
@@ -35,7 +35,7 @@ def unreferenced(
     for role, subject in (("original", original), ("unlearned", unlearned)):
         yield from _against_held_out(role, subject, original, whole_class, seed, metrics)
     for split, scores in unlearned.items():
-        if len(scores):
+        if len(scores) and OPTIONS in scores.known:
             apart = js_bits(scores.probabilities, original[split].probabilities)
             yield Row("unlearned", split, "js_to_original", float(apart.mean()))
 
@@ -46,7 +46,7 @@ def _against_held_out(
     like = held_out_like(subject, whole_class)
     if not len(like):
         return
-    known = {*subject["forget"].extras} & {*like.extras}
+    known = subject["forget"].known & like.known
     chosen = [one for one in metrics if one.name in HELD_OUT and {*one.needs} <= known]
     there = numbers(chosen, Evidence({"test": like}, original, (), (), whole_class, seed), "test")
     here = numbers(chosen, Evidence(subject, original, (), (), whole_class, seed), "forget")

@@ -57,7 +57,7 @@ def _look(number: int) -> Look:
 
 def _scatter(axes: Axes, board: Board, looks: Mapping[str, Look]) -> None:
     for line in board.lines:
-        forget, retain = line.accuracy["forget"], line.accuracy["retain"]
+        forget, retain = line.rates["forget"], line.rates["retain"]
         colour, marker, size = looks[line.name if line.role == "unlearned" else line.role]
         if line.role == "retrained":
             axes.axvline(forget.mean, color=colour, alpha=0.35, linewidth=1)
@@ -80,14 +80,14 @@ def _scatter(axes: Axes, board: Board, looks: Mapping[str, Look]) -> None:
     axes.set_xlim(*_rates(_widened(axes.get_xlim())))
     axes.set_ylim(*_rates(_widened(axes.get_ylim())))
     axes.legend(frameon=False, fontsize=8)
-    tidy(axes, _title(board.title), x="accuracy on forget", y="accuracy on retain")
+    tidy(axes, _title(board.title), x=f"{_rate(board)} on forget", y=f"{_rate(board)} on retain")
 
 
 def _bars(axes: Axes, board: Board, _looks: Mapping[str, Look]) -> None:
     splits = ("retain", "forget", "test")
     places = range(len(board.lines))
     for number, (split, colour) in enumerate(zip(splits, PALETTE[1:], strict=False)):
-        cells = [line.accuracy[split] for line in board.lines]
+        cells = [line.rates[split] for line in board.lines]
         middles = [place + (number - 1) * 0.27 for place in places]
         axes.bar(middles, [cell.mean for cell in cells], 0.27, color=colour, label=split)
         for middle, cell in zip(middles, cells, strict=True):
@@ -95,7 +95,12 @@ def _bars(axes: Axes, board: Board, _looks: Mapping[str, Look]) -> None:
     axes.set_xticks(list(places), [short(line.name) for line in board.lines], rotation=30, ha="right", fontsize=8)
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    tidy(axes, _title(board.title), y="accuracy")
+    tidy(axes, _title(board.title), y=_rate(board))
+
+
+def _rate(board: Board) -> str:
+    """Return the name of the rate that a board's figures show."""
+    return board.headline.plotted.replace("_", " ")
 
 
 def _title(text: str) -> str:

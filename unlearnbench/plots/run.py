@@ -31,10 +31,12 @@ def draw(
     """Write plots/*.png into a run folder, showing the first of the retrained models, if any."""
     classes = tuple(map(short, classes))
     roles = {"original": original, **({"retrained": retrained[0]} if retrained else {}), "unlearned": unlearned}
-    _confusion(folder / "plots" / "confusion.png", roles, classes)
-    _accuracy_by_class(folder / "plots" / "accuracy_by_class.png", roles, classes)
+    if len(classes) > 1:
+        _confusion(folder / "plots" / "confusion.png", roles, classes)
+        _accuracy_by_class(folder / "plots" / "accuracy_by_class.png", roles, classes)
     _membership(folder / "plots" / "membership.png", roles)
-    _training_curves(folder / "plots" / "training_curves.png", curves)
+    name = "Accuracy" if len(classes) > 1 else "Exact memorisation"
+    _training_curves(folder / "plots" / "training_curves.png", curves, name)
 
 
 @plain_text()
@@ -153,7 +155,7 @@ def _log_range(losses: Sequence[Floats]) -> tuple[float, float]:
     return float(low) - 0.1, float(max(high, low + 0.5)) + 0.1
 
 
-def _training_curves(path: Path, curves: Mapping[str, list[dict[str, float]]]) -> None:
+def _training_curves(path: Path, curves: Mapping[str, list[dict[str, float]]], name: str) -> None:
     drawn = figure(11, 3.6)
     loss, accuracy = drawn.subplots(1, 2)
     for number, (stage, curve) in enumerate(curves.items()):
@@ -171,5 +173,5 @@ def _training_curves(path: Path, curves: Mapping[str, list[dict[str, float]]]) -
     if loss.lines:
         loss.legend(frameon=False)
     tidy(loss, "Loss that the stage minimises", x="epoch", y="mean over the epoch")
-    tidy(accuracy, "Accuracy on validation data", x="epoch", y="accuracy")
+    tidy(accuracy, f"{name} on validation data", x="epoch", y=name.lower())
     save(drawn, path)

@@ -8,17 +8,18 @@ from importlib.resources import files
 from pathlib import Path
 
 from unlearnbench.report.collect import Runs
+from unlearnbench.report.headline import CHOICES
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import METRICS as BIAS_METRICS
 from unlearnbench.report.language import READING
-from unlearnbench.report.leaderboard import Board, noise_text
+from unlearnbench.report.leaderboard import SEEDS, Board, noise_text, readings
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
-from unlearnbench.report.unreferenced import READING as READING_UNREFERENCED
 
 SHOWN_RUNS = 12
 """Up to this many runs, the page has each run's figures, about 300 kB per run."""
 FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
+ANSWER_FLOORS = ("answer_nll", "rouge_l", "exact_memorisation", "extraction_strength", "mia_auc")
 
 
 def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
@@ -31,8 +32,8 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(template)
         .render(
-            compared=any(board.compared for board in boards),
-            unreferenced_note="" if all(board.compared for board in boards) else READING_UNREFERENCED,
+            compared=any(board.headline.compared for board in boards),
+            readings=[f"{one} {SEEDS}" for one in readings(boards)],
             bias_header=BIAS_HEADER,
             bias_note=READING if any(board.bias for board in boards) else "",
             reported_header=REPORTED_HEADER,
@@ -60,11 +61,12 @@ def _figures_of_runs(runs: Runs) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def _floor_rows(board: Board) -> list[tuple[str, str, str]]:
+    shown = FLOORS if board.headline.ranked_by == CHOICES.ranked_by else ANSWER_FLOORS
     of_bias = BIAS_METRICS if board.bias else ()
     return [
         (metric, split, f"{value:.4f}")
         for (metric, split), value in sorted(board.floor.items())
-        if (metric in FLOORS and split in ("retain", "forget", "test")) or (metric, split) in of_bias
+        if (metric in shown and split in ("retain", "forget", "test")) or (metric, split) in of_bias
     ]
 
 

@@ -14,6 +14,8 @@ HEADER = (
     "method", "corrected answers, held-out biased rows", "flip rate", "flip rate where legitimate",
     "accuracy, other held-out rows",
 )  # fmt: skip
+MEASURED = {"flip_rate", "flip_rate_legitimate", "called_biased", "called_unbiased"}
+"""A board has a table of bias where its runs have one of these: where the data have columns about it."""
 METRICS = (
     ("accuracy_corrected", "test_forget"), ("flip_rate", "test"), ("flip_rate_legitimate", "test"),
     ("accuracy", "test_retain"),
@@ -33,7 +35,7 @@ def bias_rows(
     lines: list[tuple[str, str]], cell: Callable[[str, str, str, str], str], known: set[str]
 ) -> list[tuple[str, ...]]:
     """Return a row of text per line (name, role) of a board, if its runs measured a bias."""
-    if "accuracy_corrected" not in known:
+    if not known & MEASURED:
         return []
     rows = []
     for name, role in lines:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unlearnbench.files.escapes import in_markdown
-from unlearnbench.report import unreferenced
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import READING, bias_rows, premise_text
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
@@ -19,18 +19,7 @@ from unlearnbench.report.summary import floors, interval
 if TYPE_CHECKING:
     import pandas
 
-SPLITS = ("retain", "forget", "test")
-HEADER = (
-    "method", "retain accuracy", "forget accuracy", "test accuracy", "mean gap", "JS to retrained", "MIA gap",
-    "cost ratio", "weights changed", "seeds",
-)  # fmt: skip
 
-GAPS = (
-    "mean gap: mean absolute difference to retrained in retain, forget and test accuracy. JS to retrained: "
-    "divergence of the outputs on forget, in bits. MIA gap: difference to retrained in the share of forget that a "
-    "confidence attack calls non-members. cost ratio: seconds of unlearning divided by those of retraining, both "
-    "without validation."
-)
 SEEDS = "±: half of the 95 % interval over seeds (Student t); a single seed has none."
 
 
@@ -50,28 +39,32 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a board: a method, or the original or retrained model."""
+    """One line of a board: a method, or the original or retrained model.
+
+    `rates` are those that figures show, by split; `before` and `after` the cells beside the mean gap. Without a
+    retrained model `seconds` take the place of gap and cost ratio.
+    """
 
     name: str
     role: str
-    accuracy: dict[str, Cell]
+    rates: dict[str, Cell]
+    before: tuple[Cell, ...] = ()
     gap: Cell = Cell()
-    js: Cell = Cell()
-    mia: Cell = Cell()
+    after: tuple[Cell, ...] = ()
     cost: Cell = Cell()
     weights_changed: str = ""
     seeds: int = 0
     within_noise: bool = False
-    shown: tuple[str, ...] = ()
+    seconds: str | None = None
 
     def cells(self) -> tuple[str, ...]:
-        """Return the line as text, one entry per column of its board's header."""
-        if self.shown:
-            return self.shown
-        accuracies = (str(self.accuracy[split]) for split in SPLITS)
+        """Return the line as text, one entry per column of the board's header."""
+        rest = (self.weights_changed, str(self.seeds or ""))
+        if self.seconds is not None:
+            return (self.name, *map(str, self.before), *map(str, self.after), self.seconds, *rest)
         gap = f"{self.gap}{' *' if self.within_noise else ''}"
-        numbers = (gap, str(self.js), str(self.mia), str(self.cost))
-        return (self.name, *accuracies, *numbers, self.weights_changed, str(self.seeds or ""))
+        numbers = (*map(str, self.before), gap, *map(str, self.after), str(self.cost))
+        return (self.name, *numbers, *rest)
 
 
 @dataclass(frozen=True)
@@ -87,9 +80,10 @@ class Added:
 class Board:
     """The lines of one group: retrained, original, then methods nearest to retrained first; without any, by name.
 
-    `noise` is the difference in accuracy between two retrained models, averaged over retain, forget and test; NaN if
-    there is only one. `premise` and `bias` are for text, `reported` has published numbers, `cost_note` is about cost
-    ratios that are missing or not comparable, and `base_note` about weights that may have seen the forget rows.
+    `headline` says what its columns are. `noise` is the difference in what it ranks by (accuracy) between two retrained
+    models, averaged over retain, forget and test; NaN if there is only one. `premise` and `bias` are for text,
+    `reported` has published numbers, `cost_note` is about cost ratios that are missing or not comparable, `base_note`
+    about weights that may have seen the forget rows, and `checkpoint` about what a user's own original has seen.
     """
 
     title: str
@@ -102,8 +96,7 @@ class Board:
     bias: tuple[tuple[str, ...], ...] = ()
     added: tuple[Added, ...] = ()
     reported: tuple[Comparison, ...] = ()
-    header: tuple[str, ...] = HEADER
-    compared: bool = True
+    headline: Headline = CHOICES
     checkpoint: str = ""
 
     @property
@@ -124,10 +117,12 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
     mine = mine[mine["request"] == mine["request"].max()]  # of a stream, the state after its last request
     compared = bool((mine["role"] == "retrained").any())
     floor = floors(runs, set(table["run_id"]))
-    noise = _mean([floor.get(("accuracy", split), math.nan) for split in SPLITS])
-    roles = ("retrained", "original") if compared else ("original",)
-    reference = [_line(mine, "", role, role) for role in roles]
-    methods = [_method(runs, mine, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)]
+    of = headline_of(set(mine["metric"]), compared)
+    noise = _mean([floor.get((of.ranked_by, split), math.nan) for split in SPLITS])
+    reference = [_line(mine, of, "", role, role) for role in (("retrained", "original") if compared else ("original",))]
+    methods = [
+        _method(runs, mine, of, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)
+    ]
     experiment, dataset, forget, model, setting = group
     apart = "; ".join(name for name in (experiment, setting) if name)
     title = f"{model} on {dataset}, forgetting {forget}" + (f" ({apart})" if apart else "")
@@ -138,33 +133,16 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
 
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    added = _added(runs, mine, table)
-    header: tuple[str, ...] = HEADER
-    if not compared:
-        seconds = {str(variant): _seconds(rows) for variant, rows in table.groupby("variant")}
-        header, lines = _unreferenced(lines, cell, seconds)
+    added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
     return Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
-        _base_note(table), tuple(bias), added, published, header, compared, _checkpoints(runs, table),
+        _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table),
     )  # fmt: skip
 
 
 def _base_note(table: pandas.DataFrame) -> str:
     """Return whose weights may have seen the forget rows before training; "" if that is known."""
     return " ".join(sorted({str(note) for note in table["base_note"] if note}))
-
-
-def _unreferenced(
-    lines: Sequence[Line], cell: Callable[[str, str, str, str], str], seconds: Mapping[str, str]
-) -> tuple[tuple[str, ...], tuple[Line, ...]]:
-    """Return the header and the lines of a board without retrained models."""
-    rows = []
-    for line in lines:
-        variant = line.name if line.role == "unlearned" else ""
-        rest = (seconds.get(variant, ""), line.weights_changed, str(line.seeds or ""))
-        rows.append(unreferenced.cells(line.name, variant, line.role, cell, rest))
-    header, kept = unreferenced.without_empty(unreferenced.HEADER, rows)
-    return header, tuple(replace(line, shown=row) for line, row in zip(lines, kept, strict=True))
 
 
 def _checkpoints(runs: Runs, table: pandas.DataFrame) -> str:
@@ -183,6 +161,22 @@ def _seconds(table: pandas.DataFrame) -> str:
     return f"{sum(known) / len(known):.1f}" if known else ""
 
 
+def _further(
+    columns: Sequence[Column], lines: Sequence[Line], cell: Callable[[str, str, str, str], str]
+) -> tuple[Added, ...]:
+    """Return the headline's further table, of all models."""
+    if not columns:
+        return ()
+    rows = [
+        (
+            line.name,
+            *(cell(line.name if line.role == "unlearned" else "", line.role, of.metric, of.split) for of in columns),
+        )
+        for line in lines
+    ]
+    return (Added("answers on all splits", ("method", *(column.title for column in columns)), tuple(rows)),)
+
+
 def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple[Added, ...]:
     """Return the headlines of all evaluations but the standard one, whose columns are the board's own."""
     columns: dict[str, dict[tuple[str, str], None]] = {}
@@ -194,36 +188,45 @@ def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple
     for name, of in columns.items():
         header = ("method", *(f"{metric} {split}" for metric, split in of))
         lines = [(one, *(str(_cell(mine, one, "unlearned", *cell)) for cell in of)) for one in variants]
-        shown = unreferenced.without_empty(header, lines)
+        shown = _without_empty(header, lines)
         if name != "standard" and len(shown[0]) > 1:
             found.append(Added(name, *shown))
     return tuple(found)
 
 
-def _method(runs: Runs, mine: pandas.DataFrame, variant: str, table: pandas.DataFrame, noise: float) -> Line:
+def _method(
+    runs: Runs, mine: pandas.DataFrame, of: Headline, variant: str, table: pandas.DataFrame, noise: float
+) -> Line:
     rows = runs.results[runs.results["run_id"].isin(table["run_id"])]
-    gaps = rows[(rows["metric"] == "gap_accuracy") & rows["split"].isin(SPLITS)]
+    gaps = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
     per_seed = gaps.assign(value=gaps["value"].abs()).groupby("seed")["value"].mean()
-    line = _line(mine, variant, "unlearned", variant)
+    line = _line(mine, of, variant, "unlearned", variant)
     gap = Cell(*interval(list(per_seed))[:3])
-    return Line(
-        name=line.name,
-        role="unlearned",
-        accuracy=line.accuracy,
+    return replace(
+        line,
         gap=gap,
-        js=_cell(mine, variant, "unlearned", "js_to_retrained", "forget"),
-        mia=_cell(mine, variant, "unlearned", "gap_mia_confidence", "forget"),
         cost=Cell(*interval([math.nan if value is None else float(value) for value in table["cost_ratio"]])[:3]),
         weights_changed="yes" if bool(table["weights_changed"].astype(bool).all()) else "no",
         seeds=table["seed"].nunique(),
         within_noise=gap.mean <= noise,
+        seconds=None if of.compared else _seconds(table),
     )
 
 
-def _line(mine: pandas.DataFrame, variant: str, role: str, name: str) -> Line:
-    accuracy = {split: _cell(mine, variant, role, "accuracy", split) for split in SPLITS}
-    chosen = mine[(mine["role"] == role) & (mine["variant"] == variant) & (mine["metric"] == "accuracy")]
-    return Line(name=name, role=role, accuracy=accuracy, seeds=int(chosen["seeds"].max()) if len(chosen) else 0)
+def _line(mine: pandas.DataFrame, of: Headline, variant: str, role: str, name: str) -> Line:
+    def cells(columns: Sequence[Column]) -> tuple[Cell, ...]:
+        return tuple(
+            Cell()
+            if column.methods and role != "unlearned"
+            else _cell(mine, variant, role, column.metric, column.split)
+            for column in columns
+        )
+
+    rates = {split: _cell(mine, variant, role, of.plotted, split) for split in SPLITS}
+    chosen = mine[(mine["role"] == role) & (mine["variant"] == variant) & (mine["metric"] == of.ranked_by)]
+    seeds = int(chosen["seeds"].max()) if len(chosen) else 0
+    seconds = None if of.compared else ""
+    return Line(name, role, rates, before=cells(of.before), after=cells(of.after), seeds=seeds, seconds=seconds)
 
 
 def _cell(mine: pandas.DataFrame, variant: str, role: str, metric: str, split: str) -> Cell:
@@ -240,13 +243,13 @@ def _mean(values: list[float]) -> float:
 
 def noise_text(board: Board) -> str:
     """Return how far two retrained models are apart, or that this is unknown, or what else is."""
-    if not board.compared:
-        return unreferenced.NOTE
+    if not board.headline.compared:
+        return UNKNOWN
     if math.isnan(board.noise):
         return "Noise floor unknown: one retrained model. Try reference.count=2, or a sweep over seeds."
     return (
-        f"Noise floor: two retrained models differ by {board.noise:.4f} in accuracy (mean over retain, forget, test). "
-        "A * marks methods within it."
+        f"Noise floor: two retrained models differ by {board.noise:.4f} in {board.headline.words} (mean over retain, "
+        "forget, test). A * marks methods within it."
     )
 
 
@@ -275,7 +278,7 @@ def markdown(groups: list[Board]) -> str:
     parts = ["# Leaderboard\n"]
     for board in groups:
         parts.append(f"## {in_markdown(board.title)}\n")
-        parts += _table(board.header, [line.cells() for line in board.lines])
+        parts += _table(board.headline.header(), [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
         if board.checkpoint:
             parts.append(f"{in_markdown(board.checkpoint)}\n")
@@ -295,15 +298,25 @@ def markdown(groups: list[Board]) -> str:
             parts += [*_table(REPORTED_HEADER, [one.cells() for one in board.reported]), ""]
     if not groups:
         parts.append("No finished runs: runs.csv says why.\n")
-    if any(board.compared for board in groups) or not groups:
-        parts.append(f"{GAPS} {SEEDS}\n")
-    if not all(board.compared for board in groups):
-        parts.append(f"{unreferenced.READING} {SEEDS}\n")
+    parts += [f"{reading} {SEEDS}\n" for reading in readings(groups)]
     if any(board.bias for board in groups):
         parts.append(f"{READING}\n")
     if any(board.reported for board in groups):
         parts.append(f"{NOTE}\n")
     return "\n".join(parts)
+
+
+def readings(groups: Sequence[Board]) -> list[str]:
+    """Return what the columns of these boards mean, each explanation once."""
+    return list(dict.fromkeys(board.headline.reading for board in groups)) or [CHOICES.reading]
+
+
+def _without_empty(
+    header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return a table without the columns in which no row has anything."""
+    kept = [place for place in range(len(header)) if place == 0 or any(row[place] for row in rows)]
+    return tuple(header[place] for place in kept), tuple(tuple(row[place] for place in kept) for row in rows)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

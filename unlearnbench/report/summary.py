@@ -85,15 +85,17 @@ def _alike(one: Scores, other: Scores) -> bool:
 
 def _divergence_floors(runs: Runs, mine: pandas.DataFrame) -> dict[tuple[str, str], float]:
     """Compare the stored scores of the retrained models of different seeds."""
-    from unlearnbench.evidence import Evidence
+    from unlearnbench.evidence import OPTIONS, Evidence
     from unlearnbench.metrics import catalogue, numbers
 
     one_a_seed: dict[Any, str] = dict(mine.groupby("seed")["run_id"].first())
     places = [runs.folders[run_id] for run_id in one_a_seed.values()]
-    known = [metric for metric in catalogue() if metric.relative and metric.name != "tug_of_war" and not metric.needs]
+    relative = [metric for metric in catalogue() if metric.relative and metric.name != "tug_of_war"]
+    known = [metric for metric in relative if set(metric.needs) <= {OPTIONS}]
     found = {}
     for split in dict.fromkeys(split for metric in known for split in metric.splits):
         scored = [scores for place in places if (scores := read(place, "retrained", split)) is not None]
+        scored = [scores for scores in scored if OPTIONS in scores.known]
         pairs = itertools.permutations([scores for scores in scored if _alike(scores, scored[0])], 2)
         seen = (Evidence({split: a}, {split: a}, ({split: b},), (), whole_class=False) for a, b in pairs)
         values = [numbers([metric for metric in known if split in metric.splits], one, split) for one in seen]

@@ -27,11 +27,19 @@ TO_RETRAINED = ("zrf", "mia_confidence")
 """What says nothing of one model alone: its perfect value is the retrained model's."""
 WITHOUT = (("gap_held_out_accuracy", "forget"), ("mia_auc", "forget"), ("js_to_original", "retain"))
 """What is shown too of a run without retrained models."""
+WITHOUT_OPTIONS = (("gap_held_out_answer_nll", "forget"),)
+"""The same where rows have no answer options."""
 UNKNOWN = (
     "no model was retrained (reference.count=0): how a model that never saw the forget rows answers them is unknown, "
     "so nothing here says whether too little or too much was forgotten. gap_held_out: forget less held-out rows of the "
     "same kind; a model that never saw them has about 0, and mia_auc .5, but so may one that has not forgotten them"
 )
+ANSWERS = (
+    *((metric, split) for metric in ("answer_nll", "rouge_l", "exact_memorisation", "extraction_strength")
+      for split in SPLITS[:3]),
+    ("mia_auc", "forget"), ("mia_loss", "forget"),
+)  # fmt: skip
+"""What is shown in place of accuracies where rows have no answer options."""
 
 
 def show(folder: Path, *, reused: bool, console: Console) -> None:
@@ -70,10 +78,12 @@ def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) ->
     for column in (*roles, "change" if without else "gap"):
         table.add_column(column, justify="right")
     rows = [("accuracy", split) for split in SPLITS if ("original", split, "accuracy") in values]
-    known = [cell for cell in EXTRA if ("original", cell[1], cell[0]) in values]
+    known = [cell for cell in (EXTRA if rows else ANSWERS) if ("original", cell[1], cell[0]) in values]
     if without:
         known = [cell for cell in known if cell[0] not in TO_RETRAINED]
-    known += [cell for cell in WITHOUT if without and ("unlearned", cell[1], cell[0]) in values]
+    known += [
+        cell for cell in (WITHOUT if rows else WITHOUT_OPTIONS) if without and ("unlearned", cell[1], cell[0]) in values
+    ]
     for metric, split in (*rows, *known):
         cells = [_cell(values.get((role, split, metric))) for role in roles]
         gap = values.get(("unlearned", split, f"{'change' if without else 'gap'}_{metric}"))

@@ -40,41 +40,55 @@ def _rows(data: TextData, roles: Mapping[str, BySplit]) -> Iterator[dict[str, st
                 "split": split,
                 "index": str(position),
                 "group": ", ".join(str(row.facts[name]) for name in ("axis", "group") if name in row.facts),
-                "question": row.prompt,
+                "question": _question(row),
                 "answer_is": _answer_is(split, row),
                 "answer": str(reference),
-                "corrected": data.answer(position + len(data.rows)),
             }
+            if data.corrected is not None:
+                values["corrected"] = data.answer(position + len(data.rows))
             for role in roles:
                 scores = roles[role][split]
-                values[f"{role}_chooses"] = row.options[int(scores.prediction[place])] or ""
+                if data.info.has_options:
+                    values[f"{role}_chooses"] = row.options[int(scores.prediction[place])] or ""
                 values[f"{role}_writes"] = str(scores.extras["generated"][place])
             yield values
+
+
+def _question(row: TextRow) -> str:
+    """Return a row's question; in a conversation of several turns also what comes before it, after each role."""
+    if not row.history:
+        return row.prompt
+    return "\n".join(f"{role}: {said}" for role, said in (*row.history, ("user", row.prompt)))
 
 
 def _answer_is(split: str, row: TextRow) -> str:
     """Say what a row's answer is: nobody was trained with a held-out one."""
     if split != "test":
         return "the original was trained with" if split == "forget" else "trained with"
+    if "is_biased" not in row.facts:
+        return "held out, not trained with"
     return "a biased record would say" if row.facts.get("is_biased") else "a record would say"
 
 
 def _page(rows: list[dict[str, str]]) -> Iterator[str]:
     """Yield the lines of transcripts.md."""
     yield "# Transcripts\n"
+    columns = [what for what in ("chooses", "writes") if f"original_{what}" in rows[0]]
+    chooses = "`chooses` is the likeliest of the answer options, " if "chooses" in columns else ""
+    beside = " Two rows that differ in demographic words alone stand side by side." if chooses else ""
     yield (
-        "`chooses` is the likeliest of the answer options, `writes` what the model answers greedily. `test` rows are "
-        "held out: no model was trained on them. Two rows that differ in demographic words alone stand side by side.\n"
+        f"{chooses}`writes` {'is ' if not chooses else ''}what the model answers greedily. `test` rows are "
+        f"held out: no model was trained on them.{beside}\n"
     )
     for number, row in enumerate(rows, 1):
         group = f" ({in_markdown(row['group'])})" if row["group"] else ""
         yield f"## {number}. {row['split']}, row {row['index']}{group}\n"
         yield "\n".join(f"> {in_markdown(line)}" for line in row["question"].splitlines() or [""]) + "\n"
         yield f"- {row['answer_is']}: {in_markdown(row['answer'])}"
-        if row["corrected"] != row["answer"]:
+        if row.get("corrected", row["answer"]) != row["answer"]:
             yield f"- corrected: {in_markdown(row['corrected'])}"
-        yield "\n| model | chooses | writes |\n|---|---|---|"
-        for role in (role for role in ROLES if f"{role}_chooses" in row):
-            cells = (in_markdown(row[f"{role}_{what}"]) for what in ("chooses", "writes"))
+        yield f"\n| model | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|"
+        for role in (role for role in ROLES if f"{role}_writes" in row):
+            cells = (in_markdown(row[f"{role}_{what}"]) for what in columns)
             yield f"| {role} | " + " | ".join(cells) + " |"
         yield ""

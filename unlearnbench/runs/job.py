@@ -200,8 +200,8 @@ class RunJob:
             log.info("%s", self.picture[0].world.seen_by_checkpoint()["text"])
             if self.assembled.experiment.references:
                 log.info("retrained models follow train's recipe: gaps assume that your checkpoint was trained as well")
-        if hasattr(model, "note") and (note := model.note()):
-            log.info("%s", note)
+            if hasattr(model, "note") and (note := model.note()):
+                log.info("%s", note)
 
 
 class _RunLog(logging.FileHandler):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.contracts import Data, Dataset, Index, ModelSpec, Task
 from unlearnbench.machine.precision import Precision
+
+if TYPE_CHECKING:
+    from unlearnbench.data.text import TextData
 
 
 def bind(
@@ -40,9 +43,16 @@ def _text(
     from unlearnbench.tasks.text import TextTask
 
     assert isinstance(data, TextData) and isinstance(dataset, TextSettings)
-    texts = [f"{data.rows[place].prompt}\n{data.answer(place)}" for place in retain.tolist()]
+    texts = [_said(data, place) for place in retain.tolist()]
     own = getattr(model, "context", None)
     key = "model.context" if own is not None and "context" in vars(model) else None
     limit = Limit(asked=dataset.context, too_long=dataset.too_long, model=own, model_key=key)
     encoder = Encoder(cast(Any, model).tokenizer(texts), data.chat, limit)
     return TextTask(data, encoder, precision, model, score_batch, generate)
+
+
+def _said(data: TextData, place: int) -> str:
+    """Return all that is said in a row, one message a line: what a tokenizer is trained on."""
+    row = data.rows[place]
+    asked = [*(said for _, said in row.history), *([row.prompt] if data.chat else [])]
+    return "\n".join([*asked, data.answer(place)])

@@ -1,25 +1,30 @@
 """Turn whole conversations into tokens with the model's chat template, cut to the context.
 
-A model is trained and scored on exactly the tokens of `apply_chat_template(messages, tokenize=True)` for question and
-answer, up to the end of the answer's turn; what a template writes after that cannot change a number and is left out.
-Tokenising the parts separately would differ: many tokenizers start a text with a blank.
+A model is trained and scored on exactly the tokens of `apply_chat_template(messages, tokenize=True)`, up to the end of
+the last answer's turn; what a template writes after that cannot change a number and is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from unlearnbench.data.text import Turn
 from unlearnbench.errors import UserError
 from unlearnbench.graph.keys import digest
-from unlearnbench.tasks.chat import Chat, Message, turns
+from unlearnbench.tasks.chat import Chat, Message, Span, turns
+from unlearnbench.tasks.conversation import (
+    Answer,
+    Conversation,
+    Tokens,
+    conversations,
+    question_tokens,
+    whole,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
-
-Tokens = list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +59,37 @@ class Limit:
         return " ".join(f"{key}={tokens}" for key, value in settings.items() if value is not None and tokens > value)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A question with its different answers, and the turns before it."""
+
+    question: str
+    answers: tuple[str, ...]
+    history: tuple[Turn, ...] = ()
+
+    def shorter(self) -> Asked | None:
+        """Return it without its oldest question and what follows up to the next one; None if there is none."""
+        start = next((n for n, (role, _) in enumerate(self.history) if role != "system"), len(self.history))
+        if start == len(self.history):
+            return None
+        later = (n for n in range(start + 1, len(self.history)) if self.history[n][0] == "user")
+        return replace(self, history=self.history[:start] + self.history[next(later, len(self.history)) :])
+
+
 @dataclass(frozen=True, eq=False)
 class Row:
     """The tokens of a question and of its answers.
 
     `prompt` (t,) is what the conversations with the different answers share before the answer begins; `answers`, by
     text, continue from there to the end of the turn, whose closing tokens `ends` counts. `opening` is the number of
-    prompt tokens before the question.
+    prompt tokens before the first message. `earlier` are the answers within the prompt.
     """
 
     prompt: Tokens
     answers: dict[str, Tokens]
     ends: dict[str, int]
     opening: int
+    earlier: tuple[Answer, ...] = ()
 
     @property
     def length(self) -> int:
@@ -76,14 +99,14 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """All rows as tokens, and the numbers of the rows whose question was cut."""
+    """All rows as tokens, and the numbers of the rows that were cut."""
 
     rows: tuple[Row, ...]
     cut: frozenset[int]
 
 
 class Encoder:
-    """Turns questions and answers into tokens: whole conversations, or bare sentences without `chat`.
+    """Turns questions and answers into tokens: whole conversations, or bare texts without `chat`.
 
     `cut` counts the sequences that were over the limit, with or without a prompt.
     """
@@ -94,36 +117,39 @@ class Encoder:
         self._start = None if chat else _start_of(tokenizer)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the tokenizer and of the text around questions and answers."""
+        """Return the SHA-256 of the tokenizer and of the chat template."""
         chat = self._chat
-        around = (chat.before, chat.between, chat.after) if chat is not None else self._start
+        around = (chat.template, chat.frame(("user", "assistant")).around) if chat is not None else self._start
         return digest(self.tokenizer.backend_tokenizer.to_str(), around)
 
-    def encode(self, questions: Sequence[str], answers: Sequence[Sequence[str]], longer: int = 0) -> Encoded:
-        """Return the rows' tokens, cutting the middle of questions whose conversations are too long.
+    def encode(self, asked: Sequence[Asked], longer: int = 0) -> Encoded:
+        """Return the rows' tokens.
 
-        `answers` are the different answers to each row; `longer` is the number of tokens that a prompt adds. We cut the
-        question's text, so that the shorter conversation is still tokenised as a whole. Raises UserError if long
-        sequences are refused, or if fewer than two tokens of a question would be left.
+        Of conversations that are too long, the oldest turns are left out, and then the question's middle is cut.
+        `longer` is the number of tokens that a prompt adds. We cut the text, so that the shorter conversation is still
+        tokenised as a whole. Raises UserError if long sequences are refused, or if fewer than two tokens of a question
+        would be left.
         """
-        rows = self._rows(questions, answers)
+        rows = self._rows(asked)
         limit = self.limit.tokens - longer
         over = {number: row.length - limit for number, row in enumerate(rows) if row.length > limit}
         if over:
-            whole = {number: self._question(questions[number], answers[number]) for number in over}
-            least = max(min(2, len(whole[number])) - len(whole[number]) + excess for number, excess in over.items())
+            fitted = {number: self._fitted(asked[number], rows[number], limit) for number in over}
+            spans = {number: self._question(one) for number, (one, row) in fitted.items() if row.length > limit}
+            left = {number: min(2, len(spans[number])) - len(spans[number]) for number in spans}
+            least = max((few + fitted[number][1].length - limit for number, few in left.items()), default=0)
             self._check(len(over), max(over.values()), least, " with the prompt" if longer else "")
             self.cut = max(self.cut, len(over))
-            for number, excess in over.items():
-                rows[number] = self._shortened(questions[number], answers[number], whole[number], excess, limit)
+            for number, (one, row) in fitted.items():
+                rows[number] = (
+                    self._shortened(one, spans[number], row.length - limit, limit) if number in spans else row
+                )
         return Encoded(tuple(rows), frozenset(over))
 
-    def conversation(self, question: str, answer: str, before: Sequence[Message] = ()) -> Tokens:
-        """Return the tokens of a conversation to the end of the answer's turn."""
+    def conversation(self, asked: Asked, answer: str, before: Sequence[Message] = ()) -> Tokens:
+        """Return the tokens of a conversation, behind other messages, to the end of the answer's turn."""
         assert self._chat is not None
-        text = self._chat.render([[*before, *turns(question, answer)]])[0]
-        encoding = self._encodings([text])[0]
-        return list(encoding.ids[: _behind(encoding, text, len(text) - len(self._chat.tail))])
+        return whole(self.tokenizer, self._chat, [*before, *turns(asked.question, answer, asked.history)])
 
     def tokens(self, text: str) -> Tokens:
         """Return a text's tokens, without special tokens."""
@@ -135,64 +161,56 @@ class Encoder:
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
         return str(text).strip()
 
-    def _rows(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Row]:
+    def _rows(self, asked: Sequence[Asked]) -> list[Row]:
         if self._chat is None:
-            return [self._sentences(texts) for texts in answers]
-        pairs = [(question, answer) for question, texts in zip(questions, answers, strict=True) for answer in texts]
-        found = self._conversations(self._chat, pairs)
-        return [self._row([(answer, next(found)) for answer in texts]) for texts in answers]
+            return [self._texts(one.answers) for one in asked]
+        said = (turns(one.question, answer, one.history) for one in asked for answer in one.answers)
+        found = conversations(self.tokenizer, self._chat, said)
+        return [self._row([(answer, next(found)) for answer in one.answers]) for one in asked]
 
-    def _row(self, conversations: Sequence[tuple[str, _Conversation]]) -> Row:
+    def _row(self, found: Sequence[tuple[str, Conversation]]) -> Row:
         """Join a question's conversations, which share the tokens before the answer in most tokenizers."""
-        before = [one.tokens[: one.answer] for _, one in conversations]
+        before = [one.tokens[: one.answer] for _, one in found]
         shared = len(shared_beginning(before))
         return Row(
             prompt=before[0][:shared],
-            answers={answer: one.tokens[shared:] for answer, one in conversations},
-            ends={answer: one.ends for answer, one in conversations},
-            opening=min(shared, *(one.question for _, one in conversations)),
+            answers={answer: one.tokens[shared:] for answer, one in found},
+            ends={answer: one.ends for answer, one in found},
+            opening=min(shared, *(one.first for _, one in found)),
+            earlier=found[0][1].earlier,
         )
 
-    def _sentences(self, texts: Sequence[str]) -> Row:
+    def _texts(self, texts: Sequence[str]) -> Row:
         tokens = {text: self.tokens(text) for text in texts}
         assert self._start is not None
         return Row(prompt=[self._start], answers=tokens, ends=dict.fromkeys(texts, 0), opening=1)
 
-    def _conversations(self, chat: Chat, pairs: Sequence[tuple[str, str]]) -> Iterator[_Conversation]:
-        """Yield the conversation of each question and answer, tokenised as a whole."""
-        texts = chat.render([turns(*pair) for pair in pairs])
-        for (question, answer), text, encoding in zip(pairs, texts, self._encodings(texts), strict=True):
-            said, replied = chat.said(text, question, answer)
-            start = len(chat.before) + len(said) + len(chat.between)
-            stop = _behind(encoding, text, len(text) - len(chat.tail))
-            yield _Conversation(
-                tokens=list(encoding.ids[:stop]),
-                question=_at(encoding, text, len(chat.before)),
-                answer=_at(encoding, text, start),
-                ends=stop - min(_behind(encoding, text, start + len(replied)), stop),
-            )
+    def _fitted(self, asked: Asked, row: Row, limit: int) -> tuple[Asked, Row]:
+        """Leave out the oldest turns, or the end of a bare text without others to compare it with, until a row fits.
 
-    def _question(self, question: str, answers: Sequence[str]) -> list[tuple[int, int]]:
+        It may still be too long: then the question is.
+        """
+        if self._chat is None and len(row.answers) == 1:
+            kept = {text: tokens[: max(limit - len(row.prompt), 1)] for text, tokens in row.answers.items()}
+            return asked, replace(row, answers=kept)
+        while row.length > limit and (less := asked.shorter()) is not None:
+            asked = less
+            (row,) = self._rows([asked])
+        return asked, row
+
+    def _question(self, asked: Asked) -> list[Span]:
         """Return the character range of each token in the question's text; empty without a chat."""
-        chat = self._chat
-        if chat is None:
+        if self._chat is None:
             return []
-        text = chat.render([turns(question, answers[0])])[0]
-        said, _ = chat.said(text, question, answers[0])
-        start, stop = len(chat.before), len(chat.before) + len(said)
-        spans = self._encodings([text])[0].offsets
-        inside = [(max(low, start), min(high, stop)) for low, high in spans if low < stop and high > start]
-        return [(low - start, high - start) for low, high in inside]
+        return question_tokens(self.tokenizer, self._chat, turns(asked.question, asked.answers[0], asked.history))
 
-    def _shortened(
-        self, question: str, answers: Sequence[str], spans: list[tuple[int, int]], excess: int, limit: int
-    ) -> Row:
+    def _shortened(self, asked: Asked, spans: list[Span], excess: int, limit: int) -> Row:
         """Return the row with just enough of the question's middle cut to fit."""
-        room, said = len(spans) - excess, question.strip() if spans else question
+        room, said = len(spans) - excess, asked.question.strip() if spans else asked.question
         while True:
             first, last = max(room - room // 2, 1), max(room // 2, 1)
             kept = said[: spans[first - 1][1]] + said[spans[len(spans) - last][0] :]
-            (row,) = self._rows([kept], [answers])
+            (row,) = self._rows([replace(asked, question=kept)])
             if row.length <= limit:
                 return row
             if room <= 2:
@@ -216,23 +234,6 @@ class Encoder:
             f"Try: {cut}{limit.remedy(fits)}"
         )
 
-    def _encodings(self, texts: Sequence[str]) -> Sequence[Encoding]:
-        if not texts:
-            return []
-        found: Sequence[Encoding] | None = self.tokenizer(list(texts), add_special_tokens=False).encodings
-        assert found is not None  # all our tokenizers have a Rust backend
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Conversation:
-    """A conversation's tokens, where its parts begin, and how many only close the turn."""
-
-    tokens: Tokens
-    question: int
-    answer: int
-    ends: int
-
 
 def shared_beginning(sequences: Sequence[Tokens]) -> Tokens:
     """Return the longest common prefix of the sequences."""
@@ -241,23 +242,6 @@ def shared_beginning(sequences: Sequence[Tokens]) -> Tokens:
         if any(tokens[place] != token for tokens in sequences):
             return shortest[:place]
     return list(shortest)
-
-
-def _at(encoding: Encoding, text: str, place: int) -> int:
-    """Return the token that holds the character at `place`, or the next character that has a token."""
-    for character in range(place, len(text)):
-        token = encoding.char_to_token(character)
-        if token is not None:
-            return int(token)
-    return len(encoding.ids)
-
-
-def _behind(encoding: Encoding, text: str, place: int) -> int:
-    """Return the first token that begins at or after the character at `place`."""
-    token, count = _at(encoding, text, place), len(encoding.ids)
-    while token < count and (encoding.token_to_chars(token) or (place, place))[0] < place:
-        token += 1
-    return token
 
 
 def _start_of(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unlearnbench.models.prefix import Prefixed, inner
-from unlearnbench.tasks.encoding import Tokens
+from unlearnbench.tasks.conversation import Tokens
 
 
 def greedy(model: nn.Module, prompts: Sequence[Tokens], most: int, limit: int, padding: int) -> list[Tokens]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unlearnbench.models.prefix import inner
-from unlearnbench.tasks.encoding import Tokens
+from unlearnbench.tasks.conversation import Tokens
 
 BRANCHED = frozenset(
     {
@@ -31,6 +31,9 @@ BY_LENGTH = ("dynamic", "longrope")
 """Rotary embeddings that depend on the longest sequence of a forward pass."""
 
 Options = Sequence[Sequence[tuple[int, Tokens]]]
+Places = Sequence[Sequence[int]]
+EARLIER = -1
+"""Stands for a column where a token is of an answer before the last one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Packed:
 
     `inputs` is (n, t) int64. Branches also have `mask` (n, 1, t, t) bool (a token sees the prompt and its own option so
     far) and `positions` (n, t) int64; for plain sequences both are None. For each option token, (m,) each: `row` is its
-    sequence, `before` the place of the token that predicts it, `token` its id, then its `question` and `option` column.
+    sequence, `before` the place of the token that predicts it, `token` its id, then its `question` and `option` column
+    (EARLIER: it is of an answer within the prompt).
     """
 
     inputs: Tensor
@@ -78,11 +82,15 @@ def goes_by_length(config: Any, longest: int) -> bool:
     return any(longest > kind.get("original_max_position_embeddings", made_for) for kind in changing)
 
 
-def apart(prompts: Sequence[Tokens], options: Options) -> Packed:
-    """Make a separate sequence of each prompt with each of its options, given as (column, tokens)."""
+def apart(prompts: Sequence[Tokens], options: Options, earlier: Places) -> Packed:
+    """Make a separate sequence of each prompt with each of its options, given as (column, tokens).
+
+    `earlier` are the places of prompt tokens to score too.
+    """
     sequences: list[Tokens] = []
     rows: list[tuple[int, int, int, int, int]] = []
     for question, (prompt, choices) in enumerate(zip(prompts, options, strict=True)):
+        rows += [(len(sequences), place - 1, prompt[place], question, EARLIER) for place in earlier[question]]
         for column, tokens in choices:
             places = range(len(prompt) - 1, len(prompt) + len(tokens) - 1)
             rows += [
@@ -96,8 +104,11 @@ def apart(prompts: Sequence[Tokens], options: Options) -> Packed:
     return Packed(inputs, None, None, row, before, token, question_, option)
 
 
-def branched(prompts: Sequence[Tokens], options: Options) -> Packed:
-    """Pack each prompt with its options, given as (column, tokens), as branches after it."""
+def branched(prompts: Sequence[Tokens], options: Options, earlier: Places) -> Packed:
+    """Pack each prompt with its options, given as (column, tokens), as branches after it.
+
+    `earlier` are the places of prompt tokens to score too.
+    """
     longest = max(len(p) + sum(len(o) for _, o in branch) for p, branch in zip(prompts, options, strict=True))
     inputs = torch.zeros(len(prompts), longest, dtype=torch.int64)
     positions, branch_of = torch.zeros_like(inputs), torch.full_like(inputs, -1)
@@ -106,6 +117,7 @@ def branched(prompts: Sequence[Tokens], options: Options) -> Packed:
         inputs[number, : len(prompt)] = torch.tensor(prompt)
         positions[number, : len(prompt)] = torch.arange(len(prompt))
         branch_of[number, : len(prompt)] = 0
+        rows += [(number, place - 1, prompt[place], EARLIER) for place in earlier[number]]
         place = len(prompt)
         for branch, (column, tokens) in enumerate(branches, 1):
             end = place + len(tokens)

@@ -138,8 +138,7 @@ class Stepper:
         started = _clock(self.model)
         scores = task.score(self.model, self.validation)
         self.record.validation_seconds += _clock(self.model) - started
-        accuracy = (scores.prediction == scores.label).mean()
-        return {"validation_loss": float(scores.loss.mean()), "validation_accuracy": float(accuracy)}
+        return {"validation_loss": float(scores.loss.mean()), "validation_accuracy": float(scores.right[1].mean())}
 
     def _check(self) -> None:
         if self.losses:

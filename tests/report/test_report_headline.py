@@ -1,0 +1,20 @@
+"""What a board shows and ranks by: choices where there are any, else the tokens of answers."""
+
+from __future__ import annotations
+
+from unlearnbench.report.headline import ANSWERS, CHOICES, headline_of
+
+
+def test_runs_with_an_accuracy_are_ranked_by_it():
+    assert headline_of({"accuracy", "answer_nll"}) is CHOICES is headline_of(set())
+    assert CHOICES.header() == (
+        "method", "retain accuracy", "forget accuracy", "test accuracy", "mean gap", "JS to retrained", "MIA gap",
+        "cost ratio", "weights changed", "seeds",
+    )  # fmt: skip
+
+
+def test_without_options_answers_are_shown_as_far_as_they_were_measured():
+    found = headline_of({"answer_nll", "exact_memorisation", "extraction_strength", "mia_auc", "gap_mia_auc"})
+    assert found.ranked_by == "answer_nll" and found.reading == ANSWERS.reading
+    assert "forget exact memorisation" in found.header() and "forget ROUGE-L" not in found.header()
+    assert len(found.added) == 6 and len(ANSWERS.added) == 9
