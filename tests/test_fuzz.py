@@ -16,7 +16,7 @@ import time
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -46,27 +46,28 @@ VALUES = (
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 
 
-def endless(function):
-    """Draw examples for `SECONDS`: hypothesis counts examples, and the ones behind the time do nothing."""
-    until = []
-
-    def timed(**drawn):
-        until.append(time.monotonic() + SECONDS) if not until else None
-        if time.monotonic() < until[0]:
-            function(**drawn)
-
-    timed.__name__ = function.__name__
-    return timed
+ROUND = 200
+"""Examples a round: hypothesis counts examples, and we count seconds between two rounds."""
 
 
 def fuzz(**strategies):
-    """Run a function on drawn values until its time is over."""
+    """Run a function on drawn values until `SECONDS` are over, in rounds of `ROUND` examples with a seed each."""
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+    few = settings(max_examples=ROUND, deadline=None, suppress_health_check=checks, database=None)
 
     def decorate(function):
-        many = settings(max_examples=10**6 if SECONDS > 100 else 3000, deadline=None, suppress_health_check=checks,
-                        database=None, derandomize=SECONDS < 100)  # fmt: skip
-        return many(given(**strategies)(endless(function)))
+        def target():
+            end, number = time.monotonic() + SECONDS, 0
+
+            def timed(**drawn):
+                if time.monotonic() < end:
+                    function(**drawn)
+
+            while time.monotonic() < end:
+                seed(number)(few(given(**strategies)(timed)))()
+                number += 1
+
+        return target
 
     return decorate
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 
 from unlearnbench.contracts import DataInfo
@@ -20,10 +19,12 @@ from unlearnbench.machine.threads import Threads
 from unlearnbench.models import checkpoint
 from unlearnbench.models.start import adapter_of, is_pretrained, started
 from unlearnbench.models.timm_model import TimmModel
+from unlearnbench.models.weightless import weightless
 from unlearnbench.ranges import MOST, Count, Limit, Seed
 from unlearnbench.request import plugins, reported
 from unlearnbench.request.compose import Request
 from unlearnbench.request.config import build, build_class, config_root, typed
+from unlearnbench.request.once import Once
 from unlearnbench.request.places import writable
 from unlearnbench.request.reported import Reported
 
@@ -84,11 +85,12 @@ class Assembled:
     forget: str
 
 
-def assemble(request: Request, *, planning: bool = False) -> Assembled:
+def assemble(request: Request, *, planning: bool = False, once: Once | None = None) -> Assembled:
     """Build and check everything that a request names; raise UserError for what the user can mend.
 
-    With `planning`, nothing will run here: the device need not be here.
+    With `planning`, nothing will run here: the device need not be here. The jobs of a sweep share `once`.
     """
+    once = once or Once()
     plugins.modules()  # one that does not import ends here
     config = request.config
     outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner")}
@@ -118,12 +120,12 @@ def assemble(request: Request, *, planning: bool = False) -> Assembled:
     precision = resolve(
         settings.precision, settings.device, request.name("model"), max(info.shape, default=0), planning=planning
     )
-    if not settings.outputs.strip():
-        raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
-    writable(Path(settings.outputs), "outputs=", below=("runs", "cache"))
+    once(_check_outputs, settings.outputs)
+    if not info.held_out:
+        _check_unsteered(dataset, parts["train"], method, settings)
     _check_name(request, model)
-    _check_model(model, info)
-    dataset.check()
+    once(_check_model, model, dataset)
+    once(_check_data, dataset)
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
     experiment = Experiment(
         seed=settings.seed,
@@ -155,6 +157,23 @@ def _with_file(model: Any, info: DataInfo) -> Any:
     return model if file == model.checkpoint else replace(model, checkpoint=file)
 
 
+def _check_unsteered(dataset: Any, recipe: Any, method: Any, settings: Settings) -> None:
+    """Raise UserError for what looks at the validation part, where dataset.validation=0 leaves none."""
+    if getattr(dataset, "validation", None) != 0:
+        return
+    of_method = getattr(getattr(method, "optimizer", None), "schedule", None)
+    for word, instead, needed in (
+        ("train.optimizer.schedule=plateau", "train=standard", recipe.optimizer.schedule == "plateau"),
+        ("method.optimizer.schedule=plateau", "++method.optimizer.schedule=one_cycle", of_method == "plateau"),
+        ("eval.held_out=validation", "eval.held_out=test", settings.eval.held_out == "validation"),
+    ):
+        if needed:
+            raise UserError(
+                f"{word} needs validation images, and dataset.validation=0 leaves none.\n"
+                f"Try: dataset.validation=0.1, or {instead}"
+            )
+
+
 def _check_name(request: Request, model: Any) -> None:
     """Raise UserError where another of timm's architectures would go by the name of this one in results."""
     other = any(word.lstrip("+").startswith("model.architecture=") for word in request.overrides)
@@ -165,11 +184,24 @@ def _check_name(request: Request, model: Any) -> None:
         )
 
 
-def _check_model(model: Any, info: DataInfo) -> None:
+def _check_outputs(outputs: str) -> None:
+    """Raise UserError where the folder of results is not writable."""
+    if not outputs.strip():
+        raise UserError("outputs= is empty.\nTry: outputs=FOLDER, or without it: outputs=outputs")
+    writable(Path(outputs), "outputs=", below=("runs", "cache"))
+
+
+def _check_data(dataset: Any) -> None:
+    """Raise UserError where the data is missing or damaged."""
+    dataset.check()
+
+
+def _check_model(model: Any, dataset: Any) -> None:
     """Raise UserError where the model's files or weights, its architecture or its adapter's targets cannot be used."""
+    info: DataInfo = dataset.info()
     if hasattr(model, "check"):
         model.check()
-    with torch.device("meta"):
+    with weightless():
         built = model.build(info)  # what cannot be built ends here, and costs no memory
     if adapter_of(model) is not None:
         from unlearnbench.models import adapter

@@ -196,6 +196,9 @@ class Task(Protocol):
         `seed` is the same for a whole training and decides what spans epochs, such as when an image is mirrored first.
         """
 
+    def fetch(self, index: Index) -> None:
+        """Start to read the examples at these positions in the background, if that takes time: `batch` is next."""
+
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
         """Split shuffled positions into batches in random order; similar text lengths together."""
 

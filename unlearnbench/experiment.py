@@ -8,7 +8,7 @@ from typing import Literal
 
 from unlearnbench.contracts import Dataset, ModelSpec
 from unlearnbench.evaluations.evaluation import Evaluation, Models, score_all
-from unlearnbench.forget.splits import ForgetSet, requests
+from unlearnbench.forget.splits import ForgetSet
 from unlearnbench.graph.stage import Stage
 from unlearnbench.machine.precision import Precision
 from unlearnbench.problem import Method
@@ -65,7 +65,7 @@ class Forgetting:
 def build(experiment: Experiment, bench: Bench) -> tuple[Forgetting, ...]:
     """Lay out the stages of a run: one request, or those of a stream, each unlearned from the last one's result."""
     seed, recipe = experiment.seed, experiment.recipe
-    splits = requests(experiment.forget, bench.data)
+    splits = bench.requests(experiment.forget)
     first = World(bench, splits[0], seed, experiment.unlearn_seed, experiment.eval_seed)
     original: Train | Checkpoint = Checkpoint(bench)
     if experiment.model.checkpoint is None:

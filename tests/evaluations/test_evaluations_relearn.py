@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas
 import pytest
 
+from unlearnbench.errors import UserError
 from unlearnbench.evaluations.relearn import halves
 from unlearnbench.forget.classes import ByClass
 from unlearnbench.forget.column import Column
@@ -36,3 +39,16 @@ def test_a_run_has_a_curve_for_each_role_and_none_regains_what_it_never_lost(tmp
     gap = rows[rows["metric"] == "relearn_gap"]["value"].item()
     expected = np.mean([curve[f"unlearned_relearned_{k}"] - curve[f"retrained_relearned_{k}"] for k in (1, 2, 3)])
     assert gap == pytest.approx(expected) and gap > 0
+
+
+def test_rows_of_one_unit_are_divided_and_a_single_row_is_refused():
+    dataset = notes()
+    here = world(
+        dataset, dataset.load(), llama(), Column(column="is_biased", value=True, fraction=1.0, seed=0), generate=0
+    )
+    unit = here.bench.data.unit
+    pair = np.flatnonzero(unit == unit[here.splits.forget[0]])
+    taught, held = halves(replace(here, splits=replace(here.splits, forget=pair)))
+    assert (len(taught), len(held)) == (1, 1)
+    with pytest.raises(UserError, match="one row is too few"):
+        halves(replace(here, splits=replace(here.splits, forget=pair[:1])))

@@ -31,6 +31,7 @@ MOVED = {
     "randomness": EVERY,
     "problem": "images/unlearn text/unlearn",
     "data.images": "images/*",
+    "data.mapped": "images/*",
     "data.text": "text/*",
     "data.sampling": "images/* text/*",
     "machine.determinism": EVERY,
@@ -40,6 +41,8 @@ MOVED = {
     "models.llama": "text/*",
     "evaluations.quantise": "images/rounded",
     "evaluations.relearn": "images/relearn",
+    "stages.resumable": "*/train",
+    "stages.resume": "*/train",
     "stages.train": "*/train",
     "stages.trained": "*/train",
     "stages.unlearn": "*/unlearn",
@@ -113,8 +116,10 @@ def test_an_edit_moves_exactly_the_stages_whose_result_it_can_change(laid_out, m
     digest, edited = sources.tree_digest, sources.source_of(module)
     monkeypatch.setattr(sources, "tree_digest", lambda path: "edited" if path == edited else digest(path))
     sources.sources.cache_clear()
+    sources.source_digest.cache_clear()
     after, _ = keys(laid_out)
     sources.sources.cache_clear()
+    sources.source_digest.cache_clear()
     moved, allowed = own(before, after, reads), patterns(module)
     assert {one for one in moved if not any(fnmatch(one, shape) for shape in allowed)} == set()
     assert {shape for shape in allowed if not any(fnmatch(one, shape) for one in moved)} == set()
@@ -133,8 +138,10 @@ def test_an_edit_of_a_model_moves_the_runs_that_use_it(laid_out, monkeypatch, mo
     digest, edited = sources.tree_digest, sources.source_of(f"unlearnbench.models.{module}")
     monkeypatch.setattr(sources, "tree_digest", lambda path: "edited" if path == edited else digest(path))
     sources.sources.cache_clear()
+    sources.source_digest.cache_clear()
     after, _ = keys(laid_out)
     sources.sources.cache_clear()
+    sources.source_digest.cache_clear()
     assert {place[0] for place in before if before[place] != after[place]} == runs
 
 

@@ -19,8 +19,8 @@ from unlearnbench.report import write
 from unlearnbench.results.table import show
 from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.stages import train
+from unlearnbench.stages.resume import Resumable
 from unlearnbench.tasks.image import ImageTask
-from unlearnbench.training.resume import Resumable
 from unlearnbench.training.stepper import Stepper
 from worlds import TINY
 

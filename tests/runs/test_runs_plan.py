@@ -57,3 +57,22 @@ def test_a_plan_is_read_back_and_a_damaged_one_is_named(tmp_path):
         (tmp_path / "plan.jsonl").write_text(text)
         with pytest.raises(UserError, match="is not a plan"):
             plan.read(tmp_path / "plan.jsonl")
+
+
+def test_a_large_sweep_checks_its_model_once_and_keeps_no_job_s_stages(tmp_path, monkeypatch):
+    """10,000 jobs are planned within 20 seconds because each costs what differs in it alone."""
+    from unlearnbench import assemble
+    from unlearnbench.runs.sweep import Sweep
+
+    checked = []
+    monkeypatch.setattr(assemble, "_check_model", lambda *parts: checked.append(parts))
+    words = ["dataset=digits", "model=tiny_cnn", "forget=random", "method=finetune", f"outputs={tmp_path}"]
+    values = ",".join(f"{number / 1000}" for number in range(1, 21))
+    sweep = Sweep([*words, f"method.optimizer.lr={values}", "seed=0,1"], (), (), planning=True)
+    found = plan.with_stages(sweep, tmp_path)
+    assert len(checked) == 1
+    assert all(not job.picture and "stages" not in vars(job) for job in sweep.jobs.values())
+    kinds = [one.kind for one in found.entries]
+    assert kinds.count("unlearn") == 40 and kinds.count("train") == 4
+    assert {one.level for one in found.entries} == {0, 1, 2}
+    assert sorted(job for one in found.entries if one.kind == "unlearn" for job in one.jobs) == list(range(40))

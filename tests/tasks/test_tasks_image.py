@@ -21,7 +21,7 @@ def test_plain_batches_are_normalised_pixels():
     one = task()
     index = np.array([5, 2, 9])
     batch = one.batch(index, None)
-    expected = (one.images[torch.from_numpy(index)].float() / 255 - 0.5) / 0.25
+    expected = (one.data.images[torch.from_numpy(index)].float() / 255 - 0.5) / 0.25
     torch.testing.assert_close(batch.inputs, expected)
     assert batch.index.tolist() == [5, 2, 9]
     assert batch.labels.tolist() == one.data.labels[index].tolist()
@@ -34,7 +34,7 @@ def test_augmented_images_are_shifts_and_mirrors_of_the_padded_original():
     pixels = ((batch.inputs * 0.25 + 0.5) * 255).round().to(torch.uint8)
     shifts = set()
     for image, position in zip(pixels, index, strict=True):
-        padded = functional.pad(one.images[position], (2, 2, 2, 2))
+        padded = functional.pad(one.data.images[position], (2, 2, 2, 2))
         found = {
             (dy, dx, flip)
             for dy in range(5) for dx in range(5) for flip in (False, True)

@@ -14,6 +14,7 @@ from unlearnbench.machine.precision import Precision
 from unlearnbench.models.modes import Mode
 from unlearnbench.models.tiny import TinyResNet
 from unlearnbench.randomness import seeded, stage_seed
+from unlearnbench.stages.resume import Resumable
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.fit import fit
@@ -21,7 +22,6 @@ from unlearnbench.training.losses import cross_entropy, npo, summed_loss
 from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
-from unlearnbench.training.resume import Resumable
 from unlearnbench.training.stepper import Stepper
 from worlds import RECIPE, SGD, same_weights
 

@@ -37,7 +37,6 @@ def main(words: list[str]) -> int:
         from unlearnbench.runs.sweep import Sweep
 
     sweep = Sweep(given.overrides, composed.parameters, given.config_dir, planning=True)
-    sweep.draw()
     plan = with_stages(sweep, composed.request.outputs)
     if given.to:
         plan.write(given.to)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unlearnbench.contracts import DataInfo, GivenSet, Index
+from unlearnbench.data.mapped import MappedImages
 from unlearnbench.data.sampling import balanced
 from unlearnbench.errors import UserError
 from unlearnbench.ranges import AnySeed, Limit, Number, Positive
@@ -54,13 +56,14 @@ class ImageSettings:
     """The settings of every image data set.
 
     `limit` takes a seeded, class-balanced subset of the training examples; `validation` is the share of them to hold
-    out. `mean` and `std` normalise pixels in [0, 1] per channel; `size` resizes to size x size. `seed` draws the subset
-    and the validation part; it is independent of the run's seed, so that all seeds of a sweep see the same examples.
+    out, which may be 0. `mean` and `std` normalise pixels in [0, 1] per channel; `size` resizes to size x size. `seed`
+    draws the subset and the validation part; it is independent of the run's seed, so that all seeds of a sweep see the
+    same examples.
     """
 
     limit: Limit | None
     limit_test: Limit | None
-    validation: Annotated[float, Field(gt=0, lt=0.9)]
+    validation: Annotated[float, Field(ge=0, lt=0.9)]
     size: Annotated[int, Field(ge=8, le=512)] | None
     mean: tuple[Number, ...]
     std: tuple[Positive, ...]
@@ -73,7 +76,7 @@ class ImageSettings:
 
     def held_out(self, train: int) -> int:
         """Return how many training examples go into the validation part."""
-        return max(round(self.validation * train), 1)
+        return max(round(self.validation * train), 1) if self.validation else 0
 
     def shaped(self, channels: int, side: int) -> tuple[int, int, int]:
         """Return the shape of a model's input.
@@ -95,32 +98,36 @@ class ImageSettings:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A loaded image data set: `images` are (n, c, h, w) uint8; contracts.Data describes the rest."""
+    """A loaded image data set; contracts.Data describes the fields that are not of images alone.
+
+    `images` are (n, c, h, w) uint8, in memory or in a mapped file. `prints` are the SHA-256 of each one's pixels, (n,)
+    S32, where they are known already. `copies` (n,) is equal for images with equal pixels, if that was looked at.
+    `left_out` says by path why files of the data set are not in it.
+    """
 
     info: DataInfo
-    images: Tensor
+    images: Tensor | MappedImages
     labels: Index
     subclass: Index
     train: Index
     validation: Index
     test: Index
+    columns: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    prints: NDArray[np.bytes_] | None = None
+    copies: Index | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     corrected = None
 
-    @property
+    @cached_property
     def unit(self) -> Index:
-        """Each image is its own unit, (n,) int64."""
-        return np.arange(len(self.labels))
+        """Each image is its own unit, but for copies of one image; (n,) int64."""
+        return np.arange(len(self.labels)) if self.copies is None else self.copies
 
     @property
     def cluster(self) -> Index:
-        """Each image is its own cluster, (n,) int64."""
+        """Each unit is its own cluster, (n,) int64."""
         return self.unit
-
-    @property
-    def columns(self) -> dict[str, NDArray[np.generic]]:
-        """Images have no columns: only their labels are known."""
-        return {}
 
     @property
     def given(self) -> dict[str, GivenSet]:
@@ -132,20 +139,59 @@ class ImageData:
         return hashlib.sha256(index.tobytes() + self._digests[index].tobytes()).hexdigest()
 
     def on(self, device: torch.device) -> Tensor:
-        """Return the images on a device; all tasks there share them."""
+        """Return all images on a device; all tasks there share them."""
         if device not in self._moved:
-            self._moved[device] = self.images.to(device)
+            images = self.images
+            whole = self._read_whole(images) if isinstance(images, MappedImages) else images
+            self._moved[device] = whole.to(device)
         return self._moved[device]
+
+    def _read_whole(self, mapped: MappedImages) -> Tensor:
+        """Read all images of a file; raise UserError if they are not what was written there."""
+        whole = mapped.read(np.arange(len(mapped)))
+        prints = np.array([hashlib.sha256(image).digest() for image in whole.numpy()], "S32")
+        if self.prints is not None and not np.array_equal(prints, self.prints):
+            raise UserError(f"{mapped.file} is damaged.\nTry: remove it; the images are decoded again")
+        return whole
+
+    def batch(self, index: Index, device: torch.device) -> Tensor:
+        """Return the images at these positions on a device, (m, c, h, w) uint8."""
+        apart = self._apart(device)
+        return self.on(device)[torch.from_numpy(index).to(device)] if apart is None else apart.batch(index, device)
+
+    def fetch(self, index: Index, device: torch.device) -> None:
+        """Say which images are wanted next: those in a file are read in the background."""
+        if len(index) and (apart := self._apart(device)) is not None:
+            apart.fetch(index)
+
+    def _apart(self, device: torch.device) -> MappedImages | None:
+        """Return the images if they stay in their file."""
+        if device not in self._kept:
+            mapped = self.images if isinstance(self.images, MappedImages) else None
+            self._kept[device] = None if mapped is None or mapped.fits(device) else mapped
+        return self._kept[device]
 
     @cached_property
     def _moved(self) -> dict[torch.device, Tensor]:
         return {}
 
     @cached_property
+    def _kept(self) -> dict[torch.device, MappedImages | None]:
+        return {}
+
+    @cached_property
     def _digests(self) -> NDArray[np.void]:
         """The SHA-256 of each image with its label, (n,): read once, however many sets of positions are asked for."""
-        rows = zip(self.images.numpy(), self.labels, strict=True)
-        return np.array([hashlib.sha256(image.tobytes() + label.tobytes()).digest() for image, label in rows], "V32")
+        rows = zip(self._contents(), self.labels, strict=True)
+        return np.array([hashlib.sha256(content + label.tobytes()).digest() for content, label in rows], "V32")
+
+    def _contents(self) -> Iterator[bytes]:
+        """Yield each image's digest where it is known, else its pixels."""
+        if self.prints is not None:
+            yield from self.prints.tolist()
+        else:
+            assert isinstance(self.images, Tensor)
+            yield from (image.tobytes() for image in self.images.numpy())
 
 
 def assemble(

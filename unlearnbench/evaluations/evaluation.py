@@ -75,6 +75,7 @@ class Found:
     models: Models
     world: World
     scores: Mapping[str, BySplit]
+    scorings: Mapping[str, Mapping[str, Score]]
     stages: Mapping[str, Stage]
     workshop: Workshop
     whole_class: bool

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.keys import digest
-from unlearnbench.graph.sources import sources
+from unlearnbench.graph.sources import source_digest
 from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.four_bit import copied
@@ -112,7 +112,7 @@ class Rounded:
     @cached_property
     def key(self) -> str:
         """What decides the weights."""
-        return digest("rounded", self.model.key, self.bits, self.group, sources((__name__,)))
+        return digest("rounded", self.model.key, self.bits, self.group, source_digest((__name__,)))
 
     def build(self, workshop: Workshop) -> nn.Module:
         """Return a rounded copy of the model."""

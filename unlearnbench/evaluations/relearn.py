@@ -15,6 +15,7 @@ import numpy as np
 
 from unlearnbench.contracts import Index
 from unlearnbench.data.sampling import first_units
+from unlearnbench.errors import UserError
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Model, Stage, needed_by
@@ -70,10 +71,20 @@ class Relearn:
 
 
 def halves(world: World) -> tuple[Index, Index]:
-    """Return the forget rows that are taught again and those that are held back; rows of one unit stay together."""
+    """Return the forget rows that are taught again and those that are held back.
+
+    Rows of one unit stay together, unless all rows are of one. Raises UserError for a single row.
+    """
     forget, unit = world.splits.forget, world.bench.data.unit
+    half = len(forget) // 2
+    if not half:
+        raise UserError(
+            "eval=relearn teaches half of the forget rows and scores the other: one row is too few.\n"
+            "Try: a larger forget set, or eval=[standard]"
+        )
     order = np.random.default_rng(stage_seed(world.eval_seed, "relearn")).permutation(forget)
-    taught = np.sort(first_units(order, unit, max(len(forget) // 2, 1)))
+    taught = first_units(order, unit, half)
+    taught = np.sort(taught if len(taught) else order[:half])
     return taught, np.setdiff1d(forget, taught)
 
 

@@ -61,7 +61,18 @@ class Standard:
         )
         original, unlearned = found.scores["original"], found.scores["unlearned"]
         whole_class, seed, metrics = found.whole_class, found.world.eval_seed, catalogue(plugins.modules())
-        rows = measure(original, found.retrained, unlearned, incompetent, whole_class, seed, metrics)
+        shared = [found.scorings[role] for role in found.scorings if role != "unlearned"]
+        keys = tuple(stage.key for by_name in (*shared, found.stages) for stage in by_name.values())
+        rows = measure(
+            original,
+            found.retrained,
+            unlearned,
+            incompetent,
+            whole_class=whole_class,
+            seed=seed,
+            metrics=metrics,
+            once=lambda name, compute: found.workshop.once((name, str(seed), str(whole_class), *keys), compute),
+        )
         if found.models.unreferenced:
             rows += list(unreferenced(rows, original, unlearned, whole_class, seed, metrics))
         return rows

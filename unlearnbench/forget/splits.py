@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -40,6 +41,11 @@ class Splits:
     forget_asked: Index | None = None
     already: Index | None = None
 
+    @cached_property
+    def trained(self) -> Index:
+        """The examples that the original is trained on."""
+        return np.union1d(self.retain, self.forget)
+
     @property
     def steering(self) -> Index:
         """The validation examples that retrained models and methods may use, without forgotten classes."""
@@ -53,7 +59,8 @@ class Splits:
 
     def arrays(self) -> dict[str, Index]:
         """Return all splits that are not None, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        named = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 class ForgetSet(Protocol):

@@ -23,12 +23,16 @@ def describe(value: object) -> object:
     """Turn a configuration value into JSON: dataclasses by class and fields, files and arrays by their SHA-256.
 
     Fields declared with metadata {"key": False} (places, not contents) are left out; an object with `files()` adds
-    the content of the files that it reads, by the names that it gives them.
+    the content of the files that it reads, by the names that it gives them, one with `content()` that digest.
     """
+    if isinstance(value, (str, int, float)) or value is None:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("key", True)}
         if content := files_of(value):
             named["content"] = dict(content)
+        if callable(of_many := getattr(value, "content", None)):
+            named["content of many files"] = of_many()
         return {"class": type(value).__qualname__, **{name: describe(field) for name, field in named.items()}}
     if isinstance(value, Mapping):
         return {str(name): describe(entry) for name, entry in value.items()}

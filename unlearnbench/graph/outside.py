@@ -1,7 +1,8 @@
 """The files from outside that a run reads: which they are, and whether they still are what they were.
 
 A configuration names them in fields of type Path, or by `files()`. A folder that it is given counts by the names in it:
-a file that appears there may be read too.
+a file that appears there may be read too. One that it names by `tree()` counts by the names, sizes and times of all
+files below, which are too many to read again.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.files import trees
 from unlearnbench.files.digests import seen, stamp_of
 
 Looked = dict[str, dict[str, Any]]
-"""By path, as JSON: a file's `sha256` and `stamp`, a folder's `names`."""
+"""By path, as JSON: a file's `sha256` and `stamp`, a folder's `names`, or the `tree` stamp of all below it."""
 
 
 def look(configuration: object) -> Looked:
     """Return what every outside file and folder of a typed configuration holds now."""
     found = {str(place): place for place in places(configuration)}
     pointers = {str(pointer): pointer for place in found.values() for pointer in _pointers(place)}
-    return {name: _look(place) for name, place in sorted({**found, **pointers}.items())}
+    deep = {str(place): {"tree": trees.stamp(place)} for place in _trees(configuration)}
+    flat = {name: _look(place) for name, place in sorted({**found, **pointers}.items()) if name not in deep}
+    return {**flat, **deep}
 
 
 def places(value: object) -> Iterator[Path]:
@@ -41,6 +45,18 @@ def places(value: object) -> Iterator[Path]:
             yield from places(entry)
     elif isinstance(value, Path):
         yield value
+
+
+def _trees(value: object) -> Iterator[Path]:
+    """Yield the folders of which a configuration may read any file."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _trees(getattr(value, field.name))
+        if callable(tree := getattr(value, "tree", None)) and (folder := tree()) is not None:
+            yield folder
+    elif isinstance(value, (Mapping, list, tuple)):
+        for entry in value.values() if isinstance(value, Mapping) else value:
+            yield from _trees(entry)
 
 
 def _read_by(configuration: Any) -> Iterator[Path]:
@@ -69,13 +85,15 @@ def renewed(looked: Mapping[str, Mapping[str, Any]]) -> Looked | None:
             now = _look(Path(name), was)
         except OSError:
             return None
-        if now.get("sha256") != was.get("sha256") or now.get("names") != was.get("names"):
+        if any(now.get(what) != was.get(what) for what in ("sha256", "names", "tree")):
             return None
         fresh[name] = now
     return fresh
 
 
 def _look(place: Path, was: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    if was and "tree" in was:
+        return {"tree": trees.stamp(place)}
     if place.is_dir():
         return {"names": sorted(os.listdir(place))}
     if was and was.get("stamp") == list(stamp_of(place)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import json
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ FOLDERS = ("graph", "files", "request", "results", "runs", "runners", "report", 
 MODULES = (
     *("errors", "signals", "cli", "ranges", "training.progress", "evaluations.evaluation"),
     *("machine.provenance", "machine.cost", "machine.memory", "machine.threads"),
-    *("machine.devices", "machine.precision"),
+    *("machine.devices", "machine.precision", "machine.bars"),
 )
 """Further modules that cannot: messages, bars, checks of settings, notes about the machine, and what only decides
 settings that are part of keys themselves."""
@@ -25,6 +26,12 @@ settings that are part of keys themselves."""
 def sources(modules: tuple[str, ...]) -> dict[str, str]:
     """Return the digest of each module that these ones import, themselves included, by the module's name."""
     return {module: tree_digest(path) for module in sorted(closure(modules)) if (path := source_of(module))}
+
+
+@cache
+def source_digest(modules: tuple[str, ...]) -> str:
+    """Return one digest of all that `sources` returns, 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(sources(modules), sort_keys=True).encode()).hexdigest()
 
 
 def closure(modules: Iterable[str]) -> set[str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from unlearnbench.graph.keys import digest
-from unlearnbench.graph.sources import sources
+from unlearnbench.graph.sources import source_digest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,20 +78,12 @@ class Stage(ABC):
     @cached_property
     def key(self) -> str:
         """The SHA-256 of all that decides the result, 64 hexadecimal digits."""
-        return digest(self.kind, self.settings, [stage.key for stage in self.inputs], sources(self.modules))
+        return digest(self.kind, self.settings, [stage.key for stage in self.inputs], source_digest(self.modules))
 
 
 def needed_by(model: Model) -> tuple[Stage, ...]:
     """Return the stages that must be done before a model can be built: itself, if it is one."""
     return (model,) if isinstance(model, Stage) else model.inputs
-
-
-def levels(stages: Iterable[Stage]) -> dict[str, int]:
-    """Return how many stages come before each one at least, by key: 0 for those without inputs."""
-    found: dict[str, int] = {}
-    for stage in in_order(stages):
-        found[stage.key] = max((found[one.key] + 1 for one in stage.inputs), default=0)
-    return found
 
 
 def in_order(stages: Iterable[Stage]) -> Iterator[Stage]:

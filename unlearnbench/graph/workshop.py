@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from unlearnbench.graph.artefact import Damaged, Stored
 from unlearnbench.graph.cache import Cache
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from unlearnbench.graph.stage import Model, Stage
 
 
+T = TypeVar("T")
+
+
 class Workshop:
     """One process's view of the cache, and its models: each is built once, and let go after its last reader."""
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
         self._models: dict[str, nn.Module] = {}
+        self._known: dict[tuple[str, ...], Any] = {}
 
     def artefact(self, stage: Stage) -> Stored:
         """Return a finished stage's artefact; raise Damaged where it is not there any more."""
@@ -50,6 +54,12 @@ class Workshop:
         wanted = set(keys)
         for key in [key for key in self._models if key not in wanted]:
             del self._models[key]
+
+    def once(self, names: tuple[str, ...], compute: Callable[[], T]) -> T:
+        """Return what `compute` returns, or returned before in this process for these names: a small result."""
+        if names not in self._known:
+            self._known[names] = compute()
+        return cast(T, self._known[names])
 
     def unfinished(self, stage: Stage) -> Path:
         """Return the folder where a stage may keep a state to resume from."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from statistics import fmean
@@ -15,6 +15,10 @@ from unlearnbench.metrics import Metric, numbers
 
 Values = dict[tuple[str, str], float]
 """One model's numbers by metric and split."""
+
+
+Once = Callable[[str, Callable[[], Values]], Values]
+"""Returns a model's numbers by its name: computed, or as they were computed before."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ def measure(
     whole_class: bool,
     seed: int,
     metrics: tuple[Metric, ...],
+    once: Once = lambda name, compute: compute(),
 ) -> list[Row]:
     """Compute every metric for every role and split, with gap_ rows (unlearned) and floor_ rows (retrained).
 
@@ -42,6 +47,9 @@ def measure(
     itself has the ideal value. gap_ is unlearned minus retrained (relative: minus the ideal). floor_ needs two
     references: it is the mean |difference| of two (relative: the mean |value - ideal| of one against another).
     A metric is computed on those of its splits that have examples. Rows go by role, metric, split.
+
+    The jobs of a sweep share the original and the retrained models: `once` is given the name of each model but the
+    unlearned one, and what computes its numbers, and may return what it returned before.
 
     Raises ValueError where scores are not numbers (a model that diverged) or a metric's value is not finite.
     """
@@ -57,8 +65,12 @@ def measure(
     absolute = [metric for metric in metrics if not metric.relative]
     relative = [metric for metric in metrics if metric.relative]
     possible = metrics if retrained else absolute
-    before, after = (values(model, retrained, possible) for model in (original, unlearned))
-    targets = [values(reference, retrained, absolute) for reference in retrained]
+    before = once("original", lambda: values(original, retrained, possible))
+    after = values(unlearned, retrained, possible)
+    targets = [
+        once(f"retrained_{k}", lambda one=one: values(one, retrained, absolute))  # type: ignore[misc]
+        for k, one in enumerate(retrained)
+    ]
     pairs = [values(one, (other,), relative) for one, other in permutations(retrained, 2)]
 
     rows: dict[str, list[Row]] = {"original": [], "retrained": [], "unlearned": []}

@@ -14,6 +14,7 @@ from torch import nn
 from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError
 from unlearnbench.models import vetted, weights
+from unlearnbench.models.weightless import weightless
 from unlearnbench.request.config import build
 
 AGAIN = "Try: run it again with save_model=true"
@@ -29,7 +30,7 @@ def read(source: Path, facts: Mapping[str, Any]) -> nn.Module:
     file, info = source / "model.safetensors", _info(source, facts)
     vetted.header(file, AGAIN)
     spec: Any = build({**facts["model"], "checkpoint": None}, "model")
-    with torch.device("meta"):
+    with weightless():
         described = sum(parameter.numel() for parameter in spec.build(info).parameters())
     with safe_open(str(file), framework="pt") as opened:
         shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118 - not a mapping

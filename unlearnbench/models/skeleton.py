@@ -13,6 +13,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.models import vetted
 from unlearnbench.models.loading import built, configuration, loaded, readable
 from unlearnbench.models.vetted import ELSE
+from unlearnbench.models.weightless import weightless
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,10 +55,8 @@ def _extent(files: Sequence[Path]) -> tuple[int, int]:
 
 def _without_memory(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Return the model on the meta device, and the weights that are not in the files."""
-    import torch
-
     if getattr(configuration(folder), "quantization_config", None):
-        with torch.device("meta"):
+        with weightless():
             return built(folder), {"missing_keys": [], "mismatched_keys": []}
     with _quiet():
         model, found = loaded(

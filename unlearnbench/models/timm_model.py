@@ -22,6 +22,7 @@ from unlearnbench.models import imagenet
 from unlearnbench.models.checkpoint import compare
 from unlearnbench.models.head import Dropout
 from unlearnbench.models.weight_files import judge
+from unlearnbench.models.weightless import weightless
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ class TimmModel:
 @cache
 def _parts(architecture: str) -> Parts:
     channels, side = _configuration(architecture).input_size[:2]
-    with torch.device("meta"):
+    with weightless():
         model: Any = _create(architecture, 2, channels, side)
     names, heads = dict(model.named_modules()), _heads(architecture)
     if not heads[0] or heads[0] not in names:
@@ -143,7 +144,7 @@ def _forget(module: Any, _inputs: object) -> None:
 def _check_side(architecture: str, channels: int, side: int) -> None:
     """Raise UserError if the architecture cannot take images (n, channels, side, side)."""
     try:
-        with torch.device("meta"), torch.no_grad():
+        with weightless(), torch.no_grad():
             _create(architecture, 2, channels, side).eval()(torch.zeros(2, channels, side, side))
     except Exception as error:  # each architecture fails in its own way if a map gets too small or uneven
         reason = shorten((str(error).splitlines() or [type(error).__name__])[0], 80, placeholder=" ...")

@@ -128,7 +128,15 @@ def _membership(path: Path, roles: Mapping[str, BySplit]) -> None:
         for split, colour in zip(splits, PALETTE, strict=False):
             loss = by_split[split].loss.clip(bins[0], bins[-1])
             weights = np.full(len(loss), 1 / len(loss))
-            axes.hist(loss, bins, weights=weights, alpha=0.55, color=colour, label=UNSEEN.get(split, split))
+            axes.hist(
+                loss,
+                bins,
+                weights=weights,
+                histtype="stepfilled",
+                alpha=0.55,
+                color=colour,
+                label=UNSEEN.get(split, split),
+            )
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axes.xaxis.set_major_formatter("{x:g}")

@@ -14,8 +14,8 @@ from pathlib import Path
 from unlearnbench.errors import UserError
 
 PLACES = (
-    "outputs", "dataset.root", "eval.root", "forget.file", "model.path", "model.checkpoint", "model.pretrained",
-    "hydra.sweep.dir",
+    "outputs", "dataset.root", "dataset.metadata", "dataset.path", "dataset.cache", "eval.root", "forget.file",
+    "model.path", "model.checkpoint", "model.pretrained", "hydra.sweep.dir",
 )  # fmt: skip
 """Keys whose values are paths; any new key with a path belongs here too."""
 ONE = ("outputs", "hydra.sweep.dir")

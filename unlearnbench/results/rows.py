@@ -1,20 +1,24 @@
-"""metrics.csv: one number a row."""
+"""metrics.csv: one number a row; left_out.csv: what could not be used."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench.files import stored
+from unlearnbench.files.escapes import csv_cell
 
 if TYPE_CHECKING:
     import pandas
 
     from unlearnbench.metrics.measure import Row
     from unlearnbench.results.identity import Identity
+
+log = logging.getLogger("unlearnbench")
 
 COLUMNS = (
     "run_id", "experiment", "dataset", "forget", "model", "method", "seed", "request", "role", "split", "metric",
@@ -45,3 +49,15 @@ def read_metrics(folder: Path) -> pandas.DataFrame:
     if tuple(table.columns) != COLUMNS or table.empty:
         raise ValueError(f"metrics.csv has {len(table)} rows of {', '.join(table.columns)}")
     return table
+
+
+def write_left_out(folder: Path, reasons: Mapping[str, str]) -> None:
+    """Write left_out.csv, the files of a data set that could not be used and why, and log them; nothing for none."""
+    if not reasons:
+        return
+    with (folder / "left_out.csv").open("w", newline="", encoding="utf-8", errors="replace") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "reason"))
+        for path, reason in reasons.items():
+            writer.writerow((csv_cell(path), csv_cell(reason)))
+            log.debug("left out: %s: %s", path, reason)

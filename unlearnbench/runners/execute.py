@@ -211,7 +211,10 @@ def computed(stage: Stage, workshop: Workshop, device: str) -> None:
     importlib.import_module("torch._dynamo")  # torch imports it at a first optimiser step: no stage's seconds hold it
     reset_peak(device)
     started = time.perf_counter()
-    found = stage.compute(workshop)
+    try:
+        found = stage.compute(workshop)
+    except Diverged as error:
+        raise Diverged(error.step, error.role or stage.label) from error
     facts: Mapping[str, object] = {
         "seconds": time.perf_counter() - started + found.facts.get("earlier_seconds", 0.0),
         "peak_mib": max(peak_mib(device), found.facts.get("earlier_peak_mib", 0.0)),

@@ -19,7 +19,6 @@ REPORT_SECONDS = 60.0
 def send(sweep: Sweep, file: Path, outputs: Path, settings: Slurm) -> list[str]:
     """Write a sweep's plan and submit it; return the job numbers. Nothing is submitted where all is done."""
     _refuse_again(sweep, file)
-    sweep.draw()
     plan = with_stages(sweep, outputs)
     plan.write(file)
     gpus = settings.gpus if needs_gpu(sweep) else 0

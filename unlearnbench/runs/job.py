@@ -34,6 +34,13 @@ from unlearnbench.stages.benches import Benches
 
 log = logging.getLogger("unlearnbench")
 
+TWINS = {
+    "text": "%d of %d forget rows have a counterfactual twin in the retain set: the retrained model has seen all but "
+    "the group in them. Try: forget.whole_pairs=true",
+    "image": "%d of %d forget images have a copy with the same pixels in the retain set: the retrained model has seen "
+    "them. Try: forget.whole_pairs=true, or forget the copies too",
+}
+
 
 @dataclass(eq=False)
 class RunJob:
@@ -90,6 +97,11 @@ class RunJob:
                 raise
             self.error = error
             log.error("failed: %s\n%s", error, traceback.format_exc())
+
+    def forget_stages(self) -> None:
+        """Let go of what `draw` laid out."""
+        self.picture = ()
+        self.__dict__.pop("stages", None)
 
     @cached_property
     def stages(self) -> Sequence[Stage]:
@@ -166,7 +178,7 @@ class RunJob:
         yield from asked.stages()
 
     def _warn(self) -> None:
-        """Say what lists of rows hold, and warn where rows were drawn without their twins.
+        """Say what lists of rows hold; warn of files left out, and of rows without their twins.
 
         Where all rows of a value go, twins that stay are what was asked for.
         """
@@ -176,10 +188,11 @@ class RunJob:
             splits, data = asked.world.splits, asked.world.bench.data
             left = twins_retained(splits, data)
             if left and not self.assembled.experiment.forget.whole_class:
-                log.warning(
-                    "%d of %d forget rows have a counterfactual twin in the retain set: the retrained model has seen "
-                    "all but the group in them. Try: forget.whole_pairs=true", left, len(splits.forget),
-                )  # fmt: skip
+                log.warning(TWINS[data.info.kind], left, len(splits.forget))
+        left_out = getattr(self.picture[0].world.bench.data, "left_out", {})
+        if left_out:
+            some = ", ".join([*list(left_out)[:10], *(["..."] if len(left_out) > 10 else [])])
+            log.warning("%d files are left out, as they are not sound images (left_out.csv): %s", len(left_out), some)
         if self.assembled.experiment.model.checkpoint is not None:
             log.info("%s", self.picture[0].world.seen_by_checkpoint()["text"])
             if self.assembled.experiment.references:

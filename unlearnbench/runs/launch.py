@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unlearnbench.errors import UserError
 from unlearnbench.files import disk, leftovers, sums
 from unlearnbench.request.compose import Request, compose, scaled
+from unlearnbench.request.once import Once
 from unlearnbench.runs.finished import find, is_finished, remember, stage_sources
 
 if TYPE_CHECKING:
@@ -75,8 +76,11 @@ def execute(request: Request, on_failure: Callable[[Exception], None] | None = N
         return outcome(job.final, reused=False)
 
 
-def found(request: Request, *, planning: bool = False) -> Outcome | RunJob:
-    """Return the outcome of a run that is done, or the run as a job to do; raise UserError for mistakes."""
+def found(request: Request, *, planning: bool = False, once: Once | None = None) -> Outcome | RunJob:
+    """Return the outcome of a run that is done, or the run as a job to do; raise UserError for mistakes.
+
+    The jobs of a sweep share `once`.
+    """
     known = None if planning else find(request)
     if known is not None:
         return outcome(known, reused=True)
@@ -87,7 +91,7 @@ def found(request: Request, *, planning: bool = False) -> Outcome | RunJob:
         from unlearnbench.results.result import refresh
         from unlearnbench.runs.job import RunJob
 
-        assembled = assemble(request, planning=planning)
+        assembled = assemble(request, planning=planning, once=once)
     outside = look(assembled.experiment)
     job = RunJob(request, assembled, identify(request, assembled, stage_sources(request)), outside)
     if is_finished(job.final, request) and not planning:

@@ -44,7 +44,6 @@ def work(sweep: Sweep, plan: Path, outputs: Path, runner: Local) -> None:
 
     signals.at_end(stop)
     try:
-        sweep.draw()
         with_stages(sweep, outputs).write(plan)
         with Watch(sweep, Claims(outputs / "cache" / "claims"), plan) as watch:
             while any(process.poll() is None for process in running):

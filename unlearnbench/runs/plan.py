@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unlearnbench.errors import UserError
 from unlearnbench.files import leftovers, stored
 from unlearnbench.graph.cache import Cache
-from unlearnbench.graph.stage import Stage, in_order, levels
+from unlearnbench.graph.stage import Stage, in_order
 
 if TYPE_CHECKING:
     from unlearnbench.runs.sweep import Sweep
@@ -102,29 +102,35 @@ def of(sweep: Sweep, outputs: Path) -> Plan:
 
 
 def with_stages(sweep: Sweep, outputs: Path) -> Plan:
-    """Lay out the stages of a sweep's jobs, and look which are there. Nothing is computed."""
+    """Lay out the stages of a sweep's jobs, and look which are there. Nothing is computed.
+
+    One job is laid out at a time: of ten thousand, memory holds the entries alone.
+    """
     cache = Cache(outputs / "cache")
-    readers: dict[str, list[int]] = {}
-    stages: dict[str, Stage] = {}
-    for number, job in sweep.jobs.items():
+    known, entries, readers = _known_seconds(cache), dict[str, Entry](), dict[str, list[int]]()
+    for number, job in sweep.drawn():
         for stage in in_order(job.stages):
-            stages.setdefault(stage.key, stage)
+            if stage.key not in entries:
+                entries[stage.key] = _planned(stage, entries, known, cache)
             readers.setdefault(stage.key, []).append(number)
-    known, depth = _known_seconds(cache), levels(stages.values())
-    entries = tuple(
-        Entry(
-            key=key,
-            kind=stage.kind,
-            label=stage.label,
-            level=depth[key],
-            parents=tuple(one.key for one in stage.inputs),
-            jobs=tuple(readers[key]),
-            seconds=known.get(stage.like),
-            present=cache.has(key),
-        )
-        for key, stage in stages.items()
+        job.forget_stages()
+    complete = (replace(one, jobs=tuple(readers[key])) for key, one in entries.items())
+    return replace(of(sweep, outputs), entries=tuple(complete))
+
+
+def _planned(stage: Stage, before: Mapping[str, Entry], known: Mapping[str, float], cache: Cache) -> Entry:
+    """Return the entry of a stage, without its jobs; those of its inputs are among the ones `before`."""
+    parents = tuple(one.key for one in stage.inputs)
+    return Entry(
+        key=stage.key,
+        kind=stage.kind,
+        label=stage.label,
+        level=max((before[one].level + 1 for one in parents), default=0),
+        parents=parents,
+        jobs=(),
+        seconds=known.get(stage.like) if known else None,
+        present=cache.has(stage.key),
     )
-    return replace(of(sweep, outputs), entries=entries)
 
 
 def _known_seconds(cache: Cache) -> dict[str, float]:

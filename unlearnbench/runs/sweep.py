@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from unlearnbench.files import disk, leftovers
 from unlearnbench.request.compose import Composed
 from unlearnbench.request.config import build
 from unlearnbench.request.jobs import composed, swept
+from unlearnbench.request.once import Once
 from unlearnbench.request.places import writable
 from unlearnbench.request.words import meant_as_one, refuse_several
 from unlearnbench.runners.inline import Inline
@@ -51,6 +52,7 @@ class Sweep:
         self.words, self.parameters, self.folders = list(words), list(parameters), list(folders)
         self.by_number: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, RunJob] = {}
+        self._once = Once()
         sweeps: dict[str, bool] = {}
         for number, one in composed(swept(words, parameters, folders), only):
             sweeps[one.request.name("experiment")] = bool(one.parameters)
@@ -72,7 +74,7 @@ class Sweep:
         return list(self.by_number.values())
 
     def _check(self, number: int, one: Composed, planning: bool) -> None:
-        known = found(one.request, planning=planning)
+        known = found(one.request, planning=planning, once=self._once)
         if isinstance(known, Outcome):
             self._done(number, known)
         else:
@@ -80,6 +82,10 @@ class Sweep:
 
     def draw(self) -> list[RunJob]:
         """Load the data and lay out the stages of the jobs that are not done; return those that can be done."""
+        return [job for _, job in self.drawn()]
+
+    def drawn(self) -> Iterator[tuple[int, RunJob]]:
+        """Draw one job after the other, and yield those that can be done with their numbers."""
         from unlearnbench.stages.benches import Benches
 
         benches = Benches()
@@ -89,7 +95,8 @@ class Sweep:
             except UserError as error:
                 self._note(number, "failed", str(error))
                 del self.jobs[number]
-        return list(self.jobs.values())
+            else:
+                yield number, job
 
     def collect(self, since: Path, reason: str = NEVER) -> None:
         """Note what became of each job: read from its folder, or `reason` if it wrote none after the file `since`."""

@@ -42,6 +42,7 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     last = job.picture[-1]
     rows.write_metrics(part, job.identity, measured)
     scores.write_scores(part, last.world.splits.arrays(), by_role)
+    rows.write_left_out(part, getattr(last.world.bench.data, "left_out", {}))
     if _keeps_model(job):
         _write_model(job, part, workshop)
     outcome = _outcome(job, workshop, done)
@@ -62,7 +63,7 @@ def _scores(job: RunJob, asked: Forgetting, workshop: Workshop) -> dict[str, ByS
 def _measured(job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
     whole_class = job.assembled.experiment.forget.whole_class
     for name, evaluation in job.assembled.experiment.evaluations.items():
-        found = Found(asked.models, asked.world, by_role, asked.added[name], workshop, whole_class)
+        found = Found(asked.models, asked.world, by_role, asked.scores, asked.added[name], workshop, whole_class)
         yield from evaluation.measure(found)
 
 

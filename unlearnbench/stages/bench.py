@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from unlearnbench.contracts import Data, DataInfo, Index, ModelSpec, Task
+from unlearnbench.forget.splits import ForgetSet, Splits, requests
 from unlearnbench.graph.keys import describe, digest
 from unlearnbench.machine.precision import Precision
 from unlearnbench.models.start import model_without_checkpoint
@@ -70,6 +71,13 @@ class Bench:
         if module not in self._memo:
             self._memo[module] = describe(plugins.code_of(module))
         return self._memo[module]
+
+    def requests(self, forget: ForgetSet) -> tuple[Splits, ...]:
+        """Return the splits of each request to forget; those of equal forget sets are the same objects."""
+        key = f"requests {digest(forget)}"
+        if key not in self._memo:
+            self._memo[key] = requests(forget, self.data)
+        return cast("tuple[Splits, ...]", self._memo[key])
 
     def print(self, index: Index) -> str:
         """Return a digest of the examples at these positions as the task reads them."""

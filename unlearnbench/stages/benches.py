@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.contracts import Data, Dataset
+from unlearnbench.contracts import Data, Dataset, Index
 from unlearnbench.errors import UserError
-from unlearnbench.forget.splits import requests
+from unlearnbench.forget.splits import ForgetSet, requests
 from unlearnbench.graph.keys import digest
 from unlearnbench.stages.bench import Bench
 from unlearnbench.tasks import bind
@@ -21,19 +21,19 @@ class Benches:
     """The benches of a process."""
 
     def __init__(self) -> None:
-        self._data: dict[str, Data] = {}
+        self._data: dict[tuple[str, str], Data] = {}
         self._benches: dict[str, Bench] = {}
+        self._rows: dict[tuple[str, int], Index] = {}
 
     def of(self, experiment: Experiment) -> Bench:
         """Return the bench of an experiment; raise UserError where data or forget set cannot be used."""
         data = self._loaded(experiment.dataset, experiment.eval_held_out)
-        known = requests(experiment.forget, data)[-1].retain  # of a stream: what every model may know
         device = experiment.precision.device
         limits = (experiment.eval_limit, experiment.eval_batch, experiment.eval_generate)
-        text = known if data.info.kind == "text" else None
+        known = self._known(experiment.forget, data)
         key = digest(
             experiment.dataset, experiment.model, experiment.precision, device, experiment.deterministic, limits,
-            experiment.eval_held_out, dict(experiment.extra), text,
+            experiment.eval_held_out, dict(experiment.extra), known,
         )  # fmt: skip
         if key not in self._benches:
             task = bind(
@@ -44,18 +44,30 @@ class Benches:
             self._benches[key] = self._with_extra(bench, experiment.extra)
         return self._benches[key]
 
+    def _known(self, forget: ForgetSet, data: Data) -> Index | None:
+        """Return the rows that a tokenizer of text may know, of a stream in every state of it; None for images."""
+        if data.info.kind != "text":
+            return None
+        key = (digest(forget), id(data))
+        if key not in self._rows:
+            self._rows[key] = requests(forget, data)[-1].retain
+        return self._rows[key]
+
     def _with_extra(self, bench: Bench, extra: Mapping[str, Dataset]) -> Bench:
         return bench.on({name: self._loaded(dataset) for name, dataset in extra.items()}) if extra else bench
 
     def _loaded(self, dataset: Dataset, held_out: str = "test") -> Data:
         """Load a data set once; where the validation part is to be scored as test, return it so."""
-        key = digest(dataset)
+        key = (digest(dataset), held_out)
         if key not in self._data:
-            self._data[key] = dataset.load()
-        data = self._data[key]
-        if held_out == "validation" and not len(data.validation):
-            raise UserError(
-                "eval.held_out=validation: this data set has no validation part to score.\n"
-                "Try: eval.held_out=test, or dataset.validation=0.1 (images)"
-            )
-        return cast(Data, replace(cast(Any, data), test=data.validation)) if held_out == "validation" else data
+            if held_out == "test":
+                self._data[key] = dataset.load()
+            else:
+                data = self._loaded(dataset)
+                if not len(data.validation):
+                    raise UserError(
+                        "eval.held_out=validation: this data set has no validation part to score.\n"
+                        "Try: eval.held_out=test, or dataset.validation=0.1 (images)"
+                    )
+                self._data[key] = cast(Data, replace(cast(Any, data), test=data.validation))
+        return self._data[key]

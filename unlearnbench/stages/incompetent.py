@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from unlearnbench.graph.keys import digest
-from unlearnbench.graph.sources import sources
+from unlearnbench.graph.sources import source_digest
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.start import incompetent, is_pretrained
@@ -46,7 +46,7 @@ class Incompetent:
         bench = self.bench
         return digest(
             "incompetent", self._names, bench.setting, len(bench.info.classes),
-            sources((__name__, *bench.modules)),
+            source_digest((__name__, *bench.modules)),
         )  # fmt: skip
 
     @property

@@ -17,12 +17,12 @@ from unlearnbench.machine import provenance
 from unlearnbench.models import checkpoint
 from unlearnbench.models.start import is_pretrained, started, trainable
 from unlearnbench.randomness import seeded, stage_seed
+from unlearnbench.stages.resume import Resumable
 from unlearnbench.stages.trained import Made, built, kept
 from unlearnbench.training.fit import fit
 from unlearnbench.training.progress import Progress
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.record import Record
-from unlearnbench.training.resume import Resumable
 
 if TYPE_CHECKING:
     from unlearnbench.stages.bench import Bench

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from unlearnbench.errors import Diverged
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
@@ -39,10 +38,7 @@ def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progres
     """Make a model; return what is kept of it: an adapter apart from the weights beneath it, or all weights."""
     here = provenance.circumstances(bench.precision)
     with stage_progress(stage.label.replace("_", " ")) as progress:
-        try:
-            made = make(progress)
-        except Diverged as error:
-            raise Diverged(error.step, stage.label) from error
+        made = make(progress)
     is_adapter = made.on_parent and weights.has_adapter(made.model)
     state = weights.state_of(made.model) if is_adapter else {}
     model = weights.merged(made.model).eval()

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import torch
 from torch import nn
 
 from unlearnbench.errors import UserError
@@ -19,6 +18,7 @@ from unlearnbench.models.four_bit import copied
 from unlearnbench.models.modes import needs_company
 from unlearnbench.models.prefix import inner
 from unlearnbench.models.start import adapter_of, trainable
+from unlearnbench.models.weightless import weightless
 from unlearnbench.problem import Method, Problem
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.trained import Made, built, kept
@@ -112,7 +112,7 @@ class Unlearn(Stage):
         if check is None:
             return None
         bench = self.world.bench
-        with torch.device("meta"):
+        with weightless():
             model = bench.spec.build(bench.info)
         return cast("str | None", check(self.problem(model, Record(), Quiet())))
 

@@ -30,7 +30,7 @@ class World:
     @property
     def all(self) -> Index:
         """The positions that the original is trained on."""
-        return np.union1d(self.splits.retain, self.splits.forget)
+        return self.splits.trained
 
     def seen_by_checkpoint(self) -> dict[str, Any]:
         """Return which rows the user's own original is taken to have been trained on, in numbers and as text."""

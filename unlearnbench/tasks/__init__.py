@@ -9,14 +9,21 @@ from unlearnbench.machine.precision import Precision
 
 
 def bind(
-    data: Data, retain: Index, dataset: Dataset, precision: Precision, model: ModelSpec, score_batch: int, generate: int
+    data: Data,
+    retain: Index | None,
+    dataset: Dataset,
+    precision: Precision,
+    model: ModelSpec,
+    score_batch: int,
+    generate: int,
 ) -> Task:
     """Return the task for this kind of data, bound to data, settings, model and precision.
 
-    If the model trains its own tokenizer, it sees only the rows at `retain`: all roles of a run share the tokenizer,
-    and a retrained model must not know anything about the forget set.
+    If the model trains its own tokenizer, it sees only the rows at `retain` (None for images): all roles of a run share
+    the tokenizer, and a retrained model must not know anything about the forget set.
     """
     if data.info.kind == "text":
+        assert retain is not None
         return _text(data, retain, dataset, precision, model, score_batch, generate)
     from unlearnbench.data.images import ImageData, ImageSettings
     from unlearnbench.tasks.image import ImageTask

@@ -41,11 +41,6 @@ class ImageTask:
         self.device = torch.device(precision.device)
 
     @cached_property
-    def images(self) -> Tensor:
-        """The images on the device, (n, c, h, w) uint8; moved there once, at the first batch."""
-        return self.data.on(self.device)
-
-    @cached_property
     def labels(self) -> Tensor:
         """The labels on the device, (n,) int64."""
         return torch.from_numpy(self.data.labels).to(self.device)
@@ -69,7 +64,7 @@ class ImageTask:
         """Return the images at these positions as floats, (n, c, h, w); augmented if a generator is given."""
         places, augment = torch.from_numpy(index), self.dataset.augment
         where = places.to(self.device)
-        images = self.images[where]
+        images = self.data.batch(index, self.device)
         if generator is not None:
             images = moved(images, places, augment, generator, epoch, seed)
         layout = self._layout()
@@ -92,6 +87,10 @@ class ImageTask:
         example = torch.arange(len(batch), device=self.device)
         return Predictions(logits.float(), batch.labels, example, len(batch))
 
+    def fetch(self, index: Index) -> None:
+        """Start to read the images at these positions, if they are in a file: `batch` is asked for them next."""
+        self.data.fetch(index, self.device)
+
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
         """Split shuffled positions into batches of these sizes, in order: all images take equally long."""
         return np.split(index, np.cumsum(sizes)[:-1])
@@ -107,10 +106,11 @@ class ImageTask:
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the images at these positions, in order, without augmentation."""
         with evaluating(model), torch.inference_mode(), self._exact_head(model):
-            parts = [
-                self.predict(model, self.batch(index[start : start + self.score_batch], None)).logits
-                for start in range(0, len(index), self.score_batch)
-            ]
+            parts = []
+            for start in range(0, len(index), self.score_batch):
+                now, then = (index[at : at + self.score_batch] for at in (start, start + self.score_batch))
+                self.fetch(then)
+                parts.append(self.predict(model, self.batch(now, None)).logits)
         logits = torch.cat(parts).cpu().numpy()
         return Scores(logits, self.data.labels[index], np.asarray(index, dtype=np.int64))
 

@@ -127,6 +127,9 @@ class TextTask:
         where = torch.from_numpy(index).to(self.device)
         return Batch(inputs.to(self.device), labels.to(self.device), where, per_example)
 
+    def fetch(self, index: Index) -> None:
+        """Do nothing: texts are in memory."""
+
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
         """Split shuffled positions into batches of similar lengths, and shuffle the batches.
 

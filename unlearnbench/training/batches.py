@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,7 +45,10 @@ class Batches:
         sizes = even_sizes(len(index), self.size)
         while True:
             shuffled = index[torch.randperm(len(index), generator=generator).numpy()]
-            for part in self.task.arranged(shuffled, sizes, generator):
+            parts = self.task.arranged(shuffled, sizes, generator)
+            for part, following in itertools.zip_longest(parts, parts[1:]):
+                if following is not None:
+                    self.task.fetch(following)
                 yield self.task.batch(part, generator, epoch, self.seed)
 
 

@@ -63,18 +63,12 @@ def groups(model: nn.Module, settings: Optimizer, head: str) -> list[dict[str, A
 
 def optimizer_over(parameters: Iterable[dict[str, Any]], settings: Optimizer) -> torch.optim.Optimizer:
     """Return torch's optimiser over groups of parameters."""
-    decay = settings.weight_decay
+    lr, decay = settings.lr, settings.weight_decay
     if settings.name == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            settings.lr,
-            momentum=settings.momentum,
-            weight_decay=decay,
-            nesterov=settings.nesterov,
-            fused=True,
-        )
+        momentum, nesterov = settings.momentum, settings.nesterov
+        return torch.optim.SGD(parameters, lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(parameters, settings.lr, weight_decay=decay, fused=True)
+    return kind(parameters, lr, weight_decay=decay, fused=True)
 
 
 def schedule_over(
@@ -95,10 +89,8 @@ def schedule_over(
             optimizer, lambda step: (step + 1) / rise if step < rise else (steps - step) / max(steps - rise, 1)
         )
     if settings.schedule == "plateau":
+        falls = settings.plateau
         return schedulers.ReduceLROnPlateau(
-            optimizer,
-            factor=settings.plateau.factor,
-            patience=settings.plateau.patience,
-            threshold=settings.plateau.threshold,
+            optimizer, factor=falls.factor, patience=falls.patience, threshold=falls.threshold
         )
     return None

@@ -1,50 +1,9 @@
-"""Progress of a run: a bar on a terminal, plain lines elsewhere; NO_COLOR is honoured by rich."""
+"""Progress of a run: a bar for each stage."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from unlearnbench.machine.bars import Progress as Progress
+from unlearnbench.machine.bars import Quiet as Quiet
+from unlearnbench.machine.bars import bar as stage_progress
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-
-log = logging.getLogger("unlearnbench")
-
-
-class Progress(Protocol):
-    """Something that wants to know how far a stage is."""
-
-    def update(self, done: int, total: int) -> None:
-        """Say that `done` of `total` steps are behind us."""
-
-
-class Quiet:
-    """Shows nothing: for stages that end within a moment, and for tests."""
-
-    def update(self, done: int, total: int) -> None:
-        """Ignore the news."""
-
-
-class _Bar:
-    def __init__(self, bars: Bars, title: str) -> None:
-        self.bars = bars
-        self.task = bars.add_task(title, total=None)
-
-    def update(self, done: int, total: int) -> None:
-        self.bars.update(self.task, completed=done, total=total)
-
-
-@contextmanager
-def stage_progress(title: str) -> Iterator[Progress]:
-    """Show a bar for the stage while the block runs, on a terminal; log one line at its start elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        log.info("%s ...", title)
-        yield Quiet()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, transient=True) as bars:
-        yield _Bar(bars, title)
+__all__ = ["Progress", "Quiet", "stage_progress"]

@@ -118,9 +118,8 @@ class Stepper:
             raise Diverged(self.steps)
         if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step(math.inf if validation_loss is None else validation_loss)
-        mean = float(torch.stack(self.losses).mean()) if self.losses else math.nan
-        self.losses = []
-        return mean
+        losses, self.losses = self.losses, []
+        return float(torch.stack(losses).mean()) if losses else math.nan
 
     def _backward(self, loss: Loss, batches: tuple[Batch, ...]) -> Tensor:
         size = self.settings.micro_batch or max(len(batch) for batch in batches)

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from unlearnbench.graph.artefact import Computed, write_artefact
 from unlearnbench.randomness import seeded
+from unlearnbench.stages.resume import Resumable
 from unlearnbench.training.fit import fit
 from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
-from unlearnbench.training.resume import Resumable
 from worlds import RECIPE, same_weights
 
 HERE = {"device": "cpu", "threads": 1, "busy": False}

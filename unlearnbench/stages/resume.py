@@ -17,7 +17,7 @@ from unlearnbench.graph.artefact import Computed, Damaged, read_artefact, write_
 from unlearnbench.machine.cost import Spent
 from unlearnbench.machine.memory import peak_mib
 from unlearnbench.models import weights
-from unlearnbench.training.kept import check, named, plain
+from unlearnbench.stages.resumable import check, named, plain
 from unlearnbench.training.record import Record
 from unlearnbench.training.stepper import Stepper
 

@@ -1,0 +1,287 @@
+"""A data set of the Hugging Face hub, or a folder in its format: images inside Parquet or Arrow files.
+
+Only tables are read: a loading script is never run, and nothing but tables is fetched from the hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearnbench.data.decoded import DecodedSettings
+from unlearnbench.data.decoding import LARGEST, decoded
+from unlearnbench.data.listing import SPLITS, UNSAID, Listing
+from unlearnbench.data.manifest import typed
+from unlearnbench.data.pixels import Digests, Pixels, Shape, pixels_of
+from unlearnbench.errors import UserError, nearest
+from unlearnbench.files.digests import known_digest
+from unlearnbench.files.trees import Entry, files_below
+
+SUFFIXES = (".parquet", ".arrow")
+GROUP = 2**32
+"""The most bytes that a part of a table which is read at once may have."""
+IMAGES, LABELS = ("image", "img", "picture", "photo"), ("label", "labels", "class", "fine_label", "target")
+"""The names that image and label columns usually have."""
+_SPLIT = re.compile(r"(?:^|[/_.-])(train|validation|valid|val|dev|test)(?=[/_.-])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub(DecodedSettings):
+    """Images of a data set on the Hugging Face hub, or of its Parquet or Arrow files in a folder; decoded once.
+
+    `path` is OWNER/NAME on the hub, or a folder. `subset` is the folder of one of several configurations in it.
+    `image` and `label` name the columns; null: the ones of that type, or with a usual name.
+    """
+
+    path: str | None = field(metadata={"key": False})
+    subset: str | None
+    revision: str | None
+    image: str | None
+    label: str | None
+
+    def tree(self) -> Path:
+        """Return the folder of which any change may change the data."""
+        return self.folder()
+
+    def folder(self) -> Path:
+        """Return the folder with the tables; raise UserError where it is not to be had."""
+        if not self.path:
+            raise UserError("dataset=hf needs a data set.\nTry: dataset.path=OWNER/NAME of the hub, or a folder")
+        if importlib.util.find_spec("pyarrow") is None:
+            raise UserError("dataset=hf needs the extra `hub`.\nTry: pip install 'unlearnbench[hub]'")
+        local = Path(self.path)
+        found = local if local.is_dir() else _fetched(self.path, self.revision)
+        return found / self.subset if self.subset else found
+
+    def _list(self) -> Listing:
+        return _Tables(self).listing()
+
+    def _decode(self, listing: Listing) -> Pixels:
+        source = _Tables(self)
+        return pixels_of(
+            source, self.shape(), self.place() / "pixels", f"decoding {len(listing.entries):,} images"
+        )  # fmt: skip
+
+
+class _Tables:
+    """The tables of a folder, one after the other, as a source of pixels."""
+
+    def __init__(self, settings: Hub) -> None:
+        self.settings, self.folder = settings, settings.folder()
+        self.files = _tables_in(self.folder, settings)
+        self.tables = [_Table(file) for file in self.files]
+        self.image, self.label = _columns(settings, self.tables[0].schema)
+        self.starts = np.cumsum([0, *(table.count for table in self.tables)])
+        self.names = [f"{known_digest(file)}/{self.image}" for file in self.files]
+        rows = zip(self.names, self.tables, strict=True)
+        self.digests: Digests = np.array(
+            [_digest(name, row) for name, table in rows for row in range(table.count)], "S32"
+        )
+
+    def read(self, row: int) -> tuple[bytes, Any]:
+        """Return a digest of a row's place, and the file in its image column."""
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        own = row - int(self.starts[number])
+        content = self.tables[number].cell(own, self.image)
+        content = content.get("bytes") if isinstance(content, dict) else content
+        if not isinstance(content, bytes):
+            raise ValueError("has no image inside the table")
+        if len(content) > LARGEST:
+            raise ValueError(f"has {len(content):,} bytes; at most {LARGEST:,} are read")
+        return _digest(self.names[number], own), content
+
+    def decoded(self, content: Any, shape: Shape) -> NDArray[np.uint8]:
+        """Decode an image."""
+        return decoded(content, shape[1], shape[0])
+
+    def listing(self) -> Listing:
+        """List the rows with their labels, splits and plain columns."""
+        entries, splits = [], []
+        for file, table in zip(self.files, self.tables, strict=True):
+            name, found = file.relative_to(self.folder).as_posix(), file.stat()
+            entries += [Entry(f"{name}#{row}", found.st_size, found.st_mtime_ns) for row in range(table.count)]
+            splits += [_split_of(name)] * table.count
+        columns = {name: self._column(name) for name in self.tables[0].plain() if name != self.label}
+        labels, names = self._column(self.label), self.tables[0].classes(self.label)
+        self._refuse_unlabelled(labels, entries)
+        words = [names[label] if names else str(label) for label in labels]
+        ids = [str(one) for one in columns.pop("id", [])]
+        paths = [entry.name for entry in entries]
+        unique = len(ids) == len(set(ids)) > 0 and all(ids)
+        known = set(words)
+        return Listing(
+            entries,
+            words,
+            np.array(splits, np.int8),
+            ids if unique else paths,
+            {name: typed(values) for name, values in columns.items() if name != "path"},
+            tuple(name for name in names if name in known) if names else None,
+        )
+
+    def _column(self, name: str) -> list[Any]:
+        return [value for table in self.tables for value in table.column(name)]
+
+    def _refuse_unlabelled(self, labels: Sequence[Any], entries: Sequence[Entry]) -> None:
+        names = self.tables[0].classes(self.label)
+        for entry, label in zip(entries, labels, strict=True):
+            sound = 0 <= label < len(names) if names and isinstance(label, int) else isinstance(label, (int, str))
+            if not sound or label == "":
+                raise UserError(
+                    f"{self.folder}/{entry.name} has the label {label!r}; expected a class.\n"
+                    "Try: dataset.label=COLUMN, another column, or the data without that row"
+                )
+
+
+class _Table:
+    """One Parquet or Arrow file; a part of it is in memory at a time."""
+
+    def __init__(self, file: Path) -> None:
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+
+        self.file, self.lock, self.held = file, threading.Lock(), (-1, None)
+        try:
+            if file.suffix == ".arrow":
+                self.arrow = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
+                self.schema, counts = self.arrow.schema, [self.arrow.num_rows]
+            else:
+                self.reader = parquet.ParquetFile(file)
+                groups = [self.reader.metadata.row_group(number) for number in range(self.reader.num_row_groups)]
+                if groups and max(group.total_byte_size for group in groups) > GROUP:
+                    raise ValueError("a row group of more than 4 GiB")
+                self.schema, counts = self.reader.schema_arrow, [group.num_rows for group in groups]
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"{file} cannot be read: {reason}\nTry: the file as published by its authors") from error
+        self.starts = np.cumsum([0, *counts])
+        self.count = int(self.starts[-1])
+
+    def column(self, name: str) -> list[Any]:
+        """Return all values of a column."""
+        table = self.arrow if self.file.suffix == ".arrow" else self.reader.read(columns=[name])
+        values: list[Any] = table.column(name).to_pylist()
+        return values
+
+    def cell(self, row: int, name: str) -> Any:
+        """Return one value of a column; neighbours are read with it."""
+        if self.file.suffix == ".arrow":
+            return self.arrow.column(name)[row].as_py()
+        group = int(np.searchsorted(self.starts, row, side="right")) - 1
+        with self.lock:
+            if self.held[0] != group:
+                self.held = (group, self.reader.read_row_group(group, columns=[name]).column(name))
+            held: Any = self.held[1]
+        return held[row - int(self.starts[group])].as_py()
+
+    def plain(self) -> Iterator[str]:
+        """Yield the names of the columns that hold one word, number or truth value in each row."""
+        from pyarrow import types
+
+        for one in self.schema:
+            if any(test(one.type) for test in (types.is_integer, types.is_floating, types.is_boolean, _is_text)):
+                yield one.name
+
+    def features(self) -> dict[str, Any]:
+        """Return what the hub's library noted about the columns."""
+        try:
+            found = json.loads((self.schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        except (ValueError, KeyError, TypeError):
+            return {}
+        return {name: one for name, one in found.items() if isinstance(one, dict)} if isinstance(found, dict) else {}
+
+    def classes(self, name: str) -> list[str] | None:
+        """Return the names of a column's classes, if they are known."""
+        names = self.features().get(name, {}).get("names")
+        plain = isinstance(names, list) and len(names) > 1 and all(isinstance(one, str) for one in names)
+        return names if plain and len(set(names)) == len(names) else None
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _digest(name: str, row: int) -> bytes:
+    return hashlib.sha256(f"{name}/{row}".encode()).digest()
+
+
+def _split_of(name: str) -> int:
+    """Return the split that a table's path names."""
+    found = _SPLIT.search(name)
+    word = {"valid": "val", "dev": "val"}.get(found[1], found[1]) if found else ""
+    return SPLITS.get(word, UNSAID)
+
+
+def _tables_in(folder: Path, settings: Hub) -> list[Path]:
+    """Return the tables of one data set in a folder, sorted; raise UserError for none, or for several data sets."""
+    names = [entry.name for entry in files_below(folder) if entry.name.endswith(SUFFIXES)] if folder.is_dir() else []
+    if not names:
+        raise UserError(
+            f"dataset.path={settings.path} has no Parquet or Arrow files in {folder}.\n"
+            "Try: a data set with images inside its tables, or dataset=images for a folder of photos"
+        )
+    above = sorted({name.partition("/")[0] for name in names if "/" in name})
+    several = [name for name in above if _split_of(f"{name}/") == UNSAID and name != "data"]
+    if len(several) > 1:
+        raise UserError(
+            f"dataset.path={settings.path} has several data sets: {', '.join(several[:20])}.\n"
+            f"Try: dataset.subset={several[0]}"
+        )
+    return [folder / name for name in names]
+
+
+def _columns(settings: Hub, schema: Any) -> tuple[str, str]:
+    """Return the names of the image and the label column; raise UserError where they are not plain to see."""
+    table_names = list(schema.names)
+    images = [one.name for one in schema if str(one.type).startswith(("struct<bytes:", "binary", "large_binary"))]
+    chosen = []
+    for key, given, usual, fitting in (
+        ("image", settings.image, IMAGES, images),
+        ("label", settings.label, LABELS, [name for name in LABELS if name in table_names]),
+    ):
+        if given is not None and given not in table_names:
+            raise UserError(
+                f"dataset.{key}: unknown column {given!r}.{nearest(given, table_names)}\n"
+                f"The columns are: {', '.join(table_names)}.\nTry: dataset.{key}={(fitting or table_names)[0]}"
+            )
+        found = [name for name in usual if name in fitting] or fitting
+        if given is None and len(found) != 1 and not (found and found[0] in usual):
+            raise UserError(
+                f"dataset.path={settings.path}: no column is plainly the {key}.\n"
+                f"The columns are: {', '.join(table_names)}.\nTry: dataset.{key}=COLUMN"
+            )
+        chosen.append(given or found[0])
+    return chosen[0], chosen[1]
+
+
+@cache
+def _fetched(name: str, revision: str | None) -> Path:
+    """Return the folder of a data set's tables in the hub client's cache; raise UserError if it cannot be fetched."""
+    from huggingface_hub import snapshot_download
+
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise UserError(f"dataset.path={name}: no such folder.\nTry: a folder, or OWNER/NAME of the hub")
+    try:
+        return Path(
+            snapshot_download(
+                name, repo_type="dataset", revision=revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]
+            )
+        )
+    except Exception as error:  # the hub's client raises a dozen kinds; all mean that the data is missing
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"dataset.path={name} is not a folder here and cannot be loaded from the hub: {reason}\n"
+            "Try: the path of a folder, or log in if its terms ask for it"
+        ) from error
