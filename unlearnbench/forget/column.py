@@ -55,7 +55,8 @@ class Column:
     def _instead(self, info: DataInfo) -> str:
         if info.forget_sets:
             return f"forget=tofu forget.name={info.forget_sets[-1]}"
-        return f"forget.column={info.columns[0]}" if info.columns else "forget=class"
+        groups = [name for name in info.columns if name not in ("id", "path")] or [*info.columns]
+        return f"forget.column={groups[0]}" if groups else "forget=class"
 
     def split(self, data: Data) -> Splits:
         """Split training and test data by the column.
