@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unlearnbench.report.headline import ANSWERS, CHOICES, headline_of
+from unlearnbench.report.headline import ANSWERS, ANSWERS_ALONE, CHOICES, CHOICES_ALONE, headline_of
 
 
 def test_runs_with_an_accuracy_are_ranked_by_it():
