@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import numpy as np
 import pandas
@@ -157,7 +158,7 @@ def test_images_that_a_manifest_does_not_name_are_told_of(root, cache, caplog):
     with caplog.at_level(logging.WARNING, "unlearnbench"):
         data = images(root, cache).load()
     assert len(data.labels) == 29
-    assert "does not name 1 of the images" in caplog.text and "owl/009.png" in caplog.text
+    assert "does not name 1 images" in caplog.text and "owl/009.png" in caplog.text
 
 
 @pytest.mark.parametrize(("line", "words"), [
@@ -268,3 +269,29 @@ def test_one_channel_needs_one_mean(root, cache):
         images(root, cache, channels=1).info()
     data = images(root, cache, channels=1, mean=(0.449,), std=(0.226,)).load()
     assert data.images.shape == (30, 1, 8, 8)
+
+
+def test_names_that_cannot_be_shown_do_no_harm(root, cache):
+    for name in ("a\x1b[31m.jpg", "b\udcff.jpg"):
+        (root / "cat" / name).write_bytes(b"no photo")
+    (root / "cat" / "again").symlink_to("..")
+    with pytest.raises(UserError, match=r"2 of 32 files") as error:
+        images(root, cache).info()
+    assert "\x1b" not in str(error.value) and "\udcff" not in str(error.value)
+    (root / "cat").rename(root / "cat\udcff")
+    with pytest.raises(UserError, match=r"the label 'cat\\udcff' has characters that cannot be shown"):
+        images(root, cache, corrupt="skip").info()
+
+
+def test_pipes_are_never_opened(root, cache):
+    os.mkfifo(root / "cat" / "pipe.jpg")
+    assert images(root, cache, corrupt="skip").load().left_out == {
+        "cat/pipe.jpg": "is a broken link, a pipe or a device"
+    }
+
+
+def test_a_label_without_a_sound_image_is_refused(root, cache):
+    for file in (root / "cat").iterdir():
+        file.write_bytes(b"no photo")
+    with pytest.raises(UserError, match=r"none of the files of these labels is a sound image: cat"):
+        images(root, cache, corrupt="skip").info()

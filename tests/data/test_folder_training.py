@@ -52,6 +52,18 @@ def test_training_from_the_map_gives_the_same_bytes_as_from_memory(root, tmp_pat
     assert scores.logits.tobytes() == scores_mapped.logits.tobytes()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_batches_from_the_map_are_copied_to_the_gpu_from_pinned_memory(root, tmp_path):
+    data = images(root, tmp_path / "cache", in_memory=False).load()
+    whole = images(root, tmp_path / "cache", in_memory=True).load()
+    device = torch.device("cuda")
+    for index in np.split(data.train[:40], 5):
+        data.fetch(index, device)
+        assert torch.equal(data.batch(index, device), whole.batch(index, device))
+    assert data.images.read(data.train[:4]).is_pinned()
+
+
 def test_every_batch_but_the_first_is_read_in_the_background(root, tmp_path, monkeypatch):
     dataset = images(root, tmp_path / "cache", in_memory=False)
     data = dataset.load()

@@ -233,6 +233,10 @@ class Parts:
                 f"the data has one class, {', '.join(self.classes)}; a model needs at least two.\n"
                 "Try: dataset.root=FOLDER, the folder that holds a folder for each class"
             )
+        if odd := [name for name in self.classes if not name.isprintable()]:
+            raise UserError(
+                f"the label {odd[0]!a} has characters that cannot be shown.\nTry: another name for it, in plain letters"
+            )
         if lost := sorted(set(self.listing.labels) - set(self.classes) - {""}):
             raise UserError(
                 f"none of the files of these labels is a sound image: {', '.join(lost[:10])}.\n"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.errors import UserError
+from unlearnbench.files.escapes import printable
 from unlearnbench.files.trees import Entry, files_below, is_shown
 
 log = logging.getLogger("unlearnbench")
@@ -102,13 +103,13 @@ def _listing(root: Path, parts: Iterable[tuple[str, int]]) -> Listing:
 def _some(names: Sequence[str]) -> str:
     """Join the first few names."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(map(printable, names[:SHOWN])) + more
 
 
 def listed(names: Sequence[str], indent: str = "  ") -> str:
     """Return the first few lines of a list, and how many more there are."""
     more = [f"... and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return "\n".join(indent + line for line in [*names[:SHOWN], *more])
+    return "\n".join(indent + printable(line) for line in [*names[:SHOWN], *more])
 
 
 def twice(values: Sequence[str]) -> dict[str, list[int]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from unlearnbench.data.files import TABLE, parquet, parsed
 from unlearnbench.data.listing import SPLITS, SUFFIXES, UNSAID, Listing, listed, twice
 from unlearnbench.errors import UserError, nearest
+from unlearnbench.files.escapes import printable
 from unlearnbench.files.intake import text_of
 from unlearnbench.files.trees import entry_of, files_below
 
@@ -204,6 +205,5 @@ def _warn_of_others(root: Path, file: Path, names: set[str]) -> None:
     others = [entry.name for entry in files_below(root) if entry.name.lower().endswith(SUFFIXES)]
     left = [name for name in others if name not in names]
     if left:
-        log.warning(
-            "%s does not name %d of the images in %s, such as %s: they are left out", file, len(left), root, left[0]
-        )
+        some = printable(left[0])
+        log.warning("%s does not name %d images in %s, such as %s: they are left out", file, len(left), root, some)

@@ -96,7 +96,7 @@ class Torchvision(DecodedSettings):
         if self.name not in known or self.name in UNSAFE:
             why = " It loads files that may run code." if self.name in UNSAFE else nearest(str(self.name), known)
             raise UserError(
-                f"dataset.name={self.name}: expected a class of torchvision.datasets.{why}\n"
+                f"dataset.name={self.name or 'null'}: expected a class of torchvision.datasets.{why}\n"
                 "Try: dataset.name=Flowers102, or dataset.name=SVHN"
             )
         kind = getattr(datasets, str(self.name))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unlearnbench.files import stored
-from unlearnbench.files.escapes import csv_cell
+from unlearnbench.files.escapes import csv_cell, printable
 
 if TYPE_CHECKING:
     import pandas
@@ -60,4 +60,4 @@ def write_left_out(folder: Path, reasons: Mapping[str, str]) -> None:
         writer.writerow(("path", "reason"))
         for path, reason in reasons.items():
             writer.writerow((csv_cell(path), csv_cell(reason)))
-            log.debug("left out: %s: %s", path, reason)
+            log.debug("left out: %s: %s", printable(path), reason)

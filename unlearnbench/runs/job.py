@@ -15,6 +15,7 @@ from unlearnbench.assemble import Assembled
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.experiment import Forgetting, build
 from unlearnbench.files import disk, sums
+from unlearnbench.files.escapes import printable
 from unlearnbench.forget.splits import remarks, twins_retained
 from unlearnbench.graph.artefact import Damaged
 from unlearnbench.graph.outside import Looked
@@ -193,7 +194,7 @@ class RunJob:
                 log.warning(TWINS[data.info.kind], left, len(splits.forget))
         left_out = getattr(self.picture[0].world.bench.data, "left_out", {})
         if left_out:
-            some = ", ".join([*list(left_out)[:10], *(["..."] if len(left_out) > 10 else [])])
+            some = ", ".join([*map(printable, list(left_out)[:10]), *(["..."] if len(left_out) > 10 else [])])
             log.warning("%d files are left out, as they are not sound images (left_out.csv): %s", len(left_out), some)
         model: Any = self.assembled.experiment.model
         if model.checkpoint is not None:
