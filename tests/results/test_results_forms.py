@@ -97,7 +97,11 @@ def test_weights_go_back_in_the_wrapper_of_the_checkpoint(tmp_path):
     file = tmp_path / "mine.pth"
     exported = image_model(tmp_path, TINY, image_info(8, 1, 4), checkpoint=str(file))
     own = model_in(exported.source).state_dict()
-    for nests, prefix in (((), ""), (("state_dict",), "module."), (("model",), ""), ((), "module._orig_mod.")):
+    ways = (
+        ((), ""), (("state_dict",), "module."), (("model",), ""), ((), "module._orig_mod."),
+        (("state_dict",), "model."),
+    )  # fmt: skip
+    for nests, prefix in ways:
         state: object = {prefix + name: tensor for name, tensor in own.items()}
         for nest in nests:
             state = {nest: state, "epoch": 3}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
 from unlearnbench.models import masks, saved, vetted
-from unlearnbench.models.checkpoint import NESTS, PREFIXES
+from unlearnbench.models.checkpoint import NESTS
 from unlearnbench.models.timm_model import TimmModel, described
 from unlearnbench.models.weight_files import pickled, safetensors
 from unlearnbench.request.config import build
@@ -135,10 +135,9 @@ def _as_it_came(state: Mapping[str, Tensor], checkpoint: str | None) -> tuple[di
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             nests.append(name)
             found = found[name]
-    before = ""
-    for prefix in PREFIXES:
-        if all(str(name).startswith(before + prefix) for name in found):
-            before += prefix
+    first = next(iter(state))
+    fronts = {str(name).removesuffix(first) for name in found if str(name).endswith(first)}
+    before = next((one for one in fronts if all(str(name).startswith(one) for name in found)), "")
     wrapped: dict[str, Any] = {before + name: tensor for name, tensor in state.items()}
     for name in reversed(nests):
         wrapped = {name: wrapped}
