@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.evaluations.evaluation import Found, divided, headline_of
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("unlearnbench")
 
+ALIKE = 0.05
+"""How much less of retain a retrained model may get right than the user's own original, before a run remarks on it."""
+
 
 def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, Any]:
     """Measure, write all files but result.json, and return what that adds."""
@@ -46,6 +50,8 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     if _keeps_model(job):
         write_model(job, part, workshop)
     outcome = _outcome(job, workshop, done)
+    if outcome["checkpoint"] is not None:
+        outcome["checkpoint"]["text"] += _worse_than_checkpoint(by_role)
     if last.world.bench.info.kind == "text":
         outcome |= _language(job, part, by_role)
     _plot(job, part, by_role, outcome)
@@ -65,6 +71,20 @@ def _measured(job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], wo
     for name, evaluation in job.assembled.experiment.evaluations.items():
         found = Found(asked.models, asked.world, by_role, asked.scores, asked.added[name], workshop, whole_class)
         yield from evaluation.measure(found)
+
+
+def _worse_than_checkpoint(by_role: Mapping[str, BySplit]) -> str:
+    """Return what to say where the retrained models know retain less well than the user's own original; else ""."""
+    right = {role: float(by_split["retain"].right[1].mean()) for role, by_split in by_role.items()}
+    retrained = [value for role, value in right.items() if role.startswith("retrained")]
+    if not retrained or right["original"] - fmean(retrained) <= ALIKE:
+        return ""
+    name, _ = by_role["original"]["retain"].right
+    return (
+        f". The retrained model is worse on retain than your checkpoint ({name} {fmean(retrained):.3f} against "
+        f"{right['original']:.3f}): it was not trained as well, so gaps to it are not about forgetting alone. "
+        "Try: the recipe that your checkpoint was trained with (train.epochs, train.optimizer.lr)"
+    )
 
 
 def _keeps_model(job: RunJob) -> bool:
