@@ -121,7 +121,7 @@ def test_a_run_folder_holds_what_the_contract_says(tmp_path):
 
 
 def test_python_gives_metrics_and_model(tmp_path):
-    frame = unlearnbench.run([f"outputs={tmp_path}", *TINY])
+    frame = unlearnbench.run([f"outputs={tmp_path}", *TINY]).metrics
     folder = next((tmp_path / "runs").glob("distill_*"))
     model = unlearnbench.load(folder)
     assert len(frame) and not model.training

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import unlearnbench
 from unlearnbench.cli import main
+from unlearnbench.errors import UserError
 from worlds import TINY
 
 MISTAKES = [
@@ -117,7 +121,38 @@ MISTAKES = [
     (["run", "-m", "--cfg", "job", "seed=0,1"], "without -m"),
     (["run", "--cfg", "job", "seed=0,1"], "-m for a sweep"),
     (["run", "reported=[{role:original,split:test,metric:acuracy,value:0.5,source:T}]"], "Did you mean 'accuracy'"),
+    (["run", "device=gpu"], "Did you mean 'cuda'"),
+    (["run", "device=CPU"], "Did you mean 'cpu'"),
+    (["run", "model=ResNet18"], "Did you mean 'resnet18'"),
+    (["run", "dataset=CIFAR10"], "Did you mean 'cifar10'"),
+    (["run", "lr=0.1"], "Try: method.optimizer.lr=0.1 (of the method), or train.optimizer.lr=0.1 (of the original's"),
+    (["run", "learning_rate=0.1"], "Try: method.optimizer.lr=0.1"),
+    (["run", "train.lr=0.1"], "Try: train.optimizer.lr=0.1\n"),
+    (["run", "optimizer.lr=0.1"], "Try: method.optimizer.lr=0.1"),
+    (["run", "epochs=3"], "Try: method.epochs=3 (of the method), or train.epochs=3"),
+    (["run", "method=none", "epochs=3"], "Try: train.epochs=3\n"),
+    (["run", "batch_size=8"], "Try: method.batch_size=8 (of the method), or train.batch_size=8"),
+    (["run", "limit=100"], "Try: dataset.limit=100, or eval.limit=100"),
+    (["run", "--method", "distill"], "Try: method=distill\n"),
+    (["run", "--method=distill"], "Try: method=distill\n"),
+    (["run", "--seed", "3"], "settings are typed without dashes.\nTry: seed=3\n"),
+    (["plan", "--seed", "3"], "Try: seed=3\n"),
+    (["run", "--mutlirun"], "Did you mean '--multirun'?"),
+    (["run", "seed=0:3"], "Try: -m seed=0,1,2 for a sweep"),
+    (["run", "-m", "method.epochs=1:50"], "Try: -m 'method.epochs=range(1,50)'"),
+    (["run", "seed=[0,1]"], "Try: -m seed=0,1 for a sweep"),
+    (["run", " method=distill"], "begins with a blank.\nTry: method=distill\n"),
+    (["run", "method=", "distill"], "there is a blank after the =.\nTry: method=distill\n"),
+    (["run", "distill"], "is not KEY=VALUE.\nTry: method=distill\n"),
+    (["run", "method:distill"], "Try: method=distill\n"),
+    (["run", "method=distill seed=3"], "is one word, because of the quotes.\nTry: method=distill seed=3\n"),
+    (["run", "-m", "method.optimizer.lr=interval(1e-4,1e-2)"], "Try: -m method.optimizer.lr=0.0001,0.001,0.01\n"),
+    (["run", "save_model=banana"], 'save_model="banana": expected true, false or null'),
+    (["report"], "no folder outputs here, so there are no runs to report.\nTry: unlearnbench report FOLDER"),
+    (["status"], "Try: unlearnbench status FOLDER/plan.jsonl"),
     (["list", "method"], "Did you mean 'methods'"),
+    (["list", "NPO"], "nothing is called 'NPO'. Did you mean 'npo'?"),
+    (["list", "nothing_like_it"], "Try: unlearnbench list, or one of methods, models"),
     (["report", "nowhere"], "nowhere"),
     (["report", "--to", __file__], "is a file, not a folder"),
     (["report", "--to", f"{__file__}/report"], "--to FOLDER"),
@@ -185,3 +220,63 @@ def test_a_checkpoint_of_another_shape_ends_before_anything_runs(command, tmp_pa
     assert done.returncode == 2
     assert "linear.weight: file (10, 64), model (4, 32)" in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["weights.pt"]
+
+
+@pytest.mark.parametrize("words", [["save_model=banana"], ["-m", "seed=0,1", "runner=local", "runner.workers=banana"]])
+def test_a_finished_run_accepts_no_bad_words(monkeypatch, capsys, tmp_path, words):
+    monkeypatch.chdir(tmp_path)
+    unlearnbench.run([*TINY, "method=none", "-m", "seed=0,1"])
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(sys, "argv", ["unlearnbench", "run", *TINY, "method=none", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "banana" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "extra"),
+    [
+        ("datasets", ["dataset=crows_pairs"], "hub"),
+        ("bitsandbytes", ["dataset=clinical_notes", "model=smollm2_135m", "++model.load_in_4bit=true"], "4bit"),
+        ("submitit", ["runner=slurm", "device=cpu"], "slurm"),
+    ],
+)
+def test_a_missing_extra_names_its_install_line(monkeypatch, tmp_path, folder, package, words, extra):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == package else found(name, *more))
+    monkeypatch.chdir(tmp_path)
+    if package == "datasets":
+        words = ["dataset=clinical_notes", "eval.extra=[crows_pairs]"]
+    if package == "bitsandbytes":
+        words = [*words, f"model.path={folder}", "model.base=clean", "model.adapter.targets=[q_proj]"]
+    with pytest.raises(UserError) as error:
+        unlearnbench.run(words)
+    assert f"pip install 'unlearnbench[{extra}]'" in str(error.value)
+
+
+def test_a_checkpoint_that_could_run_code_is_refused_in_our_words(monkeypatch, capsys, tmp_path):
+    """And not in torch's, which offers to trust it and has escape codes."""
+    torch.save({"state_dict": Unsafe()}, tmp_path / "weights.pt")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["unlearnbench", "run", *TINY, "model.checkpoint=weights.pt"])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert "Try: torch.save(model.state_dict()" in said
+    assert "two options" not in said and "\x1b" not in said
+
+
+class Unsafe:
+    def __reduce__(self):
+        return (os.getcwd, ())
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "work", "status", "report", "verify", "list"])
+def test_every_command_has_help(monkeypatch, capsys, command):
+    monkeypatch.setattr(sys, "argv", ["unlearnbench", command, "--help"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+    assert f"unlearnbench {command}" in capsys.readouterr().out

@@ -85,7 +85,7 @@ def test_arguments_are_handed_on_and_nothing_is_installed_twice(checkout, tmp_pa
     stub(venv, "python", 'printf "<%s>" "$@"')
     shutil.copy(checkout / "requirements.lock", checkout / ".venv" / ".installed-requirements.lock")
     done = run(checkout / "scripts" / "unlearnbench", "run", "a b", "forget.classes=[0]", tools=checkout / "tools")
-    assert done.stdout == "<-m><unlearnbench><run><a b><forget.classes=[0]>"
+    assert done.stdout == "<-P><-m><unlearnbench><run><a b><forget.classes=[0]>"
     assert done.stderr == ""
 
 

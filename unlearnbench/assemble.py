@@ -13,7 +13,7 @@ from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError, WrongKind, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.forget.splits import full_label
-from unlearnbench.machine.devices import on_cuda
+from unlearnbench.machine.devices import Device, on_cuda
 from unlearnbench.machine.precision import Choice, resolve
 from unlearnbench.machine.threads import Threads
 from unlearnbench.models import checkpoint
@@ -64,7 +64,7 @@ class Settings:
     seed: Seed
     unlearn_seed: Seed | None
     eval_seed: Seed | None
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    device: Device
     precision: Choice
     threads: Threads
     deterministic: bool

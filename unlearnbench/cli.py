@@ -25,7 +25,7 @@ usage: unlearnbench COMMAND ...
   status [PLAN]                             what is done, being computed, failed and left
   report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page
   verify FOLDER                             find damage in a run, sweep, outputs folder or cache
-  list [TOPIC]                              methods, models, datasets, forget, evaluations, metrics, experiments
+  list [TOPIC or NAME]                      methods, models, datasets, forget, evaluations, metrics, experiments
   --version, --help                         `unlearnbench run --help` shows all groups and keys
 
 completion for bash: eval "$(unlearnbench -sc install=bash)"   (zsh and fish too)

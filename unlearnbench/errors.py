@@ -34,6 +34,9 @@ class Diverged(Exception):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the known name closest to `word`, or an empty string."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    """Return " Did you mean 'x'?" for the known name closest to `word`, whatever their case, or an empty string."""
+    names = list(known)
+    lower = {name.lower(): name for name in reversed(names)}
+    close = get_close_matches(word, names, n=1, cutoff=0.5)
+    close = [lower[word.lower()]] if word.lower() in lower else close or get_close_matches(word.lower(), lower, 1, 0.5)
+    return f" Did you mean '{lower.get(close[0], close[0])}'?" if close else ""

@@ -143,7 +143,7 @@ def test_tofu_runs_to_the_end_with_its_metrics_though_no_test_question_belongs_t
         f"dataset.root={tmp_path}", "dataset=tofu", "method=grad_diff", "model.hidden=16", "model.vocabulary=400",
         "train.epochs=1", f"outputs={tmp_path / 'out'}", "eval.generate=30",
     ]  # fmt: skip
-    table = unlearnbench.run(words)
+    table = unlearnbench.run(words).metrics
     found = {(row.role, row.split, row.metric) for row in table.itertuples()}
     assert ("unlearned", "test", "gap_model_utility") in found
     assert ("unlearned", "forget", "gap_forget_quality") in found

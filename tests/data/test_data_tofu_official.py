@@ -208,7 +208,7 @@ def test_a_run_scores_the_files_of_its_set(folder, tmp_path):
         "dataset.limit_test=60", "method=grad_diff", "model.hidden=16", "model.vocabulary=400", "train.epochs=1",
         f"outputs={tmp_path}", "eval.generate=8",
     ]  # fmt: skip
-    table = unlearnbench.run(words)
+    table = unlearnbench.run(words).metrics
     (run,) = (tmp_path / "runs").iterdir()
     result = json.loads((run / "result.json").read_text())
     assert (result["forget"], result["status"]) == ("forget05", "done")

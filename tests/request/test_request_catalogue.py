@@ -8,7 +8,7 @@ import pytest
 
 from unlearnbench.errors import UserError
 from unlearnbench.request import plugins
-from unlearnbench.request.catalogue import entries
+from unlearnbench.request.catalogue import entries, named
 
 PLUGIN = '''
 """Shrinking, arXiv:2401.00001."""
@@ -91,3 +91,18 @@ def test_a_plugin_that_is_no_python_is_named_with_its_line(plugin):
     for topic in ("methods", "metrics"):
         with pytest.raises(UserError, match=f"{plugin}, line 2 is not valid Python"):
             entries(topic)
+
+
+def test_an_entry_is_shown_with_its_values(command):
+    shown = command("list", "npo").stdout
+    for part in ("npo (methods)", "method=npo", "image, text", "arXiv:2404.05868", "unlearnbench.methods.npo.Npo",
+                 "configs/method/npo.yaml", "    beta: 0.1"):  # fmt: skip
+        assert part in shown
+    assert "_target_" not in shown
+    assert "perfect:" in command("list", "zrf").stdout
+    assert "'eval=[standard,relearn]'" in command("list", "relearn").stdout
+    assert "train=adam" in command("list", "adam").stdout
+
+
+def test_a_name_of_several_groups_shows_each():
+    assert {topic for topic, _ in named("tofu")} == {"datasets", "forget"}

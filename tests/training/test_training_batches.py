@@ -120,9 +120,9 @@ def test_a_step_on_one_image_is_refused_before_training_where_batch_norm_needs_t
 
 def test_three_images_to_forget_in_batches_of_two_are_a_run_that_ends_well(tmp_path):
     words = ("forget=random", "forget.fraction=null", "forget.count=3", "method=gradient_ascent", "method.batch_size=2")
-    assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words]))
+    assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words]).metrics)
     frozen = ("method=npo", "method.batch_size=1", "method.epochs=1")
-    assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words[:3], *frozen]))
+    assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words[:3], *frozen]).metrics)
 
 
 def test_a_small_batch_cut_into_single_images_beside_a_large_one_is_explained(tiny):

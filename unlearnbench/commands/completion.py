@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 
 from unlearnbench.errors import DONE
 
@@ -19,10 +21,24 @@ def main(words: list[str], commands: Sequence[str]) -> int:
         return DONE
     if after_run:
         os.environ["COMP_LINE"] = f"{after_run[1]} {after_run[2]}"
+    if any(word.endswith("install=fish") for word in words):
+        print(_for_fish(words))
+        return DONE
     from unlearnbench.request.shown import by_hydra
 
     by_hydra(words)
     return DONE
+
+
+def _for_fish(words: Sequence[str]) -> str:
+    """Return Hydra's script without the lines that complete for Python itself."""
+    from unlearnbench.request.shown import NAME, by_hydra
+
+    written = StringIO()
+    with redirect_stdout(written):
+        by_hydra(words)
+    lines = written.getvalue().splitlines()
+    return "\n".join(line for line in lines if not line.startswith("complete ") or f"-c {NAME} " in f"{line} ")
 
 
 def _next(before: Sequence[str], commands: Sequence[str]) -> Sequence[str]:

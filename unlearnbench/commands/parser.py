@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +13,19 @@ from unlearnbench.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are UserErrors."""
+
+    def words(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse flags among the words of a run; raise UserError for a flag that does not exist, or a leading blank."""
+        from unlearnbench.request.slips import refuse_blanks, unknown_flag
+
+        given, unknown = self.parse_known_intermixed_args(words)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            raise UserError(unknown_flag(unknown[0], words, flags, self.prog))
+        refuse_blanks(given.overrides)
+        return given
+
     def error(self, message: str) -> NoReturn:
         """Raise a UserError instead of exiting."""
         raise UserError(f"{message}\nTry: {self.prog} --help")
@@ -19,8 +33,14 @@ class Parser(argparse.ArgumentParser):
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
     """Add the flags that name further configuration folders, and plugins to trust."""
-    parser.add_argument("--config-dir", "-cd", action="append", type=Path, default=[])
-    parser.add_argument("--plugin", action="append", type=Path, default=[])
+    parser.add_argument(
+        "--config-dir", "-cd", action="append", type=Path, default=[], metavar="FOLDER",
+        help="also look for configuration files in this folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plugin", action="append", type=Path, default=[], metavar="FILE.py",
+        help="trust the methods, models and other classes of this file",
+    )  # fmt: skip
 
 
 def use_sources(given: argparse.Namespace) -> None:

@@ -19,11 +19,15 @@ def main(words: list[str]) -> int:
     """Show the stages by level: how many there are, how many are missing, and how long those should take."""
     parser = Parser("unlearnbench plan", description="Show what a run or sweep would compute, and compute nothing.")
     parser.add_argument("overrides", nargs="*", metavar="WORD", help="the words of a run")
-    parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as for run")
-    parser.add_argument("--export", choices=("sbatch", "snakemake", "kubernetes"), help="print it for that program")
-    parser.add_argument("--to", type=Path, metavar="FILE", help="write the plan, a stage a line")
+    parser.add_argument("-m", "--multirun", action="store_true", help="a sweep over comma-separated values, as for run")
+    parser.add_argument(
+        "--export",
+        choices=("sbatch", "snakemake", "kubernetes"),
+        help="print the plan as a file for that program (needs --to)",
+    )
+    parser.add_argument("--to", type=Path, metavar="FILE", help="write the plan into this file, one stage per line")
     add_sources(parser)
-    given = parser.parse_intermixed_args(words)
+    given = parser.words(words)
     use_sources(given)
     log_to_terminal()
     from unlearnbench.commands.run import composed_line

@@ -5,15 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from unlearnbench.commands.parser import Parser, log_to_terminal
-from unlearnbench.errors import DONE
+from unlearnbench.errors import DONE, UserError
 
 
 def main(words: list[str]) -> int:
     """Write a report and show its leaderboard; return the exit code."""
     parser = Parser("unlearnbench report", description="Join runs into tables, figures and one HTML page.")
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="runs, sweeps or outputs folders")
-    parser.add_argument("--to", type=Path, default=Path("report"), metavar="FOLDER", help="default: report")
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="folders of runs or sweeps, or whole outputs folders (default: outputs)",
+    )
+    parser.add_argument(
+        "--to", type=Path, default=Path("report"), metavar="FOLDER", help="where to write it (default: report)"
+    )
     given = parser.parse_args(words)
+    from unlearnbench.request.places import writable
+
+    writable(given.to, "--to ")
+    if not given.folders and not Path("outputs").is_dir():
+        raise UserError(
+            "there is no folder outputs here, so there are no runs to report.\n"
+            "Try: unlearnbench report FOLDER, with the outputs= of your runs, or unlearnbench run first"
+        )
     from unlearnbench.report import write
 
     log_to_terminal()

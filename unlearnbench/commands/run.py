@@ -11,10 +11,24 @@ from unlearnbench.errors import DONE, FAILED, UserError
 
 if TYPE_CHECKING:
     from unlearnbench.request.compose import Composed
+    from unlearnbench.runs.sweep import Sweep
 
 
 def main(words: list[str]) -> int:
     """Do a run, a sweep, or show a configuration; return the exit code."""
+    given = parsed(words)
+    if only_shows(given):
+        return _show(given)
+    log_to_terminal()
+    composed = composed_for(given)
+    if composed.sweep:
+        _, folder, code = swept(given, composed)
+        return _show_sweep(folder, code)
+    return _single(composed)
+
+
+def parsed(words: list[str]) -> argparse.Namespace:
+    """Return the flags and words of a line, and trust the plugins that it names; raise UserError for mistakes."""
     parser = Parser("unlearnbench run", add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")
@@ -25,9 +39,8 @@ def main(words: list[str]) -> int:
     add_sources(parser)
     parser.add_argument("--hydra-help", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
-    given = parser.parse_intermixed_args(words)
-    from unlearnbench.request import shown
-    from unlearnbench.request.compose import compose, scaled
+    given = parser.words(words)
+    from unlearnbench.request.compose import scaled
 
     use_sources(given)
     given.overrides = scaled(given.overrides, given.config_dir)
@@ -35,35 +48,53 @@ def main(words: list[str]) -> int:
         raise UserError(
             "--cfg and --info show one configuration, but -m asks for several.\nTry: without -m, one value per key"
         )
-    if given.help or given.hydra_help or given.cfg or given.info:
-        compose([] if given.hydra_help else given.overrides, given.config_dir)
-        shown.by_hydra(_hydra_words(given))
-        return DONE
-    log_to_terminal()
+    return given
+
+
+def only_shows(given: argparse.Namespace) -> bool:
+    """Return whether a line asks for help or a configuration, and for no run."""
+    return bool(given.help or given.hydra_help or given.cfg or given.info)
+
+
+def composed_for(given: argparse.Namespace) -> Composed:
+    """Compose a line: a single run with workers is a sweep of one job."""
     composed = composed_line(given)
     if not composed.sweep and composed.request.name("runner") != "inline":  # workers do one job as they do many
         given.multirun = True
         composed = composed_line(given)
-    if composed.sweep:
-        from unlearnbench.runs.sweep import Sweep, launch
+    return composed
 
-        away = composed.request.name("runner") == "slurm"
-        sweep = Sweep(given.overrides, composed.parameters, given.config_dir, planning=away)
-        return _show_sweep(*launch(sweep, composed))
-    return _single(composed)
+
+def swept(given: argparse.Namespace, composed: Composed) -> tuple[Sweep, Path, int]:
+    """Do a sweep, or submit it; return it, its folder and the exit code."""
+    from unlearnbench.runs.sweep import Sweep, launch
+
+    away = composed.request.name("runner") == "slurm"
+    sweep = Sweep(given.overrides, composed.parameters, given.config_dir, planning=away)
+    return sweep, *launch(sweep, composed)
 
 
 def composed_line(given: argparse.Namespace) -> Composed:
     """Compose the words of a line: of a sweep, its first job. A preset that is a sweep takes several values too."""
     from unlearnbench.request.compose import compose
-    from unlearnbench.request.jobs import swept
+    from unlearnbench.request.jobs import swept as jobs_of
     from unlearnbench.request.words import literal
 
-    one = swept(given.overrides, (), given.config_dir).first()
+    one = jobs_of(given.overrides, (), given.config_dir).first()
     composed = compose(one, given.config_dir, sweep=given.multirun)
     if not composed.sweep and one != literal(given.overrides):
         return compose(given.overrides, given.config_dir)
     return composed
+
+
+def _show(given: argparse.Namespace) -> int:
+    """Show help or a configuration, as Hydra does."""
+    from unlearnbench.request import shown
+    from unlearnbench.request.compose import compose
+
+    compose([] if given.hydra_help else given.overrides, given.config_dir)
+    shown.by_hydra(_hydra_words(given))
+    return DONE
 
 
 def _single(composed: Composed) -> int:

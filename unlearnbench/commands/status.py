@@ -11,8 +11,17 @@ from unlearnbench.errors import DONE, UserError
 
 def main(words: list[str]) -> int:
     """Show what is done, being computed and by whom, failed and why, and left."""
-    parser = Parser("unlearnbench status", description="Show how far a plan is.")
-    parser.add_argument("plan", type=Path, nargs="?", metavar="PLAN", help="default: that of the newest sweep")
+    parser = Parser(
+        "unlearnbench status",
+        description="Show which stages of a sweep with workers are done, running, failed and left.",
+    )
+    parser.add_argument(
+        "plan",
+        type=Path,
+        nargs="?",
+        metavar="PLAN",
+        help="the plan.jsonl of a sweep (default: the newest below outputs/sweeps)",
+    )
     given = parser.parse_args(words)
     from unlearnbench.files.escapes import printable
     from unlearnbench.graph.cache import Cache
@@ -43,5 +52,8 @@ def _newest() -> Path:
     """Return the plan of the newest sweep below outputs."""
     found = sorted(Path("outputs/sweeps").glob("*/plan.jsonl"), key=lambda file: file.stat().st_mtime)
     if not found:
-        raise UserError("no plan below outputs/sweeps.\nTry: unlearnbench status FOLDER/plan.jsonl")
+        raise UserError(
+            "there is no plan below outputs/sweeps: only sweeps with workers leave one.\n"
+            "Try: unlearnbench status FOLDER/plan.jsonl, or a sweep with runner=local"
+        )
     return found[-1]

@@ -10,10 +10,12 @@ from unlearnbench.errors import DONE, FAILED, UserError
 
 def main(words: list[str]) -> int:
     """Do a plan, or a chunk of it; return the exit code."""
-    parser = Parser("unlearnbench work", description="Do the stages of a plan beside other workers.")
-    parser.add_argument("plan", type=Path, metavar="PLAN", help="a plan.jsonl")
-    parser.add_argument("--chunk", type=int, metavar="NUMBER", help="this chunk of it alone")
-    parser.add_argument("--report", action="store_true", help="write what is done, and the report")
+    parser = Parser(
+        "unlearnbench work", description="Compute what is missing of a plan. Several workers can share one plan."
+    )
+    parser.add_argument("plan", type=Path, metavar="PLAN", help="the plan.jsonl of a sweep")
+    parser.add_argument("--chunk", type=int, metavar="NUMBER", help="compute only this chunk of the plan")
+    parser.add_argument("--report", action="store_true", help="compute nothing; write the finished runs and the report")
     add_sources(parser)
     given = parser.parse_args(words)
     use_sources(given)

@@ -103,7 +103,7 @@ class Chat(TextSettings):
         rows = [*own, *(records(self.test_file) if self.test_file is not None else [])]
         form = form_of(rows, self.form)
         texts = [said(row, form) for row in rows]
-        classes = _classes(texts)
+        classes = classes_of(texts)
         facts = columns_of(rows, ids_of(rows, len(own)), FORMS[form])
         scored: tuple[str, ...] = ("id",)
         if classes != ANSWER and {"pair", "group"} <= facts.keys():
@@ -112,13 +112,13 @@ class Chat(TextSettings):
             if not all(isinstance(value, bool) for value in facts["legitimate"]):
                 raise UserError("the column legitimate must be true or false in each row.\nTry: the file without it")
         made = [
-            _row(text, classes, {name: values[number] for name, values in facts.items()})
+            row_of(text, classes, {name: values[number] for name, values in facts.items()})
             for number, text in enumerate(texts)
         ]
         return Read(without_copies(divided(self, rows, made, len(own)), self.duplicates), form, classes, scored)
 
 
-def _classes(texts: Sequence[Said]) -> tuple[str, ...]:
+def classes_of(texts: Sequence[Said]) -> tuple[str, ...]:
     """Return the names of the answer options; raise UserError if some rows have options and others have none."""
     most = max(len(text.options) for text in texts)
     if not most:
@@ -131,7 +131,7 @@ def _classes(texts: Sequence[Said]) -> tuple[str, ...]:
     return different if len(different) <= NAMED else tuple(f"option {number}" for number in range(1, most + 1))
 
 
-def _row(text: Said, classes: tuple[str, ...], facts: dict[str, object]) -> TextRow:
+def row_of(text: Said, classes: tuple[str, ...], facts: dict[str, object]) -> TextRow:
     """Turn what a row says into a row whose options are in the columns `classes`."""
     given = text.options or (text.answer,)
     by_name = set(given) <= set(classes)

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from unlearnbench.errors import UserError
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from unlearnbench.errors import UserError, nearest
+
+OTHER = {"gpu": "cuda", "nvidia": "cuda", "cuda:auto": "cuda", "none": "cpu"}
+"""What people type for a device."""
+
+
+def named(device: str) -> str:
+    """Return a device's name if it is one; raise ValueError, with the nearest, if not."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        return device
+    lower = device.strip().lower()
+    hint = f" Did you mean '{OTHER[lower]}'?" if lower in OTHER else nearest(lower, ("auto", "cpu", "cuda", "cuda:0"))
+    raise ValueError(f"expected auto, cpu, cuda or cuda:NUMBER, not {device!r}.{hint}")
+
+
+Device = Annotated[str, AfterValidator(named)]
+"""What `device=` may be."""
 
 
 def on_cuda(device: str) -> bool:
@@ -13,10 +34,14 @@ def on_cuda(device: str) -> bool:
 def resolved(device: str) -> str:
     """Return the device that `device=` means.
 
-    Raises UserError for a GPU that this machine does not have.
+    Raises UserError for what is not a device, and for a GPU that this machine does not have.
     """
     import torch
 
+    try:
+        named(device)
+    except ValueError as error:
+        raise UserError(f"device: {error}") from error
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not on_cuda(device):

@@ -6,10 +6,11 @@ import ast
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.errors import UserError, nearest
 from unlearnbench.graph.sources import source_of
 from unlearnbench.metrics import MODULES
 from unlearnbench.request import plugins
@@ -26,26 +27,47 @@ TOPICS = {
     "experiments": "experiment",
 }
 
+ALSO = {"training": "train", "runners": "runner", "scales": "scale"}
+"""Groups whose choices can be looked up by name, and are not listed."""
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One choice: its name, the kinds of data it works with, what it does, and its source."""
+    """One choice: its name, the kinds of data it works with, what it does, its source, and its YAML file."""
 
     name: str
     kind: str
     about: str
     paper: str
+    file: Path | None = None
+
+    @property
+    def target(self) -> str:
+        """The class that the YAML file names, or ""."""
+        return _target(self.file) if self.file is not None else ""
 
 
 def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
-    """Return all entries of a topic (a key of TOPICS), including those of plugins."""
+    """Return all entries of a topic (a key of TOPICS or ALSO), including those of plugins."""
     if topic == "metrics":
         return list(_metrics())
-    roots = [config_root(), *folders, *plugins.config_folders()]
-    files = {file.stem: file for root in roots for file in sorted((root / TOPICS[topic]).glob("*.yaml"))}
-    read = _experiment if topic == "experiments" else _component
-    found = [read(name, file) for name, file in sorted(files.items())]
+    roots, group = [config_root(), *folders, *plugins.config_folders()], {**TOPICS, **ALSO}[topic]
+    files = {file.stem: file for root in roots for file in sorted((root / group).glob("*.yaml"))}
+    read = _experiment if topic in ("experiments", "scales") else _component
+    found = [replace(read(name, file), file=file) for name, file in sorted(files.items())]
     return [*found, *_without_yaml(files.values())] if topic == "methods" else found
+
+
+def named(name: str, folders: Sequence[Path] = ()) -> list[tuple[str, Entry]]:
+    """Return every entry of this name, with its topic; raise UserError, with the nearest names, if there is none."""
+    everything = [(topic, entry) for topic in (*TOPICS, *ALSO) for entry in entries(topic, folders)]
+    found = [(topic, entry) for topic, entry in everything if entry.name == name]
+    if not found:
+        known = [*TOPICS, *(entry.name for _, entry in everything)]
+        raise UserError(
+            f"nothing is called {name!r}.{nearest(name, known)}\nTry: unlearnbench list, or one of {', '.join(TOPICS)}"
+        )
+    return found
 
 
 def _experiment(name: str, file: Path) -> Entry:
@@ -70,7 +92,7 @@ def _component(name: str, file: Path) -> Entry:
     first = text(file).partition("\n")[0]
     comment = first.removeprefix("# ") if first.startswith("# ") and not first.startswith("# @") else ""
     about = ". ".join(part for part in (_about(node), comment) if part)
-    kinds = "" if file.parent.name == "eval" else _kinds(node)
+    kinds = "" if file.parent.name in ("eval", *ALSO.values()) else _kinds(node)
     return Entry(name, kinds, about, paper_of(ast.get_docstring(tree) or ""))
 
 

@@ -86,12 +86,16 @@ def compose(overrides: Sequence[str], folders: Sequence[Path] = (), sweep: bool 
 
     _refuse_search(overrides)
     extent.refuse_words(overrides)
-    GlobalHydra.instance().clear()
+    hydra = GlobalHydra.instance()
+    before = hydra.hydra  # of an application that calls us from Python
+    hydra.clear()
     try:
         with checked(), initialize_config_dir(str(config_root()), version_base="1.3"):
             config = hydra_compose("run", [*search_path(folders), *literal(overrides)], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, YAMLError, *MALFORMED) as error:
         raise UserError(explain(error, overrides, folders, lambda: by_groups(overrides, folders))) from error
+    finally:
+        GlobalHydra.instance().hydra = before
     return _plain(config, overrides, sweep)
 
 

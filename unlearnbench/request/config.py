@@ -217,4 +217,18 @@ def _explain(problem: Any, where: str) -> str:
         return f"{'.'.join(path)}: {expected}"
     known = [word.strip(" '") for word in problem["allowed"].replace(" or ", ",").split(",")]
     hint = nearest(value, known) if isinstance(value, str) and any(known) else ""
-    return f"{'.'.join(path)}={json.dumps(value)}: expected {expected}.{hint}"
+    several = _as_sweep(".".join(path), value) if not re.search(r"list|tuple", expected) else ""
+    return f"{'.'.join(path)}={json.dumps(value)}: expected {expected}.{hint}{several}"
+
+
+def _as_sweep(path: str, value: object) -> str:
+    """Return what to type where several values were meant for a key that takes one; "" if it is not so."""
+    values: list[object] = []
+    ends = re.fullmatch(r"(\d{1,9}):(\d{1,9})", value) if isinstance(value, str) else None
+    if ends and int(ends[1]) < int(ends[2]):
+        if int(ends[2]) - int(ends[1]) > 10:
+            return f"\nTry: -m '{path}=range({ends[1]},{ends[2]})' for a sweep"
+        values = list(range(int(ends[1]), int(ends[2])))
+    if isinstance(value, list) and len(value) > 1 and all(isinstance(one, (int, float, str)) for one in value):
+        values = value
+    return f"\nTry: -m {path}={','.join(map(str, values))} for a sweep" if values else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.errors import nearest
 from unlearnbench.request.choices import choices_of, having
 from unlearnbench.request.config import GROUPS, takes
+from unlearnbench.request.slips import elsewhere, without_equals
 from unlearnbench.request.words import ONE, PLACES, literal, several, text, typed
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ def explain(
         return f"{said}.\nTry: GROUP=CHOICE, with a choice from `unlearnbench list`"
     if isinstance(error, OverrideParseException):
         word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
+        if "=" not in word and not word.startswith("~"):
+            return without_equals(word, overrides, folders)
+        if re.search(r"\s[\w.@/+~]+=", word) and "mismatched input '='" in message:
+            return f"{word!r} is one word, because of the quotes.\nTry: {word}"
         return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
@@ -47,12 +52,17 @@ def explain(
     override = re.match(r"Could not override '([^']+)'", message)
     if isinstance(error, ConfigCompositionException) and override:
         section, _, last = override[1].rpartition(".")
+        typed_words = [word for word in overrides if word.startswith(f"{override[1]}=")]
+        value = (typed_words or ["=VALUE"])[0].partition("=")[2]
         chosen = by_groups()
         config = chosen.config
         known = _keys_of(section, config)
         if known and last not in known:
             if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
                 return f"{override[1]} is a setting that this YAML does not list.\nTry: ++{override[1]}=VALUE"
+            meant = elsewhere(override[1], value, config)
+            if meant:
+                return f"{override[1]}: unknown setting.\nTry: {meant}"
             groups = [group for group in GROUPS if not section]
             others = having(override[1], folders)
             hint = f" These have it: {', '.join(others)}." if others else nearest(last, [*known, *groups])
@@ -60,6 +70,9 @@ def explain(
         if section in config and not known:
             return f"{override[1]}: unknown setting; {section}={chosen.name(section)} has none."
         if not known and section:
+            meant = elsewhere(override[1], value, config)
+            if meant:
+                return f"{override[1]}: unknown setting; there is no {section}.\nTry: {meant}"
             return f"{override[1]}: unknown setting; there is no {section}.{nearest(section, GROUPS)}"
     return message
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -133,12 +134,17 @@ def _simple(word: str) -> bool | int | float | str | None:
 
 
 def values_of(item: Override, folders: Sequence[Path]) -> list[str]:
-    """Return a swept override's values as overrides; of an interval, as optimisers take it, its two ends."""
+    """Return a swept override's values as overrides; raise UserError for an interval, which has no list of values."""
     from hydra.core.override_parser.types import Glob, IntervalSweep
 
     key, value = item.get_key_element(), item.value()
     if isinstance(value, IntervalSweep):
-        return [f"{key}={value.start}", f"{key}={value.end}"]
+        low, high = float(value.start or 0), float(value.end or 0)
+        middle = math.sqrt(low * high) if low > 0 and high > 0 else (low + high) / 2
+        raise UserError(
+            f"{item.input_line}: a sweep tries every value, and an interval has no list of them.\n"
+            f"Try: -m {key}={low:g},{middle:.3g},{high:g}"
+        )
     if isinstance(value, Glob):
         found = value.filter(choices_of(item.key_or_group, folders))
         if not found:

@@ -9,6 +9,9 @@ from omegaconf import DictConfig
 
 from unlearnbench.request.config import config_root
 
+NAME = "unlearnbench"
+"""What Hydra takes the command's name to be: as `python -m unlearnbench`, it would complete for `python`."""
+
 
 def by_hydra(words: Sequence[str]) -> None:
     """Give the words to Hydra as its own command line; it composes, shows, and runs nothing."""
@@ -17,7 +20,7 @@ def by_hydra(words: Sequence[str]) -> None:
     from unlearnbench.request.loader import checked
 
     before = sys.argv
-    sys.argv = [before[0], *words]
+    sys.argv = [NAME, *words]
     try:
         with checked():
             hydra.main(version_base="1.3", config_path=str(config_root()), config_name="run")(_nothing)()

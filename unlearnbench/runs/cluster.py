@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from unlearnbench.errors import UserError
 from unlearnbench.runners.levels import Level
 from unlearnbench.runners.slurm import Slurm, queued, submit
-from unlearnbench.runs.local import flags
+from unlearnbench.runs.local import worker
 from unlearnbench.runs.plan import Plan, read, with_stages
 from unlearnbench.runs.sweep import Sweep
 
@@ -27,7 +26,7 @@ def send(sweep: Sweep, file: Path, outputs: Path, settings: Slurm) -> list[str]:
 
 def levels(plan: Plan, file: Path, folders: Sequence[Path], gpus: int) -> list[Level]:
     """Return a plan's chunks as levels of commands: trainings, then whole jobs, then the report."""
-    command = (sys.executable, "-m", "unlearnbench", "work", str(file.absolute()), *flags(folders))
+    command = tuple(worker(file.absolute(), folders))
     found = []
     for name in ("train", "unlearn"):
         chunks = [(number, chunk) for number, chunk in enumerate(plan.chunks) if chunk.level == name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,12 +40,12 @@ def prepare(overrides: Sequence[str], folders: Sequence[Path] = ()) -> Request:
     return composed.request
 
 
-def single(request: Request) -> Path:
-    """Do a run and return its folder; raise what made it fail, UserError where the method cannot run here."""
+def single(request: Request) -> Outcome:
+    """Do a run and return its outcome; raise what made it fail, UserError where the method cannot run here."""
     outcome = execute(request, on_failure=_raise)
     if outcome.status == "skipped":
         raise UserError(f"method={request.name('method')} cannot run here: {outcome.reason}")
-    return outcome.folder
+    return outcome
 
 
 def execute(request: Request, on_failure: Callable[[Exception], None] | None = None) -> Outcome:
@@ -81,6 +82,7 @@ def found(request: Request, *, planning: bool = False, once: Once | None = None)
 
     The jobs of a sweep share `once`.
     """
+    _check_unkeyed(request)
     known = None if planning else find(request)
     if known is not None:
         return outcome(known, reused=True)
@@ -101,6 +103,13 @@ def found(request: Request, *, planning: bool = False, once: Once | None = None)
     if job.final.exists() and (damage := sums.damage(job.final)):
         log.warning("%s is damaged, and made again from the cache: %s", job.final, sums.told(damage))
     return job
+
+
+def _check_unkeyed(request: Request) -> None:
+    """Raise UserError for a setting that is in no run's key: a finished run would be shown whatever it says."""
+    keep = request.config.get("save_model")
+    if not isinstance(keep, bool | None):
+        raise UserError(f"save_model={json.dumps(keep)}: expected true, false or null.\nTry: save_model=true")
 
 
 def outcome(folder: Path, *, reused: bool) -> Outcome:

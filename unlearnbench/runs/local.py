@@ -28,6 +28,12 @@ def flags(folders: Sequence[Path]) -> list[str]:
     ]
 
 
+def worker(plan: Path, folders: Sequence[Path]) -> list[str]:
+    """Return a worker's command line; -P keeps Python from running modules of the current folder."""
+    here = Path(__file__).resolve().parents[2] == Path.cwd()  # a checkout that is not installed is only found there
+    return [sys.executable, *([] if here else ["-P"]), "-m", "unlearnbench", "work", str(plan), *flags(folders)]
+
+
 def work(sweep: Sweep, plan: Path, outputs: Path, runner: Local) -> None:
     """Have workers do a plan, and show how far they are; return when all have ended.
 
@@ -35,7 +41,7 @@ def work(sweep: Sweep, plan: Path, outputs: Path, runner: Local) -> None:
     """
     folder = plan.parent / "logs"
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "unlearnbench", "work", str(plan), *flags(sweep.folders)]
+    command = worker(plan, sweep.folders)
     running = [_started(command, folder / f"worker_{number}.log", number, runner) for number in range(runner.workers)]
 
     def stop() -> None:

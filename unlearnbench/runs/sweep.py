@@ -125,13 +125,14 @@ def launch(sweep: Sweep, first: Composed) -> tuple[Path, int]:
 
     With runner=slurm the jobs are submitted, and the last of them writes the report.
     """
+    runner = _runner(first)
     writable(first.sweep_dir, "hydra.sweep.dir=")
     leftovers.clear_outputs(first.request.outputs)
     with disk.watched(first.sweep_dir), sweep_folder.claimed(first.sweep_dir, first.dated) as folder:
         began = sweep_folder.begin(folder, [{**row, "reason": NEVER, "status": "failed"} for row in sweep.rows])
-        if isinstance(runner := _runner(first), Slurm):
+        if isinstance(runner, Slurm):
             return folder, _submit(sweep, folder, first, runner)
-        _do(sweep, folder, first, began)
+        _do(sweep, folder, first.request.outputs, runner, began)
         write_report(sweep, folder)
     return folder, FAILED if sweep.failed() else DONE
 
@@ -157,7 +158,7 @@ def _submit(sweep: Sweep, folder: Path, first: Composed, runner: Slurm) -> int:
     return DONE
 
 
-def _do(sweep: Sweep, folder: Path, first: Composed, began: Path) -> None:
+def _do(sweep: Sweep, folder: Path, outputs: Path, runner: Inline | Local, began: Path) -> None:
     """Do the jobs; whatever ends it, jobs.csv says what became of each."""
 
     def interrupted() -> None:
@@ -167,16 +168,15 @@ def _do(sweep: Sweep, folder: Path, first: Composed, began: Path) -> None:
     signals.at_end(interrupted)
     try:
         if sweep.jobs:
-            _compute(sweep, folder, first)
+            _compute(sweep, folder, outputs, runner)
     finally:
         signals.no_longer(interrupted)
         sweep.collect(began)
         sweep_folder.write_jobs(folder, sweep.rows)
 
 
-def _compute(sweep: Sweep, folder: Path, first: Composed) -> None:
+def _compute(sweep: Sweep, folder: Path, outputs: Path, runner: Inline | Local) -> None:
     """Have the runner do the jobs."""
-    outputs, runner = first.request.outputs, _runner(first)
     if not isinstance(runner, Local):
         _inline(sweep, outputs)
         return

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from torch import nn
 
+from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError
 from unlearnbench.graph.artefact import Artefact
 from unlearnbench.graph.keys import digest
@@ -91,11 +93,7 @@ class Unlearn(Stage):
         def make(progress: Progress) -> Made:
             record = Record()
             student, reference = self._student(workshop)
-            problem = self.problem(reference, record, progress)
-            with seeded(self.seed):
-                model = self.method(student, problem).eval()
-            if inner(model) is not model and not self.prompts:
-                raise TypeError(f"{type(self.method).__name__} leaves a prompt: it must declare prefixes = True")
+            model = applied(self.method, student, self.problem(reference, record, progress))
             own = inner(model) is student
             return Made(model, record, on_parent=own, changed=weights.differ(inner(model), reference))
 
@@ -107,11 +105,16 @@ class Unlearn(Stage):
 
     def why_not(self) -> str | None:
         """Return why the method cannot run here, as it says itself; raise UserError where its batches are too small."""
-        self._check_alone()
+        bench = self.world.bench
+
+        def fresh() -> nn.Module:
+            with seeded("alone"):
+                return bench.spec.build(bench.info)
+
+        check_alone(self.method, self.recipe, bench.info, fresh)
         check = getattr(self.method, "check", None)
         if check is None:
             return None
-        bench = self.world.bench
         with weightless():
             model = bench.spec.build(bench.info)
         return cast("str | None", check(self.problem(model, Record(), Quiet())))
@@ -146,21 +149,29 @@ class Unlearn(Stage):
             student: Any = trainable(spec, workshop.take(self.original))
         return student, AdapterOff(student)
 
-    def _check_alone(self) -> None:
-        """Raise UserError where a step would see one image alone, and the model's batch norm cannot learn from one."""
-        recipe, method, bench = self.recipe, self.method, self.world.bench
-        sizes = {"train.batch_size": recipe.batch_size, "train.optimizer.micro_batch": recipe.optimizer.micro_batch}
-        if getattr(method, "batch_norm", "frozen") == "train":
-            own = getattr(method, "optimizer", None)
-            sizes |= {"method.batch_size": getattr(method, "batch_size", None)}
-            sizes |= {"method.optimizer.micro_batch": getattr(own, "micro_batch", None)}
-        alone = [key for key, size in sizes.items() if size == 1]
-        if not alone or bench.info.kind != "image":
-            return
-        with seeded("alone"):
-            model = bench.spec.build(bench.info)
-        if needs_company(model, bench.info.shape):
-            raise UserError(
-                f"{alone[0]}=1: in training, batch norm cannot learn from one image of this size alone.\n"
-                f"Try: {alone[0]}=2" + (", or method.batch_norm=frozen" if alone[0].startswith("method") else "")
-            )
+
+def applied(method: Method, student: nn.Module, problem: Problem) -> nn.Module:
+    """Apply a method to its own copy of the model under the problem's seed; return the result in evaluation mode."""
+    with seeded(problem.seed):
+        model = method(student, problem).eval()
+    if inner(model) is not model and not getattr(method, "prefixes", False):
+        raise TypeError(f"{type(method).__name__} leaves a prompt: it must declare prefixes = True")
+    return model
+
+
+def check_alone(method: Method, recipe: Recipe, info: DataInfo, build: Callable[[], nn.Module]) -> None:
+    """Raise UserError where a step would see one image alone, and the model's batch norm cannot learn from one.
+
+    `build` returns a model of this kind that may be changed; it is called only where a step sees one image.
+    """
+    sizes = {"train.batch_size": recipe.batch_size, "train.optimizer.micro_batch": recipe.optimizer.micro_batch}
+    if getattr(method, "batch_norm", "frozen") == "train":
+        own = getattr(method, "optimizer", None)
+        sizes |= {"method.batch_size": getattr(method, "batch_size", None)}
+        sizes |= {"method.optimizer.micro_batch": getattr(own, "micro_batch", None)}
+    alone = [key for key, size in sizes.items() if size == 1]
+    if alone and info.kind == "image" and needs_company(build(), info.shape):
+        raise UserError(
+            f"{alone[0]}=1: in training, batch norm cannot learn from one image of this size alone.\n"
+            f"Try: {alone[0]}=2" + (", or method.batch_norm=frozen" if alone[0].startswith("method") else "")
+        )
