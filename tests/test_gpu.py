@@ -22,9 +22,9 @@ from unlearnbench.randomness import seeded
 from unlearnbench.results.model import load_model
 from unlearnbench.results.rows import read_metrics
 from unlearnbench.runs.launch import execute, prepare
+from unlearnbench.stages import resume
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.tasks.text import TextTask
-from unlearnbench.training import resume
 from unlearnbench.training.fit import fit
 from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record

@@ -139,14 +139,16 @@ def test_the_hub_is_asked_for_tables_alone(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert hub("somebody/cats", tmp_path / "cache").info().classes == CLASSES
     assert asked == {"name": "somebody/cats", "repo_type": "dataset", "revision": None,
-                     "allow_patterns": ["*.parquet", "*.arrow"]}  # fmt: skip
+                     "allow_patterns": ["*.parquet", "*.arrow"], "local_files_only": True}  # fmt: skip
 
     def absent(name, **words):
         raise OSError("no network")
 
+    monkeypatch.setattr("unlearnbench.files.hub.in_reach", lambda: False)
     monkeypatch.setattr("huggingface_hub.snapshot_download", absent)
     with pytest.raises(
-        UserError, match=r"nobody/cats is not a folder here and cannot be loaded from the hub: no network"
+        UserError,
+        match=r"nobody/cats is not a folder here and cannot be loaded from the hub: the hub cannot be reached",
     ):
         hub("nobody/cats", tmp_path / "cache").info()
 

@@ -15,7 +15,7 @@ from unlearnbench.files import disk, leftovers
 from unlearnbench.graph import cache
 from unlearnbench.results import folder, model, result, rows, scores
 from unlearnbench.runs.launch import execute, prepare
-from unlearnbench.training import resume
+from unlearnbench.stages import resume
 from worlds import HERE, TINY
 
 pytestmark = pytest.mark.slow

@@ -147,7 +147,7 @@ REFUSED = {
     "a tokenizer outside": (tokenizer(fast_tokenizer_files=["../tokenizer.1.0.0.json"]), "outside its folder"),
     "merges outside": (tokenizer(merges_file="/etc/hostname"), "outside its folder"),
     "an adapter beside it": (lambda folder: LoraConfig().save_pretrained(folder), "holds an adapter"),
-    "an adapter alone": (adapter_alone, "not a folder with a config.json"),
+    "an adapter alone": (adapter_alone, "is an adapter, which changes another model"),
     "a long header": (header(10 * 10**9), "header of over 32 MiB"),
     "a header beyond the file": (header(1000), "model.safetensors cannot be read"),
     "a header of no JSON": (header(4, b"abcd"), "model.safetensors cannot be read"),

@@ -26,6 +26,7 @@ from unlearnbench.data.manifest import typed
 from unlearnbench.data.pixels import Digests, Pixels, Shape, pixels_of
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.files.digests import known_digest
+from unlearnbench.files.hub import Absent, fetched
 from unlearnbench.files.trees import Entry, files_below
 
 SUFFIXES = (".parquet", ".arrow")
@@ -273,15 +274,17 @@ def _fetched(name: str, revision: str | None) -> Path:
 
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise UserError(f"dataset.path={name}: no such folder.\nTry: a folder, or OWNER/NAME of the hub")
-    try:
-        return Path(
-            snapshot_download(
-                name, repo_type="dataset", revision=revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]
-            )
+    patterns = [f"*{suffix}" for suffix in SUFFIXES]
+
+    def fetch(local: bool) -> str:
+        return snapshot_download(
+            name, repo_type="dataset", revision=revision, allow_patterns=patterns, local_files_only=local
         )
-    except Exception as error:  # the hub's client raises a dozen kinds; all mean that the data is missing
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+
+    try:
+        return fetched(fetch)
+    except Absent as error:
         raise UserError(
-            f"dataset.path={name} is not a folder here and cannot be loaded from the hub: {reason}\n"
+            f"dataset.path={name} is not a folder here and cannot be loaded from the hub: {error}\n"
             "Try: the path of a folder, or log in if its terms ask for it"
         ) from error

@@ -23,6 +23,7 @@ from unlearnbench.data.listing import TEST, TRAIN, UNSAID, VALIDATION, Listing
 from unlearnbench.data.pixels import Digests, Pixels, Shape, pixels_of
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.files import leftovers, stored, trees
+from unlearnbench.ranges import Label
 
 UNSAFE = ("LSUN", "LSUNClass")
 """These load pickles from their folder without a checksum, which may run code."""
@@ -44,7 +45,7 @@ class Torchvision(DecodedSettings):
     name: str | None
     root: Path | None = field(metadata={"key": False})
     download: bool = field(metadata={"key": False})
-    options: Mapping[str, bool | int | str]
+    options: Mapping[str, bool | Label | str]
 
     def folder(self) -> Path:
         """Return the folder to give to torchvision."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from unlearnbench.errors import UserError
+from unlearnbench.files.hub import Absent, fetched
 from unlearnbench.models.checkpoint import compare
-from unlearnbench.models.hub import Absent, fetched
 from unlearnbench.models.start import Base
 from unlearnbench.models.weight_files import judge, safetensors
 

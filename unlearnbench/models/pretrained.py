@@ -17,9 +17,9 @@ from unlearnbench.contracts import Parts
 from unlearnbench.errors import UserError
 from unlearnbench.files import disk, leftovers
 from unlearnbench.files.digests import known_digest
+from unlearnbench.files.hub import Absent, fetched
 from unlearnbench.models import finetuned, vetted
 from unlearnbench.models.finetuned import PATTERNS
-from unlearnbench.models.hub import Absent, fetched
 from unlearnbench.models.loading import configuration, hush, readable, tokenizer
 from unlearnbench.models.skeleton import skeleton
 from unlearnbench.models.vetted import ELSE

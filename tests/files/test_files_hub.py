@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnbench.models import hub
+from unlearnbench.files import hub
 
 
 def test_what_is_in_the_cache_needs_no_network(monkeypatch):
