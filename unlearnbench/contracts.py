@@ -189,6 +189,14 @@ class Task(Protocol):
     def head(self) -> str:
         """The name of the model's classifier."""
 
+    @property
+    def longest_answer(self) -> int:
+        """The length in tokens of the longest answer that can be written out; 0 for images."""
+
+    @property
+    def limit(self) -> int | None:
+        """The length in tokens at which sequences are cut; None for images."""
+
     def settings(self) -> tuple[object, ...]:
         """Return the settings of the data set that can change a result; they are part of every key."""
 

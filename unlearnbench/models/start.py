@@ -43,6 +43,11 @@ def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
     return spec.build(info)
 
 
+def knows_language(spec: ModelSpec) -> bool:
+    """Return whether the model is a pretrained language model: with random weights it would know no language."""
+    return "text" in spec.kinds and is_pretrained(spec)
+
+
 def incompetent(spec: ModelSpec, info: DataInfo) -> nn.Module:
     """Return a model that never saw the training data: random, or a pretrained language model."""
     return started(spec, info) if "text" in spec.kinds else spec.build(info)

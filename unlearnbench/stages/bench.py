@@ -56,8 +56,8 @@ class Bench:
     def scoring(self) -> tuple[int, int, int]:
         """What decides a scoring: the batch, the answers that are written out, and the tokens of the longest one."""
         if "scoring" not in self._memo:
-            written = self.generate if self.info.kind == "text" else 0
-            self._memo["scoring"] = (self.batch, written, cast(Any, self.task).longest_answer if written else 0)
+            longest = self.task.longest_answer if self.generate else 0
+            self._memo["scoring"] = (self.batch, self.generate if longest else 0, longest)
         return cast(tuple[int, int, int], self._memo["scoring"])
 
     @property

@@ -11,7 +11,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.forget.splits import ForgetSet, requests
 from unlearnbench.graph.keys import digest
 from unlearnbench.stages.bench import Bench
-from unlearnbench.tasks import bind
+from unlearnbench.tasks import bind, learns_words
 
 if TYPE_CHECKING:
     from unlearnbench.experiment import Experiment
@@ -46,7 +46,7 @@ class Benches:
 
     def _known(self, forget: ForgetSet, data: Data) -> Index | None:
         """Return the rows that a tokenizer of text may know, of a stream in every state of it; None for images."""
-        if data.info.kind != "text":
+        if not learns_words(data.info):
             return None
         key = (digest(forget), id(data))
         if key not in self._rows:

@@ -12,7 +12,7 @@ from unlearnbench.graph.keys import digest
 from unlearnbench.graph.sources import source_digest
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
-from unlearnbench.models.start import incompetent, is_pretrained
+from unlearnbench.models.start import incompetent, knows_language
 from unlearnbench.randomness import seeded
 
 if TYPE_CHECKING:
@@ -62,5 +62,5 @@ class Incompetent:
 
 def incompetents(bench: Bench, seed: int) -> tuple[Incompetent, ...]:
     """Return the networks that ZRF compares with: three random ones, or the one pretrained model of text."""
-    alone = bench.info.kind == "text" and is_pretrained(bench.spec)
-    return tuple(Incompetent(bench, seed, number) for number in range(1 if alone else NETWORKS))
+    count = 1 if knows_language(bench.spec) else NETWORKS
+    return tuple(Incompetent(bench, seed, number) for number in range(count))

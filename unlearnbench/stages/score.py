@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Score(Stage):
     def settings(self) -> tuple[object, ...]:
         """Model, task, the rows and how many at once; behind a prompt also the limit that may cut them."""
         bench = self.bench
-        limit = cast(Any, bench.task).encoder.limit.tokens if getattr(self.model, "prompts", False) else None
+        limit = bench.task.limit if getattr(self.model, "prompts", False) else None
         return (self.model.key, bench.print(self.index), bench.setting, bench.scoring, limit)
 
     @property

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from unlearnbench.contracts import Data, Dataset, Index, ModelSpec, Task
+from unlearnbench.contracts import Data, DataInfo, Dataset, Index, ModelSpec, Task
 from unlearnbench.machine.precision import Precision
 
 if TYPE_CHECKING:
     from unlearnbench.data.text import TextData
+
+
+def learns_words(info: DataInfo) -> bool:
+    """Return whether a model may learn a tokenizer from the rows that it may know."""
+    return info.kind == "text"
 
 
 def bind(

@@ -40,6 +40,9 @@ class ImageTask:
         )
         self.device = torch.device(precision.device)
 
+    longest_answer = 0
+    limit = None
+
     @cached_property
     def labels(self) -> Tensor:
         """The labels on the device, (n,) int64."""

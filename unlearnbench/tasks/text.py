@@ -84,6 +84,11 @@ class TextTask:
         return TextTask(data, encoder, self.precision, self.spec, self.score_batch, 0)
 
     @property
+    def limit(self) -> int:
+        """The length in tokens at which sequences are cut."""
+        return self.encoder.limit.tokens
+
+    @property
     def longest_answer(self) -> int:
         """The length in tokens of the longest answer, including the end of its turn.
 
