@@ -16,7 +16,8 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     from unlearnbench.plots import report as plots
     from unlearnbench.report.collect import collect
     from unlearnbench.report.html import page
-    from unlearnbench.report.leaderboard import boards, markdown
+    from unlearnbench.report.leaderboard import boards
+    from unlearnbench.report.markdown import markdown
     from unlearnbench.report.reported import csv_rows
     from unlearnbench.report.summary import summarise
     from unlearnbench.request.places import writable

@@ -7,13 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from unlearnbench.files.escapes import in_markdown
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
-from unlearnbench.report.language import HEADER as BIAS_HEADER
-from unlearnbench.report.language import READING, bias_rows, premise_text
-from unlearnbench.report.reported import HEADER as REPORTED_HEADER
-from unlearnbench.report.reported import NOTE, Comparison, comparisons, scale_note
+from unlearnbench.report.language import bias_rows, premise_text
+from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
 
 if TYPE_CHECKING:
@@ -273,39 +270,6 @@ def cost_text(table: pandas.DataFrame) -> str:
     return " ".join(parts)
 
 
-def markdown(groups: list[Board]) -> str:
-    """Return the boards as GitHub Markdown."""
-    parts = ["# Leaderboard\n"]
-    for board in groups:
-        parts.append(f"## {in_markdown(board.title)}\n")
-        parts += _table(board.headline.header(), [line.cells() for line in board.lines])
-        parts.append(f"\n{noise_text(board)}\n")
-        if board.checkpoint:
-            parts.append(f"{in_markdown(board.checkpoint)}\n")
-        if board.base_note:
-            parts.append(f"**{in_markdown(board.base_note)}**\n")
-        if board.cost_note:
-            parts.append(f"{in_markdown(board.cost_note)}\n")
-        if board.premise:
-            parts.append(f"{in_markdown(board.premise)}\n")
-        if board.bias:
-            parts += [*_table(BIAS_HEADER, board.bias), ""]
-        for one in board.added:
-            parts += [f"### {in_markdown(one.name)}\n", *_table(one.header, one.lines), ""]
-        if board.reported:
-            parts.append("### Reported and measured\n")
-            parts += [f"{in_markdown(board.scale_note)}\n"] if board.scale_note else []
-            parts += [*_table(REPORTED_HEADER, [one.cells() for one in board.reported]), ""]
-    if not groups:
-        parts.append("No finished runs: runs.csv says why.\n")
-    parts += [f"{reading} {SEEDS}\n" for reading in readings(groups)]
-    if any(board.bias for board in groups):
-        parts.append(f"{READING}\n")
-    if any(board.reported for board in groups):
-        parts.append(f"{NOTE}\n")
-    return "\n".join(parts)
-
-
 def readings(groups: Sequence[Board]) -> list[str]:
     """Return what the columns of these boards mean, each explanation once."""
     return list(dict.fromkeys(board.headline.reading for board in groups)) or [CHOICES.reading]
@@ -317,9 +281,3 @@ def _without_empty(
     """Return a table without the columns in which no row has anything."""
     kept = [place for place in range(len(header)) if place == 0 or any(row[place] for row in rows)]
     return tuple(header[place] for place in kept), tuple(tuple(row[place] for place in kept) for row in rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table."""
-    lines = ["| " + " | ".join(in_markdown(cell) for cell in row) + " |" for row in rows]
-    return ["| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|", *lines]

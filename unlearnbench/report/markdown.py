@@ -1,0 +1,51 @@
+"""leaderboard.md: the boards as GitHub Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unlearnbench.files.escapes import in_markdown
+from unlearnbench.report.language import HEADER as BIAS_HEADER
+from unlearnbench.report.language import READING
+from unlearnbench.report.leaderboard import SEEDS, Board, noise_text, readings
+from unlearnbench.report.reported import HEADER as REPORTED_HEADER
+from unlearnbench.report.reported import NOTE
+
+
+def markdown(groups: list[Board]) -> str:
+    """Return the boards as GitHub Markdown."""
+    parts = ["# Leaderboard\n"]
+    for board in groups:
+        parts.append(f"## {in_markdown(board.title)}\n")
+        parts += _table(board.headline.header(), [line.cells() for line in board.lines])
+        parts.append(f"\n{noise_text(board)}\n")
+        if board.checkpoint:
+            parts.append(f"{in_markdown(board.checkpoint)}\n")
+        if board.base_note:
+            parts.append(f"**{in_markdown(board.base_note)}**\n")
+        if board.cost_note:
+            parts.append(f"{in_markdown(board.cost_note)}\n")
+        if board.premise:
+            parts.append(f"{in_markdown(board.premise)}\n")
+        if board.bias:
+            parts += [*_table(BIAS_HEADER, board.bias), ""]
+        for one in board.added:
+            parts += [f"### {in_markdown(one.name)}\n", *_table(one.header, one.lines), ""]
+        if board.reported:
+            parts.append("### Reported and measured\n")
+            parts += [f"{in_markdown(board.scale_note)}\n"] if board.scale_note else []
+            parts += [*_table(REPORTED_HEADER, [one.cells() for one in board.reported]), ""]
+    if not groups:
+        parts.append("No finished runs: runs.csv says why.\n")
+    parts += [f"{reading} {SEEDS}\n" for reading in readings(groups)]
+    if any(board.bias for board in groups):
+        parts.append(f"{READING}\n")
+    if any(board.reported for board in groups):
+        parts.append(f"{NOTE}\n")
+    return "\n".join(parts)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    lines = ["| " + " | ".join(in_markdown(cell) for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|", *lines]
