@@ -77,8 +77,7 @@ def test_photos_are_forgotten_by_two_requests(command, tmp_path, monkeypatch):
     said = follow("own-photos.md", tmp_path, command)
     assert len(said) == 7
     last = pandas.read_csv(next((tmp_path / "outputs/runs").glob("external_*")) / "metrics.csv")
-    first = pandas.read_csv(next((tmp_path / "outputs/runs").glob("finetune_*")) / "metrics.csv")
-    assert len(last) and set(last["role"]) == {"original", "retrained", "unlearned"} == set(first["role"])
+    assert len(last) and set(last["role"]) == {"original", "retrained", "unlearned"}
     assert "no model was retrained" in said[5] and "retrained" not in said[5].split("no model")[0].partition("\n")[0]
     results = [json.loads(file.read_text()) for file in (tmp_path / "outputs/runs").glob("*/result.json")]
     assert {one["status"] for one in results} == {"done"} and len(results) == 6

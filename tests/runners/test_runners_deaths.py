@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 WORDS = ["run", "-m", *TINY, "threads=1", "method=none,finetune,distill", "seed=0,1"]
 BEGIN = """
 import importlib, json, os, random, signal, sys, time
+from contextlib import suppress
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from warm import HEAVY, command
@@ -39,9 +40,20 @@ random.seed(0)
 folder, held, moments = {folder!r}, 0, []
 claims = Path(folder) / "outputs" / "cache" / "claims"
 stages = claims.parent / "stages"
+
+def begun(child):
+    for claim in claims.glob("[0-9a-f]*"):
+        with suppress(OSError, ValueError):
+            if str(json.loads(claim.read_text())["process"]) == str(child):
+                return True
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None  # all is done
+
 for _ in range(20):
     child = forked(folder)
-    time.sleep(random.uniform(0.8, 2.4))
+    deadline = time.monotonic() + 60
+    while not begun(child) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.1))
     os.killpg(child, signal.SIGKILL)
     code(child)
     held += any(claims.glob("[0-9a-f]*"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
-from unlearnbench.errors import DONE, UserError
+from unlearnbench.errors import DONE, FAILED, UserError
 
 if TYPE_CHECKING:
     from unlearnbench.runs.plan import Entry, Plan
@@ -42,13 +42,15 @@ def main(words: list[str]) -> int:
 
     sweep = Sweep(given.overrides, composed.parameters, given.config_dir, planning=True)
     plan = with_stages(sweep, composed.request.outputs)
+    if not plan.entries and (wrong := [row["reason"] for row in sweep.rows if row["status"] == "failed"]):
+        raise UserError(wrong[0])
     if given.to:
         plan.write(given.to)
     if given.export:
         print(_exported(plan, given, composed.request.config["runner"], sweep), end="")
         return DONE
     _show(plan, jobs=len(sweep.rows))
-    return DONE
+    return FAILED if sweep.failed() else DONE
 
 
 def _exported(plan: Plan, given: argparse.Namespace, runner: dict[str, Any], sweep: Sweep) -> str:
@@ -84,11 +86,13 @@ def _show(plan: Plan, jobs: int) -> None:
     console = Console()
     console.print(table)
     missing = [one for one in plan.entries if not one.present]
-    console.print(f"{jobs} jobs, {len(plan.entries)} stages, {len(missing)} missing, {_seconds(missing)} seconds")
+    if plan.rows:
+        console.print("rows of the first job: " + ", ".join(f"{name} {count}" for name, count in plan.rows.items()))
+    console.print(f"jobs: {jobs}, stages: {len(plan.entries)}, missing: {len(missing)}, seconds: {_seconds(missing)}")
 
 
 def _seconds(missing: list[Entry]) -> str:
-    """Return the estimated seconds of the missing stages; a + where nobody knows some of them."""
+    """Return the estimated seconds of the missing stages, and of how many nothing is known."""
     known = sum(one.seconds for one in missing if one.seconds is not None)
     unknown = Counter(one.seconds is None for one in missing)[True]
-    return f"{known:.0f}" + (f" + {unknown} stages of unknown length" if unknown else "")
+    return f"{known:.0f}" + (f" and {unknown} unknown" if unknown else "")

@@ -112,7 +112,9 @@ def _show_sweep(folder: Path, code: int) -> int:
     board = folder / "report" / "leaderboard.md"
     if board.exists():
         print(board.read_text())
-    print(f"jobs: {folder / 'jobs.csv'}\nreport: {folder / 'report' / 'report.html'}")
+    print(f"jobs: {folder / 'jobs.csv'}")
+    if (page := folder / "report" / "report.html").exists():
+        print(f"report: {page}")
     return code
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from unlearnbench.evaluations.evaluation import Column, Found, Models
+from unlearnbench.graph.keys import digest
 from unlearnbench.graph.stage import Stage
 from unlearnbench.metrics import catalogue
 from unlearnbench.metrics.measure import Row, Values, measure
@@ -64,7 +65,8 @@ class Standard:
         original, unlearned = found.scores["original"], found.scores["unlearned"]
         whole_class, seed, metrics = found.whole_class, found.world.eval_seed, catalogue(plugins.modules())
         shared = [found.scorings[role] for role in found.scorings if role != "unlearned"]
-        keys = tuple(stage.key for by_name in (*shared, found.stages) for stage in by_name.values())
+        scored = (stage.key for by_name in (*shared, found.stages) for stage in by_name.values())
+        keys = (digest(found.world.parts()), *scored)  # the parts of test are cut from its scores
 
         def once(name: str, compute: Callable[[], Values]) -> Values:
             return found.workshop.once((name, str(seed), str(whole_class), *keys), compute)

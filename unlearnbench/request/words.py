@@ -14,7 +14,8 @@ from pathlib import Path
 from unlearnbench.errors import UserError
 
 PLACES = (
-    "outputs", "dataset.root", "dataset.metadata", "dataset.path", "dataset.cache", "eval.root", "forget.file",
+    "outputs", "dataset.root", "dataset.metadata", "dataset.path", "dataset.cache", "dataset.test_file", "eval.root",
+    "forget.file",
     "model.path", "model.checkpoint", "model.pretrained", "method.path", "hydra.sweep.dir",
 )  # fmt: skip
 """Keys whose values are paths; any new key with a path belongs here too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -53,13 +53,14 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Plan:
-    """The words of a line, where its results go, and its stages."""
+    """The words of a line, where its results go, and its stages; `rows` are those of its first job, by split."""
 
     words: tuple[str, ...]
     parameters: tuple[str, ...]
     folders: tuple[str, ...]
     outputs: str
     entries: tuple[Entry, ...]
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
@@ -68,7 +69,7 @@ class Plan:
 
     def write(self, path: Path) -> None:
         """Write plan.jsonl: the line first, then a stage a line."""
-        head = {name: value for name, value in vars(self).items() if name not in ("entries", "chunks")}
+        head = {name: value for name, value in vars(self).items() if name not in ("entries", "chunks", "rows")}
         lines = [head, *map(asdict, self.entries)]
         leftovers.replace(path, "".join(json.dumps(line) + "\n" for line in lines))
 
@@ -78,8 +79,9 @@ def read(path: Path) -> Plan:
     try:
         head, *lines = map(json.loads, stored.content(path).decode().splitlines())
         entries = tuple(_entry(line) for line in lines)
-        listed = {name: tuple(map(str, head[name])) for name in ("words", "parameters", "folders")}
-        return Plan(**listed, outputs=str(head["outputs"]), entries=entries)
+        listed = [tuple(map(str, head[name])) for name in ("words", "parameters", "folders")]
+        words, parameters, folders = listed
+        return Plan(words, parameters, folders, str(head["outputs"]), entries)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not a plan: {error}\nTry: unlearnbench plan [the words of a run] --to FILE"
@@ -108,14 +110,16 @@ def with_stages(sweep: Sweep, outputs: Path) -> Plan:
     """
     cache = Cache(outputs / "cache")
     known, entries, readers = _known_seconds(cache), dict[str, Entry](), dict[str, list[int]]()
+    rows: dict[str, int] = {}
     for number, job in sweep.drawn():
+        rows = rows or {name: len(index) for name, index in job.picture[0].world.splits.arrays().items()}
         for stage in in_order(job.stages):
             if stage.key not in entries:
                 entries[stage.key] = _planned(stage, entries, known, cache)
             readers.setdefault(stage.key, []).append(number)
         job.forget_stages()
     complete = (replace(one, jobs=tuple(readers[key])) for key, one in entries.items())
-    return replace(of(sweep, outputs), entries=tuple(complete))
+    return replace(of(sweep, outputs), entries=tuple(complete), rows=rows)
 
 
 def _planned(stage: Stage, before: Mapping[str, Entry], known: Mapping[str, float], cache: Cache) -> Entry:

@@ -94,6 +94,8 @@ class Sweep:
                 job.draw(benches)
             except UserError as error:
                 self._note(number, "failed", str(error))
+                if len(self.by_number) > 1:
+                    log.error("job %d cannot run: %s", number, error)
                 del self.jobs[number]
             else:
                 yield number, job

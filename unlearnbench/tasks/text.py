@@ -62,7 +62,8 @@ class TextTask:
         """
         encoded = self.behind(longer)
         places = (index % len(self.rows)).tolist()
-        return tuple((place, len(encoded.rows[place].prompt)) for place in places if place in encoded.cut)
+        cut = ((place, encoded.rows[place]) for place in places if place in encoded.cut)
+        return tuple((place, len(row.prompt), row.length) for place, row in cut)
 
     def behind(self, longer: int) -> Encoded:
         """Return the rows for a model whose prompt adds `longer` tokens, cut if necessary.
