@@ -93,6 +93,18 @@ def test_a_photo_whose_time_alone_changed_is_read_but_the_set_stays_the_same(roo
     assert len(list((cache / "pixels").iterdir())) == 1
 
 
+def test_photos_that_change_places_keep_their_own_pixels(root, cache):
+    one, other = root / "cat" / "000.png", root / "dog" / "000.png"
+    size = max(file.stat().st_size for file in (one, other))
+    for file in (one, other):
+        file.write_bytes(file.read_bytes().ljust(size, b"\0"))
+        os.utime(file, ns=(0, 0))
+    before = digest(fresh(root, cache))
+    one.rename(root / "kept"), other.rename(one), (root / "kept").rename(other)
+    after = fresh(root, cache)
+    assert digest(after) != before and digest(after) == digest(fresh(root, cache.with_name("anew")))
+
+
 def test_times_that_are_too_new_are_not_trusted(root, cache, work, monkeypatch):
     monkeypatch.setattr(files, "SETTLED_NS", 10**18)
     fresh(root, cache).info()

@@ -27,7 +27,7 @@ from unlearnbench.data.pixels import Digests, Pixels, Shape, pixels_of
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.files.digests import known_digest
 from unlearnbench.files.hub import Absent, fetched
-from unlearnbench.files.trees import Entry, files_below
+from unlearnbench.files.trees import Entry, entry_of, files_below
 
 SUFFIXES = (".parquet", ".arrow")
 GROUP = 2**32
@@ -110,8 +110,9 @@ class _Tables:
         """List the rows with their labels, splits and plain columns."""
         entries, splits = [], []
         for file, table in zip(self.files, self.tables, strict=True):
-            name, found = file.relative_to(self.folder).as_posix(), file.stat()
-            entries += [Entry(f"{name}#{row}", found.st_size, found.st_mtime_ns) for row in range(table.count)]
+            name = file.relative_to(self.folder).as_posix()
+            found = entry_of(str(file), name)
+            entries += [found._replace(name=f"{name}#{row}") for row in range(table.count)]
             splits += [_split_of(name)] * table.count
         columns = {name: self._column(name) for name in self.tables[0].plain() if name != self.label}
         labels, names = self._column(self.label), self.tables[0].classes(self.label)

@@ -1,8 +1,8 @@
 """The files from outside that a run reads: which they are, and whether they still are what they were.
 
 A configuration names them in fields of type Path, or by `files()`. A folder that it is given counts by the names in it:
-a file that appears there may be read too. One that it names by `tree()` counts by the names, sizes and times of all
-files below, which are too many to read again.
+a file that appears there may be read too. One that it names by `tree()` counts by the names, sizes, times and
+inodes of all files below, which are too many to read again.
 """
 
 from __future__ import annotations
