@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torchvision.datasets
-from photos import CLASSES, encoded, photo
+from photos import CLASSES, encoded, fill, photo
 from PIL import Image
 
 from unlearnbench.data import decoded as looks
@@ -234,3 +234,39 @@ def test_options_cannot_set_what_runs_code(tmp_path):
         vision("Flowers102", tmp_path, tmp_path / "cache", options={"loader": "os.system"}).info()
     with pytest.raises(UserError, match="unexpected keyword argument 'colour'"):
         vision("Flowers102", tmp_path, tmp_path / "cache", options={"colour": "red"}).info()
+
+
+def test_options_with_a_value_that_is_not_known(tmp_path):
+    with pytest.raises(UserError, match=r"dataset.name=Flowers102: Unknown value 'banana'(.|\n)*Try: dataset.options"):
+        vision("Flowers102", tmp_path, tmp_path / "cache", options={"split": "banana"}).info()
+
+
+class Opening(torchvision.datasets.VisionDataset):
+    """A class without a loader, which opens its files itself."""
+
+    def __init__(self, root, download=False):
+        super().__init__(root)
+        self.images = torchvision.datasets.ImageFolder(root)
+        self.classes = self.images.classes
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, number):
+        file, label = self.images.samples[number]
+        return Image.open(file), label
+
+
+@pytest.mark.parametrize("name", ["ImageFolder", "SEMEION"])
+def test_torchvision_reads_no_format_but_ours(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(torchvision.datasets, "SEMEION", Opening)
+    fill(tmp_path / "d", 10)
+    assert vision(name, tmp_path / "d", tmp_path / "cache").info().classes == CLASSES
+    (tmp_path / "d" / "cat" / "x.jpg").write_bytes(encoded(photo(5), "EPS"))
+    before = Image.open
+    with pytest.raises(UserError, match="1 of 31 files are not sound images"):
+        vision(name, tmp_path / "d", tmp_path / "cache").info()
+    monkeypatch.setattr("unlearnbench.data.decoding.LARGEST", 100)
+    with pytest.raises(UserError, match="has .* bytes; at most 100 are read"):
+        vision(name, tmp_path / "d", tmp_path / "other").info()
+    assert Image.open is before
