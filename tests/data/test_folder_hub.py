@@ -129,6 +129,36 @@ def test_what_hub_data_sets_cannot_be(tmp_path, monkeypatch):
         hub(tmp_path / "d", cache).info()
 
 
+def test_tables_that_expand_are_refused_before_they_do(tmp_path, monkeypatch):
+    (tmp_path / "d").mkdir()
+    one, file = hub(tmp_path / "d", tmp_path / "cache"), tmp_path / "d" / "train.parquet"
+    monkeypatch.setattr(shards, "TABLE", 10**6)
+    monkeypatch.setattr(shards, "GROUP", 10**6)
+    monkeypatch.setattr(shards, "ROWS", 1000)
+    monkeypatch.setattr(shards, "COLUMNS", 10)
+    pyarrow.parquet.write_table(table(0, 900, note=["x" * 2000] * 900), file)
+    with pytest.raises(UserError, match=r"train.parquet: the columns beside the images, up to note, hold more than"):
+        one.info()
+    cells = [{"bytes": encoded(photo(0, (40, 40))), "path": None}] * 900
+    pyarrow.parquet.write_table(table(0, 900).set_column(0, "image", pyarrow.array(cells)), file)
+    assert file.stat().st_size < 10**5
+    with pytest.raises(UserError, match=r"is in a row group whose images have more than 1,000,000 bytes"):
+        one.info()
+    pyarrow.parquet.write_table(pyarrow.table({"image": [b""] * 1001, "label": [0] * 1001}), file)
+    with pytest.raises(UserError, match=r"has 1,001 rows; at most 1,000 are read"):
+        one.info()
+    pyarrow.parquet.write_table(table(0, 9, **{f"c{number}": [0] * 9 for number in range(10)}), file)
+    with pytest.raises(UserError, match=r"train.parquet has 13 columns; at most 10 are read"):
+        one.info()
+
+
+def test_a_second_table_without_the_label_is_refused(tmp_path):
+    folder = shard(tmp_path / "d") / "data"
+    pyarrow.parquet.write_table(table(0, 9).drop_columns(["label"]), folder / "train-00001-of-00002.parquet")
+    with pytest.raises(UserError, match=r"train-00001-of-00002.parquet has no column label, and test-0.parquet has"):
+        hub(tmp_path / "d", tmp_path / "cache").info()
+
+
 def test_the_hub_is_asked_for_tables_alone(tmp_path, monkeypatch):
     asked = {}
 
