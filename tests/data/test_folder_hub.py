@@ -20,6 +20,7 @@ from unlearnbench.data.images import Augment
 from unlearnbench.data.shards import Hub
 from unlearnbench.data.torchvision import Torchvision
 from unlearnbench.errors import UserError
+from unlearnbench.graph import outside
 from unlearnbench.graph.keys import digest
 
 SHARED = {
@@ -183,6 +184,18 @@ def test_the_hub_is_asked_for_tables_alone(tmp_path, monkeypatch):
         hub("nobody/cats", tmp_path / "cache").info()
 
 
+def test_a_hub_reference_that_moves_is_seen(tmp_path, monkeypatch):
+    folder = shard(tmp_path / "datasets--x" / "snapshots" / "abc")
+    (tmp_path / "datasets--x" / "refs").mkdir()
+    main = tmp_path / "datasets--x" / "refs" / "main"
+    main.write_text("abc")
+    monkeypatch.setattr(shards, "_fetched", lambda name, revision: folder)
+    looked = outside.look(hub("somebody/cats", tmp_path / "cache"))
+    assert outside.renewed(looked) is not None
+    main.write_text("abd")
+    assert outside.renewed(looked) is None
+
+
 def vision(name, root, cache, **changes):
     words = {"download": False, "options": {}, **SHARED, **changes}
     return Torchvision(name=name, root=root, cache=str(cache), **words)
@@ -297,6 +310,6 @@ def test_torchvision_reads_no_format_but_ours(tmp_path, monkeypatch, name):
     with pytest.raises(UserError, match="1 of 31 files are not sound images"):
         vision(name, tmp_path / "d", tmp_path / "cache").info()
     monkeypatch.setattr("unlearnbench.data.decoding.LARGEST", 100)
-    with pytest.raises(UserError, match="has .* bytes; at most 100 are read"):
+    with pytest.raises(UserError, match=r"has .* bytes; at most 100 are read"):
         vision(name, tmp_path / "d", tmp_path / "other").info()
     assert Image.open is before

@@ -189,7 +189,7 @@ def test_half_a_pair_of_utf_16_is_no_path(root, cache):
 
 def test_a_column_that_is_there_twice_is_refused(root, cache):
     manifest(root, ["path,label,label", "cat/000.png,cat,dog"])
-    with pytest.raises(UserError, match="metadata.csv has a column twice: path, label, label"):
+    with pytest.raises(UserError, match=r"metadata.csv has a column twice: path, label, label"):
         images(root, cache).info()
 
 
