@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 
 import numpy as np
@@ -13,6 +14,7 @@ from unlearnbench.data import decoded as looks
 from unlearnbench.data import photos as files
 from unlearnbench.data import pixels as store
 from unlearnbench.errors import UserError
+from unlearnbench.graph import outside
 from unlearnbench.graph.keys import digest
 
 
@@ -93,6 +95,18 @@ def test_a_photo_whose_time_alone_changed_is_read_but_the_set_stays_the_same(roo
     assert len(list((cache / "pixels").iterdir())) == 1
 
 
+def test_photos_that_change_places_keep_their_own_pixels(root, cache):
+    one, other = root / "cat" / "000.png", root / "dog" / "000.png"
+    size = max(file.stat().st_size for file in (one, other))
+    for file in (one, other):
+        file.write_bytes(file.read_bytes().ljust(size, b"\0"))
+        os.utime(file, ns=(0, 0))
+    before = digest(fresh(root, cache))
+    one.rename(root / "kept"), other.rename(one), (root / "kept").rename(other)
+    after = fresh(root, cache)
+    assert digest(after) != before and digest(after) == digest(fresh(root, cache.with_name("anew")))
+
+
 def test_times_that_are_too_new_are_not_trusted(root, cache, work, monkeypatch):
     monkeypatch.setattr(files, "SETTLED_NS", 10**18)
     fresh(root, cache).info()
@@ -106,6 +120,21 @@ def test_info_sees_a_change_in_the_same_process(root, cache):
     assert one.info() is before
     (root / "cat" / "new.png").write_bytes(encoded(photo(4321)))
     assert one.info().train + one.info().test == before.train + before.test + 1
+
+
+def test_a_photo_that_appears_while_others_are_decoded_is_seen_the_next_time(root, cache, monkeypatch):
+    one, read = fresh(root, cache), files.Photos.read
+
+    def reading(*given):
+        if not (root / "cat" / "new.png").exists():
+            (root / "cat" / "new.png").write_bytes(encoded(photo(7777)))
+        return read(*given)
+
+    monkeypatch.setattr(files.Photos, "read", reading)
+    one.info()
+    looked = outside.look(one)
+    assert outside.renewed(looked) is None
+    assert one.info() and outside.renewed(outside.look(one)) is not None
 
 
 def test_keys_move_with_content_and_labels_and_not_with_places(root, cache, tmp_path):
@@ -178,6 +207,47 @@ def test_two_at_once_do_no_harm(root, cache):
     found = store.pixels_of(two, shape, place, "two")
     assert len(found.map) == 30 and len(list(place.iterdir())) == 1
     assert store.is_sound(found)
+
+
+def test_a_cache_that_is_removed_while_the_same_photos_are_decoded_is_made_again(root, cache, monkeypatch):
+    first = fresh(root, cache).content()
+    shutil.rmtree(cache / "index")
+    with monkeypatch.context() as patched:
+        patched.setattr(store._Builder, "_copy", lambda self, file: pytest.fail("the photos are there already"))
+        assert fresh(root, cache).content() == first
+    build = store._Builder.build
+
+    def building(self, title):
+        found = build(self, title)
+        for folder in (cache / "pixels").glob("8x3-*"):
+            shutil.rmtree(folder)
+        return found
+
+    monkeypatch.setattr(store._Builder, "build", building)
+    shutil.rmtree(cache / "index")
+    one = fresh(root, cache)
+    assert one.content() == first and len(one.load().on("cpu")) == 30
+
+
+def test_a_damaged_row_is_decoded_from_what_is_in_the_file_now(root, cache, monkeypatch):
+    fresh(root, cache).info()
+    (pixels,) = (cache / "pixels").glob("*/pixels.npy")
+    stamp, content = pixels.stat(), pixels.read_bytes()
+    pixels.write_bytes(content[:-8] + bytes(byte ^ 255 for byte in content[-8:]))
+    os.utime(pixels, ns=(0, stamp.st_mtime_ns))
+    (root / "cat" / "new.png").write_bytes(encoded(photo(7777)))
+    kept, copy, last = (root / "owl" / "009.png").read_bytes(), store._Builder._copy, root / "owl" / "009.png"
+
+    def copying(self, file):
+        last.write_bytes(encoded(photo(8888)))
+        copy(self, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._Builder, "_copy", copying)
+        fresh(root, cache).info()
+    last.write_bytes(kept)
+    found, expected = (fresh(root, place, in_memory=True).load() for place in (cache, cache.with_name("anew")))
+    assert np.array_equal(found.on("cpu"), expected.on("cpu"))
 
 
 def test_a_part_that_a_killed_process_left_is_removed(root, cache):

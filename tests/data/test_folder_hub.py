@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torchvision.datasets
-from photos import CLASSES, encoded, photo
+from photos import CLASSES, encoded, fill, photo
 from PIL import Image
 
 from unlearnbench.data import decoded as looks
@@ -20,6 +20,7 @@ from unlearnbench.data.images import Augment
 from unlearnbench.data.shards import Hub
 from unlearnbench.data.torchvision import Torchvision
 from unlearnbench.errors import UserError
+from unlearnbench.graph import outside
 from unlearnbench.graph.keys import digest
 
 SHARED = {
@@ -129,6 +130,36 @@ def test_what_hub_data_sets_cannot_be(tmp_path, monkeypatch):
         hub(tmp_path / "d", cache).info()
 
 
+def test_tables_that_expand_are_refused_before_they_do(tmp_path, monkeypatch):
+    (tmp_path / "d").mkdir()
+    one, file = hub(tmp_path / "d", tmp_path / "cache"), tmp_path / "d" / "train.parquet"
+    monkeypatch.setattr(shards, "TABLE", 10**6)
+    monkeypatch.setattr(shards, "GROUP", 10**6)
+    monkeypatch.setattr(shards, "ROWS", 1000)
+    monkeypatch.setattr(shards, "COLUMNS", 10)
+    pyarrow.parquet.write_table(table(0, 900, note=["x" * 2000] * 900), file)
+    with pytest.raises(UserError, match=r"train.parquet: the columns beside the images, up to note, hold more than"):
+        one.info()
+    cells = [{"bytes": encoded(photo(0, (40, 40))), "path": None}] * 900
+    pyarrow.parquet.write_table(table(0, 900).set_column(0, "image", pyarrow.array(cells)), file)
+    assert file.stat().st_size < 10**5
+    with pytest.raises(UserError, match=r"is in a row group whose images have more than 1,000,000 bytes"):
+        one.info()
+    pyarrow.parquet.write_table(pyarrow.table({"image": [b""] * 1001, "label": [0] * 1001}), file)
+    with pytest.raises(UserError, match=r"has 1,001 rows; at most 1,000 are read"):
+        one.info()
+    pyarrow.parquet.write_table(table(0, 9, **{f"c{number}": [0] * 9 for number in range(10)}), file)
+    with pytest.raises(UserError, match=r"train.parquet has 13 columns; at most 10 are read"):
+        one.info()
+
+
+def test_a_second_table_without_the_label_is_refused(tmp_path):
+    folder = shard(tmp_path / "d") / "data"
+    pyarrow.parquet.write_table(table(0, 9).drop_columns(["label"]), folder / "train-00001-of-00002.parquet")
+    with pytest.raises(UserError, match=r"train-00001-of-00002.parquet has no column label, and test-0.parquet has"):
+        hub(tmp_path / "d", tmp_path / "cache").info()
+
+
 def test_the_hub_is_asked_for_tables_alone(tmp_path, monkeypatch):
     asked = {}
 
@@ -151,6 +182,18 @@ def test_the_hub_is_asked_for_tables_alone(tmp_path, monkeypatch):
         match=r"nobody/cats is not a folder here and cannot be loaded from the hub: the hub cannot be reached",
     ):
         hub("nobody/cats", tmp_path / "cache").info()
+
+
+def test_a_hub_reference_that_moves_is_seen(tmp_path, monkeypatch):
+    folder = shard(tmp_path / "datasets--x" / "snapshots" / "abc")
+    (tmp_path / "datasets--x" / "refs").mkdir()
+    main = tmp_path / "datasets--x" / "refs" / "main"
+    main.write_text("abc")
+    monkeypatch.setattr(shards, "_fetched", lambda name, revision: folder)
+    looked = outside.look(hub("somebody/cats", tmp_path / "cache"))
+    assert outside.renewed(looked) is not None
+    main.write_text("abd")
+    assert outside.renewed(looked) is None
 
 
 def vision(name, root, cache, **changes):
@@ -234,3 +277,39 @@ def test_options_cannot_set_what_runs_code(tmp_path):
         vision("Flowers102", tmp_path, tmp_path / "cache", options={"loader": "os.system"}).info()
     with pytest.raises(UserError, match="unexpected keyword argument 'colour'"):
         vision("Flowers102", tmp_path, tmp_path / "cache", options={"colour": "red"}).info()
+
+
+def test_options_with_a_value_that_is_not_known(tmp_path):
+    with pytest.raises(UserError, match=r"dataset.name=Flowers102: Unknown value 'banana'(.|\n)*Try: dataset.options"):
+        vision("Flowers102", tmp_path, tmp_path / "cache", options={"split": "banana"}).info()
+
+
+class Opening(torchvision.datasets.VisionDataset):
+    """A class without a loader, which opens its files itself."""
+
+    def __init__(self, root, download=False):
+        super().__init__(root)
+        self.images = torchvision.datasets.ImageFolder(root)
+        self.classes = self.images.classes
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, number):
+        file, label = self.images.samples[number]
+        return Image.open(file), label
+
+
+@pytest.mark.parametrize("name", ["ImageFolder", "SEMEION"])
+def test_torchvision_reads_no_format_but_ours(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(torchvision.datasets, "SEMEION", Opening)
+    fill(tmp_path / "d", 10)
+    assert vision(name, tmp_path / "d", tmp_path / "cache").info().classes == CLASSES
+    (tmp_path / "d" / "cat" / "x.jpg").write_bytes(encoded(photo(5), "EPS"))
+    before = Image.open
+    with pytest.raises(UserError, match="1 of 31 files are not sound images"):
+        vision(name, tmp_path / "d", tmp_path / "cache").info()
+    monkeypatch.setattr("unlearnbench.data.decoding.LARGEST", 100)
+    with pytest.raises(UserError, match=r"has .* bytes; at most 100 are read"):
+        vision(name, tmp_path / "d", tmp_path / "other").info()
+    assert Image.open is before

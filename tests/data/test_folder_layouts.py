@@ -168,6 +168,8 @@ def test_images_that_a_manifest_does_not_name_are_told_of(root, cache, caplog):
     ("../secret.png,cat", r"line 3: the path \.\./secret.png is not a file below"),
     ("/etc/passwd,cat", "line 3: the path /etc/passwd is not a file below"),
     ("cat,cat", "line 3: no such file: cat"),
+    (".hid/0.png,cat", r"line 3: the path \.hid/0.png is hidden, or a system's"),
+    ("cat/\0.png,cat", r"line 3: 'cat/\\x00.png' is no path of a file"),
     ("cat/000.png,dog", "line 3: path cat/000.png is already on line 2"),
     ("cat/001.png,cat,extra", "line 3 has 3 cells, and the first line has 2"),
     ('"cat/001.png,cat', "line 3: unexpected end of data"),
@@ -177,6 +179,18 @@ def test_bad_rows_name_the_file_and_the_line(root, cache, line, words):
     with pytest.raises(UserError, match=words) as error:
         images(root, cache).info()
     assert "metadata.csv" in str(error.value)
+
+
+def test_half_a_pair_of_utf_16_is_no_path(root, cache):
+    manifest(root, ['{"path": "cat/\\ud800.png", "label": "cat"}'], "metadata.jsonl")
+    with pytest.raises(UserError, match=r"line 1: 'cat/\\ud800.png' is no path of a file"):
+        images(root, cache).info()
+
+
+def test_a_column_that_is_there_twice_is_refused(root, cache):
+    manifest(root, ["path,label,label", "cat/000.png,cat,dog"])
+    with pytest.raises(UserError, match=r"metadata.csv has a column twice: path, label, label"):
+        images(root, cache).info()
 
 
 def test_unknown_splits_and_ids_that_are_there_twice(root, cache):

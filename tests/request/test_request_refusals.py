@@ -128,6 +128,10 @@ ATTACKS = {
     # what is written where
     "outputs": (preset("outputs: FOLDER/there"), E),
     "outputs by reference": (preset('dataset: {root: FOLDER/there}\noutputs: "${dataset.root}"'), E),
+    "a cache": (preset("dataset: {cache: FOLDER/there}"), E),
+    "a cache by reference": (preset('dataset: {root: FOLDER/there, cache: "${dataset.root}"}'), E),
+    "a cache in a reference": (preset('reported: {cache: FOLDER/there}\ndataset: "${reported}"'), E),
+    "a cache as a parameter": (swept("dataset.cache: 'FOLDER/a,FOLDER/b'"), E),
     # classes
     "a function": (preset("method: {_target_: unlearnbench.results.folder.discard}"), E),
     "a class of another kind": (preset("method: {_target_: unlearnbench.graph.cache.Cache}"), E),

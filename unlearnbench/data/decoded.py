@@ -23,6 +23,7 @@ from unlearnbench.data.mapped import MappedImages
 from unlearnbench.data.pixels import Pixels
 from unlearnbench.data.sampling import balanced
 from unlearnbench.errors import UserError
+from unlearnbench.files import trees
 
 log = logging.getLogger("unlearnbench")
 
@@ -58,6 +59,18 @@ class DecodedSettings(ImageSettings):
         """Raise UserError if something is wrong with the data."""
         self._parts()
 
+    def tree(self) -> Path | None:
+        """Return the folder of which any change may change the data, if it is there."""
+        raise NotImplementedError
+
+    def tree_before(self) -> str | None:
+        """Return the stamp of `tree` from just before the files were listed; None if nobody has looked.
+
+        A file that appears while others are decoded is not in the data, so it must not be in the stamp either.
+        """
+        known = _looked.get(self._name())
+        return known[1].stamp if known is not None else None
+
     def content(self) -> str:
         """Return a digest of the images, labels, splits and columns, for use in keys."""
         return self._parts().content
@@ -82,17 +95,23 @@ class DecodedSettings(ImageSettings):
 
     def _parts(self, look: bool = False) -> Parts:
         """Return the data set in parts; `look` asks whether it has changed, unless that was done a moment ago."""
-        name = f"{self} in {self.place()}"
+        name = self._name()
         known = _looked.get(name)
         if known is not None and (not look or time.monotonic() < known[0]):
             return known[1]
         began = time.monotonic()
+        tree = self.tree()
+        stamp = trees.stamp(tree) if tree is not None and tree.is_dir() else None
         listing = self._list()
         seconds = time.monotonic() - began
         same = known is not None and known[1].listing == listing
         parts = known[1] if known is not None and same else Parts(self, listing, self._decode(listing))
+        parts.stamp = stamp
         _looked[name] = (time.monotonic() + PATIENCE * seconds, parts)
         return parts
+
+    def _name(self) -> str:
+        return f"{self} in {self.place()}"
 
     def _list(self) -> Listing:
         """Return what there is."""
@@ -104,7 +123,12 @@ class DecodedSettings(ImageSettings):
 
 
 class Parts:
-    """A data set in parts: `rows` are those of the listing that are used, training rows first, then test rows."""
+    """A data set in parts: `rows` are those of the listing that are used, training rows first, then test rows.
+
+    `stamp` is that of the folder from just before it was listed.
+    """
+
+    stamp: str | None = None
 
     def __init__(self, settings: DecodedSettings, listing: Listing, pixels: Pixels) -> None:
         self.settings, self.listing, self.pixels = settings, listing, pixels

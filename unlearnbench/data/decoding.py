@@ -9,7 +9,13 @@ resolution, but never below twice the size. Colour profiles are ignored. Of seve
 from __future__ import annotations
 
 import io
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 import PIL
@@ -47,11 +53,51 @@ def decoded(content: bytes, size: int, channels: int) -> NDArray[np.uint8]:
         raise ValueError(_reason(error, content)) from error
 
 
-def squared(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:
-    """Return an image as (channels, size, size) uint8: upright, without transparency, cropped and resized."""
+def opened(file: Any, opening: Callable[..., Any] = Image.open) -> Image.Image:
+    """Open an image as Pillow does, but of the formats and sizes that are read alone; raise ValueError for others."""
+    if isinstance(file, (str, os.PathLike)):
+        found = os.stat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("is a pipe, a device or a folder")
+        size = found.st_size
+    else:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+    if size > LARGEST:
+        raise ValueError(f"has {size:,} bytes; at most {LARGEST:,} are read")
+    image: Image.Image = opening(file, formats=_formats())
+    _check_pixels(image)
+    return image
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Make `Image.open` of this thread as strict as `opened`, for code of others; threads do so in turn."""
+    with _LIMITED:
+        before, own = Image.open, threading.get_ident()
+
+        def strict(fp: Any, mode: Literal["r"] = "r", formats: Any = None) -> Image.Image:
+            return opened(fp, before) if threading.get_ident() == own else before(fp, mode, formats)
+
+        Image.open = strict  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            Image.open = before
+
+
+_LIMITED = threading.RLock()
+
+
+def _check_pixels(image: Image.Image) -> None:
     most = Image.MAX_IMAGE_PIXELS
     if most is not None and image.width * image.height > most:
         raise ValueError(f"has {image.width:,} x {image.height:,} pixels, more than {most:,}: a decompression bomb?")
+
+
+def squared(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:
+    """Return an image as (channels, size, size) uint8: upright, without transparency, cropped and resized."""
+    _check_pixels(image)
     image.draft(None, (2 * size, 2 * size))
     plain = _plain(image, "RGB" if channels == 3 else "L")
     side = min(plain.size)

@@ -134,7 +134,7 @@ def parquet(file: Path, remedy: str = AS_PUBLISHED) -> Any:
     if size <= TABLE and held.num_rows <= ROWS:
         texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
         for batch in reader.ParquetFile(file, read_dictionary=texts).iter_batches(10_000):
-            size += sum(_written_out(column) for column in batch.columns)
+            size += sum(written_out(column) for column in batch.columns)
             if size > 2 * TABLE:
                 break
         else:
@@ -142,7 +142,7 @@ def parquet(file: Path, remedy: str = AS_PUBLISHED) -> Any:
     raise UserError(f"{file} holds {held.num_rows:,} rows of {size:,} bytes or more, too many.\n{remedy}")
 
 
-def _written_out(column: Any) -> int:
+def written_out(column: Any) -> int:
     """Return a pyarrow column's size in bytes with every text expanded.
 
     Raises ValueError for types whose size is not known.
@@ -154,7 +154,7 @@ def _written_out(column: Any) -> int:
     while kinds.is_list(column.type) or kinds.is_large_list(column.type):
         column = column.flatten()
     if kinds.is_struct(column.type):
-        return sum(_written_out(part) for part in column.flatten())
+        return sum(written_out(part) for part in column.flatten())
     if not kinds.is_dictionary(column.type):
         if kinds.is_nested(column.type):
             raise ValueError(f"a column is of the type {column.type}")

@@ -18,7 +18,7 @@ from unlearnbench.data.listing import SPLITS, SUFFIXES, UNSAID, Listing, listed,
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.files.escapes import printable
 from unlearnbench.files.intake import text_of
-from unlearnbench.files.trees import entry_of, files_below
+from unlearnbench.files.trees import entry_of, files_below, is_shown
 
 log = logging.getLogger("unlearnbench")
 
@@ -88,9 +88,13 @@ class _Table:
 
     def paths(self) -> list[str]:
         """Return the paths, relative to the root and with slashes."""
-        names = [self._normal(name) for name in self.required("path")]
+        given = self.required("path")
+        self.refuse([row for row, name in enumerate(given) if not _is_name(name)], given, "{!a} is no path of a file")
+        names = [self._normal(name) for name in given]
         outside = [row for row, name in enumerate(names) if name.startswith(("../", "/")) or name in (".", "..")]
         self.refuse(outside, names, f"the path {{}} is not a file below {self.root}")
+        hidden = [row for row, name in enumerate(names) if not all(map(is_shown, name.split("/")))]
+        self.refuse(hidden, names, "the path {} is hidden, or a system's; expected files that are not, such as a/b.jpg")
         return names
 
     def _normal(self, name: str) -> str:
@@ -122,6 +126,14 @@ class _Table:
         raise UserError(f"{self.file} has {len(lines)} bad row(s):\n{listed(lines)}\n{TRY}")
 
 
+def _is_name(name: str) -> bool:
+    """Return whether a file can have this path: no system takes NUL, or half of a UTF-16 pair."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+
+
 def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the rows of a manifest with their line numbers; of a Parquet file, row numbers from 1."""
     readers: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
@@ -138,6 +150,8 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.reader(io.StringIO(text_of(file, TABLE), newline=""), strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
+        if len(set(names)) < len(names):
+            raise UserError(f"{file} has a column twice: {', '.join(names)}.\nTry: another name for one of them")
         for cells in reader:
             if not cells:
                 continue

@@ -1,4 +1,4 @@
-"""Photos in files: read, and recognised by size and time so that a million of them are hashed once."""
+"""Photos in files: read, and recognised by size, times and inode so that a million of them are hashed once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from unlearnbench.data.pixels import UNREAD, Digests, Shape, npy
 from unlearnbench.files import leftovers
 from unlearnbench.files.digests import SETTLED_NS
 from unlearnbench.files.durable import write_durably
-from unlearnbench.files.trees import Entry
+from unlearnbench.files.trees import Entry, line_of
 
 NOTES = np.dtype([("name", "<u8"), ("check", "<u8"), ("sha256", "S32")])
-"""A note: two halves of a digest of a file's path, size and time, and the SHA-256 of its content."""
+"""A note: two halves of a digest of a file's path, size, times and inode, and the SHA-256 of its content."""
 
 
 class Photos:
@@ -52,7 +52,7 @@ class Photos:
 
     def remember(self, digests: Digests) -> None:
         """Note the digests of the files that had not just changed when we looked at them."""
-        settled = np.array([self.began - entry.mtime_ns >= SETTLED_NS for entry in self.entries], bool)
+        settled = np.array([self.began - entry.ctime_ns >= SETTLED_NS for entry in self.entries], bool)
         settled &= ~np.strings.startswith(digests, UNREAD)
         if np.array_equal(self.digests, digests) or not settled.any():
             return
@@ -90,9 +90,6 @@ class Photos:
 
 
 def _names(entries: Sequence[Entry]) -> NDArray[np.uint64]:
-    """Return a digest of each file's path, size and time, (n, 2) uint64."""
-    hashed = [
-        hashlib.blake2b(f"{name}\0{size}\0{mtime}".encode(errors="surrogateescape"), digest_size=16).digest()
-        for name, size, mtime in entries
-    ]
+    """Return a digest of each file's path, size, times and inode, (n, 2) uint64."""
+    hashed = [hashlib.blake2b(line_of(entry), digest_size=16).digest() for entry in entries]
     return np.frombuffer(b"".join(hashed), "<u8").reshape(-1, 2)

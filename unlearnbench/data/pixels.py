@@ -81,12 +81,14 @@ def pixels_of(source: Source, shape: Shape, place: Path, title: str) -> Pixels:
     _make_place(place, len(source.digests) * int(np.prod(shape)))
     with disk.watched(place), leftovers.part(place) as part:
         part.mkdir()
-        final = place / _Builder(source, shape, place, part).build(title)
+        key, found = _Builder(source, shape, place, part).build(title)
+        if found is not None:
+            return found
+        own = opened(part, shape)
+        assert own is not None, f"{part} was written a moment ago"
         with suppress(OSError):  # another process was first, and its result is the same
-            part.rename(final)
-    found = opened(final, shape)
-    assert found is not None, f"{final} was written a moment ago"
-    return found
+            part.rename(place / key)
+    return opened(place / key, shape) or own  # a map stays readable, whoever removes its file
 
 
 def _make_place(place: Path, size: int) -> None:
@@ -160,22 +162,22 @@ class _Builder:
             self.start = file.tell()
             file.truncate(self.start + self.count * self.size)
 
-    def build(self, title: str) -> str:
-        """Decode what is new, copy the rest; return the key."""
+    def build(self, title: str) -> tuple[str, Pixels | None]:
+        """Decode what is new, copy the rest; return the key, and what is there already under it: no part is made."""
         file = os.open(self.part / "pixels.npy", os.O_WRONLY)
         try:
             self._decode(file, title)
             key = _key(_half(self.rows, 0), self.shape)
-            if not (self.place / key).exists():
-                self._copy(file)
-                os.fsync(file)
+            if (found := opened(self.place / key, self.shape)) is not None:
+                return key, found
+            self._copy(file)
+            os.fsync(file)
         finally:
             os.close(file)
-        if not (self.place / key).exists():
-            write_durably(self.part / "rows.npy", npy(self.rows))
-            reasons = {str(row): self.reasons[row] for row in sorted(self.reasons)}
-            _write_facts(self.part, reasons, hashlib.sha256(self.rows.tobytes()).hexdigest())
-        return key
+        write_durably(self.part / "rows.npy", npy(self.rows))
+        reasons = {str(row): self.reasons[row] for row in sorted(self.reasons)}
+        _write_facts(self.part, reasons, hashlib.sha256(self.rows.tobytes()).hexdigest())
+        return _key(_half(self.rows, 0), self.shape), None  # a file may have changed since it was first read
 
     def _decode(self, file: int, title: str) -> None:
         """Read and decode what is new, and note the digests of all."""
@@ -194,15 +196,15 @@ class _Builder:
         for row in chunk:
             self._row(file, row)
 
-    def _row(self, file: int, row: int) -> None:
-        """Read a row, and decode it if nobody has before."""
+    def _row(self, file: int, row: int, again: bool = False) -> None:
+        """Read a row, and decode it if nobody has before, or `again`."""
         try:
             digest, content = self.source.read(row)
         except ValueError as error:
             self._bad(row, error, UNREAD + hashlib.sha256(f"{row}: {error}".encode()).digest()[len(UNREAD) :])
             return
         self.rows[row, :32] = np.frombuffer(digest, np.uint8)
-        if self.older.place_of(digest) is not None:
+        if not again and self.older.place_of(digest) is not None:
             return
         try:
             self._write(file, row, self.source.decoded(content, self.shape))
@@ -230,7 +232,7 @@ class _Builder:
             elif hashlib.sha256(pixels.map[at]).digest() == _padded(pixels.digests[at]):
                 self._write(file, row, pixels.map[at])
             else:
-                self._write(file, row, self.source.decoded(self.source.read(row)[1], self.shape))
+                self._row(file, row, again=True)
 
 
 class _Older:

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from unlearnbench.data.decoded import DecodedSettings
 from unlearnbench.data.decoding import LARGEST, decoded
+from unlearnbench.data.files import AS_PUBLISHED, COLUMNS, ROWS, TABLE, written_out
 from unlearnbench.data.listing import SPLITS, UNSAID, Listing
 from unlearnbench.data.manifest import typed
 from unlearnbench.data.pixels import Digests, Pixels, Shape, pixels_of
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.files.digests import known_digest
 from unlearnbench.files.hub import Absent, fetched
-from unlearnbench.files.trees import Entry, files_below
+from unlearnbench.files.trees import Entry, entry_of, files_below
 
 SUFFIXES = (".parquet", ".arrow")
 GROUP = 2**32
@@ -83,12 +84,26 @@ class _Tables:
         self.files = _tables_in(self.folder, settings)
         self.tables = [_Table(file) for file in self.files]
         self.image, self.label = _columns(settings, self.tables[0].schema)
+        self._check_columns()
+        self.expanded = 0
         self.starts = np.cumsum([0, *(table.count for table in self.tables)])
         self.names = [f"{known_digest(file)}/{self.image}" for file in self.files]
         rows = zip(self.names, self.tables, strict=True)
         self.digests: Digests = np.array(
             [_digest(name, row) for name, table in rows for row in range(table.count)], "S32"
         )
+
+    def _check_columns(self) -> None:
+        """Raise UserError for a table without the columns of the first, or for too many rows."""
+        for file, table in zip(self.files, self.tables, strict=True):
+            needed = [self.image, self.label, *self.tables[0].plain()]
+            if lacking := [name for name in dict.fromkeys(needed) if name not in table.schema.names]:
+                raise UserError(
+                    f"{file} has no column {lacking[0]}, and {self.files[0].name} has; it has "
+                    f"{', '.join(table.schema.names)}.\nTry: tables with the same columns, or dataset.subset=FOLDER"
+                )
+        if (count := sum(table.count for table in self.tables)) > ROWS:
+            raise UserError(f"{self.folder} has {count:,} rows; at most {ROWS:,} are read.\n{AS_PUBLISHED}")
 
     def read(self, row: int) -> tuple[bytes, Any]:
         """Return a digest of a row's place, and the file in its image column."""
@@ -110,8 +125,9 @@ class _Tables:
         """List the rows with their labels, splits and plain columns."""
         entries, splits = [], []
         for file, table in zip(self.files, self.tables, strict=True):
-            name, found = file.relative_to(self.folder).as_posix(), file.stat()
-            entries += [Entry(f"{name}#{row}", found.st_size, found.st_mtime_ns) for row in range(table.count)]
+            name = file.relative_to(self.folder).as_posix()
+            found = entry_of(str(file), name)
+            entries += [found._replace(name=f"{name}#{row}") for row in range(table.count)]
             splits += [_split_of(name)] * table.count
         columns = {name: self._column(name) for name in self.tables[0].plain() if name != self.label}
         labels, names = self._column(self.label), self.tables[0].classes(self.label)
@@ -131,6 +147,14 @@ class _Tables:
         )
 
     def _column(self, name: str) -> list[Any]:
+        """Return all values of a column; raise UserError where the columns read so far are too large."""
+        for file, table in zip(self.files, self.tables, strict=True):
+            self.expanded += table.expanded(name, TABLE - self.expanded)
+            if self.expanded > TABLE:
+                raise UserError(
+                    f"{file}: the columns beside the images, up to {name}, hold more than {TABLE:,} bytes, too many.\n"
+                    f"{AS_PUBLISHED}"
+                )
         return [value for table in self.tables for value in table.column(name)]
 
     def _refuse_unlabelled(self, labels: Sequence[Any], entries: Sequence[Entry]) -> None:
@@ -154,7 +178,7 @@ class _Table:
         self.file, self.lock, self.held = file, threading.Lock(), (-1, None)
         try:
             if file.suffix == ".arrow":
-                self.arrow = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
+                self.arrow = _mapped(file)
                 self.schema, counts = self.arrow.schema, [self.arrow.num_rows]
             else:
                 self.reader = parquet.ParquetFile(file)
@@ -165,8 +189,42 @@ class _Table:
         except (OSError, ValueError, pyarrow.ArrowException) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(f"{file} cannot be read: {reason}\nTry: the file as published by its authors") from error
+        if len(self.schema.names) > COLUMNS:
+            raise UserError(
+                f"{file} has {len(self.schema.names):,} columns; at most {COLUMNS:,} are read.\n{AS_PUBLISHED}"
+            )
         self.starts = np.cumsum([0, *counts])
         self.count = int(self.starts[-1])
+
+    def expanded(self, name: str, most: int, groups: Sequence[int] | None = None) -> int:
+        """Return a column's size in bytes with every repeated value written out; stop to add up beyond `most`.
+
+        `groups` are the row groups to look at, all if None.
+        """
+        size = 8 * self.count if groups is None else 0  # what a number needs
+        for column in self._parts(name, groups):
+            try:
+                size += written_out(column)
+            except ValueError as error:
+                raise UserError(f"{self.file}, column {name}: {error}, which is not read.\n{AS_PUBLISHED}") from error
+            if size > most:
+                break
+        return size
+
+    def _parts(self, name: str, groups: Sequence[int] | None) -> Iterator[Any]:
+        """Yield a column in parts, with each repeated value once."""
+        import pyarrow.parquet as parquet
+
+        if self.file.suffix == ".arrow":
+            yield self.arrow.column(name)
+            return
+        held = self.reader.metadata
+        columns = [held.schema.column(place) for place in range(held.num_columns)]
+        own = [one.path for one in columns if one.path.split(".")[0] == name and one.physical_type == "BYTE_ARRAY"]
+        reader = parquet.ParquetFile(self.file, read_dictionary=own)
+        groups = range(held.num_row_groups) if groups is None else groups
+        for batch in reader.iter_batches(10_000, row_groups=list(groups), columns=[name]):
+            yield batch.column(0)
 
     def column(self, name: str) -> list[Any]:
         """Return all values of a column."""
@@ -181,6 +239,8 @@ class _Table:
         group = int(np.searchsorted(self.starts, row, side="right")) - 1
         with self.lock:
             if self.held[0] != group:
+                if self.expanded(name, GROUP, [group]) > GROUP:
+                    raise ValueError(f"is in a row group whose images have more than {GROUP:,} bytes")
                 self.held = (group, self.reader.read_row_group(group, columns=[name]).column(name))
             held: Any = self.held[1]
         return held[row - int(self.starts[group])].as_py()
@@ -206,6 +266,20 @@ class _Table:
         names = self.features().get(name, {}).get("names")
         plain = isinstance(names, list) and len(names) > 1 and all(isinstance(one, str) for one in names)
         return names if plain and len(set(names)) == len(names) else None
+
+
+def _mapped(file: Path) -> Any:
+    """Return an Arrow file's table; raise ValueError where it is compressed and grows far beyond the file."""
+    import pyarrow
+
+    parts, size, most = [], 0, max(GROUP, 2 * file.stat().st_size)
+    reader = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file)))
+    for part in reader:
+        parts.append(part)
+        size += part.nbytes
+        if size > most:
+            raise ValueError(f"it holds more than {most:,} bytes")
+    return pyarrow.Table.from_batches(parts, reader.schema)
 
 
 def _is_text(kind: Any) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.data.decoded import DecodedSettings
-from unlearnbench.data.decoding import squared
+from unlearnbench.data.decoding import limited, opened, squared
 from unlearnbench.data.files import check_there
 from unlearnbench.data.listing import TEST, TRAIN, UNSAID, VALIDATION, Listing
 from unlearnbench.data.pixels import Digests, Pixels, Shape, pixels_of
@@ -109,9 +109,9 @@ class Torchvision(DecodedSettings):
         """Return torchvision's data set of each split."""
         arguments = _arguments(kind)
         if "train" in arguments:
-            return {part: self._made(kind, train=part == TRAIN) for part in (TRAIN, TEST)}
+            return {part: self._sure(kind, train=part == TRAIN) for part in (TRAIN, TEST)}
         if "split" not in arguments or "split" in self.options:
-            return {UNSAID: self._made(kind)}
+            return {UNSAID: self._sure(kind)}
         found = {}
         for part, names in PARTS.items():
             for name in names:
@@ -128,11 +128,22 @@ class Torchvision(DecodedSettings):
                 found[TEST] = found.pop(VALIDATION)
         return found
 
+    def _sure(self, kind: Any, **split: object) -> Any:
+        """Return torchvision's data set; raise UserError for options that it does not take, too."""
+        try:
+            return self._made(kind, **split)
+        except ValueError as error:
+            raise UserError(
+                f"dataset.name={self.name}: {error}\nTry: dataset.options={{}}, or another value"
+            ) from error
+
     def _made(self, kind: Any, **split: object) -> Any:
         """Return torchvision's data set; raise UserError where its files are not there."""
         words = {**self.options, **split}
         if "download" in _arguments(kind):
             words["download"] = self.download
+        if "loader" in _arguments(kind):
+            words["loader"] = _loader_for(kind)
         try:
             return kind(str(self.folder()), **words)
         except TypeError as error:
@@ -168,7 +179,7 @@ class _Samples:
                 self.parts = self.opened()
         part, _, number = self.names[row].partition("/")
         try:
-            image, label = self.parts[int(part)][int(number)]
+            image, label = _sample(self.parts[int(part)], int(number))
         except (OSError, ValueError, SyntaxError) as error:
             raise ValueError(str(error) or type(error).__name__) from error
         self.labels[row] = _label(label)
@@ -221,8 +232,29 @@ def _arguments(kind: Any) -> set[str]:
     return names
 
 
+def _loader_for(kind: Any) -> Callable[[str], Any]:
+    """Return what opens a file in place of torchvision's loader, which reads all formats of Pillow.
+
+    Where a class has a loader of its own it converts to RGB, as that does.
+    """
+    own = inspect.signature(kind.__init__).parameters.get("loader")
+    return opened if own is not None and own.default is None else _in_colour
+
+
+def _in_colour(file: str) -> Any:
+    return opened(file).convert("RGB")
+
+
+def _sample(samples: Any, number: int) -> Any:
+    """Return a sample; whatever way the class opens its image, only our formats are read."""
+    if getattr(samples, "loader", None) in (opened, _in_colour):
+        return samples[number]
+    with limited():
+        return samples[number]
+
+
 def _is_labelled(samples: Any) -> bool:
-    return len(samples) > 0 and _label(samples[0][1], refuse=False) is not None
+    return len(samples) > 0 and _label(_sample(samples, 0)[1], refuse=False) is not None
 
 
 def _label(label: Any, refuse: bool = True) -> int | None:

@@ -1,8 +1,8 @@
 """The files from outside that a run reads: which they are, and whether they still are what they were.
 
 A configuration names them in fields of type Path, or by `files()`. A folder that it is given counts by the names in it:
-a file that appears there may be read too. One that it names by `tree()` counts by the names, sizes and times of all
-files below, which are too many to read again.
+a file that appears there may be read too. One that it names by `tree()` counts by the names, sizes, times and
+inodes of all files below, which are too many to read again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ Looked = dict[str, dict[str, Any]]
 def look(configuration: object) -> Looked:
     """Return what every outside file and folder of a typed configuration holds now."""
     found = {str(place): place for place in places(configuration)}
-    pointers = {str(pointer): pointer for place in found.values() for pointer in _pointers(place)}
-    deep = {str(place): {"tree": trees.stamp(place)} for place in _trees(configuration)}
+    whole = dict(_trees(configuration))
+    pointers = {str(pointer): pointer for place in [*found.values(), *whole] for pointer in _pointers(place)}
+    deep = {str(place): {"tree": stamp or trees.stamp(place)} for place, stamp in whole.items()}
     flat = {name: _look(place) for name, place in sorted({**found, **pointers}.items()) if name not in deep}
     return {**flat, **deep}
 
@@ -47,13 +48,14 @@ def places(value: object) -> Iterator[Path]:
         yield value
 
 
-def _trees(value: object) -> Iterator[Path]:
-    """Yield the folders of which a configuration may read any file."""
+def _trees(value: object) -> Iterator[tuple[Path, str | None]]:
+    """Yield the folders of which a configuration may read any file, and their stamps from before it read them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield from _trees(getattr(value, field.name))
         if callable(tree := getattr(value, "tree", None)) and (folder := tree()) is not None:
-            yield folder
+            before = getattr(value, "tree_before", None)
+            yield folder, before() if callable(before) else None
     elif isinstance(value, (Mapping, list, tuple)):
         for entry in value.values() if isinstance(value, Mapping) else value:
             yield from _trees(entry)

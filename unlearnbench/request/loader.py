@@ -29,6 +29,7 @@ from unlearnbench.request import scan
 from unlearnbench.request.refusals import (
     CHOICES,
     ROOT,
+    refuse_cache,
     refuse_hydra,
     refuse_path,
     refuse_references,
@@ -153,6 +154,8 @@ class Checked(ConfigLoaderImpl):
                 f"{ROOT}: {values.get(ROOT)} is refused: only the command line may say where to write files.\n"
                 f"Try: {ROOT}=FOLDER on the command line"
             )
+        if typed is None:
+            refuse_cache(values.get("dataset"))
         refuse_references(values)
         if typed is not None:
             found, own = _as_given(found), _as_given(own)

@@ -15,8 +15,9 @@ from unlearnbench.errors import UserError, nearest
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 """The valid names of choices; they become parts of file and folder names, and table cells."""
 ROOT = "outputs"
+CACHE = "dataset.cache"
 PLACES = ("hydra.sweep.dir", "hydra.sweep.subdir")
-"""Settings for where Hydra writes; as with `outputs`, only the command line may set them."""
+"""Settings for where Hydra writes; as with `outputs` and `dataset.cache`, only the command line may set them."""
 SETTINGS = {"hydra": ("mode",)}
 """The settings under hydra. that anyone may set, besides sweeper.params."""
 CHOICES = "Hydra's own groups cannot be chosen: our runners do the jobs.\nTry: runner=local, or runner=slurm"
@@ -62,6 +63,17 @@ def refuse_names(names: Mapping[str, object]) -> None:
     for group, name in names.items():
         if name and not (isinstance(name, str) and NAME.fullmatch(name)):
             raise UserError(f"{group}={name!a} is refused: {_PLAIN}\nTry: `unlearnbench list`")
+
+
+def refuse_cache(dataset: object) -> None:
+    """Raise UserError if files say where to keep decoded images, or hide it behind a reference."""
+    found = dataset.get("cache") if isinstance(dataset, Mapping) else dataset
+    if found is not None:
+        key = CACHE if isinstance(dataset, Mapping) else "dataset"
+        raise UserError(
+            f"{key}: {found} is refused: only the command line may say where to write files.\n"
+            f"Try: {CACHE}=FOLDER on the command line"
+        )
 
 
 def refuse_words(words: Iterable[tuple[str, Any]]) -> None:
@@ -126,8 +138,10 @@ def _refuse_parameters(values: Any) -> None:
     """Raise UserError if a sweep's parameter is not a key of a run, or its values are not plain text."""
     for key, value in values.items() if isinstance(values, dict) else ():
         found = _PARAMETER.fullmatch(str(key))
-        if not found or found[1] in ("hydra", ROOT):
-            raise UserError(f"{_PARAMETERS}.{key} is refused: expected a group or a key of a run other than {ROOT}.")
+        if not found or found[1] in ("hydra", ROOT) or str(key).lstrip("+") == CACHE:
+            raise UserError(
+                f"{_PARAMETERS}.{key} is refused: expected a group or a key of a run other than {ROOT} and {CACHE}."
+            )
         if isinstance(value, (dict, list)) or not str(value).isprintable() or _references(str(value)):
             raise UserError(f"{_PARAMETERS}.{key}={value!a} is refused: expected values, as in 'A,B'.")
     if not isinstance(values, dict) and values is not None:
