@@ -55,6 +55,10 @@ class Listed:
             )
         return Splits(retain, forget, data.validation, data.test)
 
+    def listed(self, data: Data) -> Index:
+        """Return the positions of the listed rows."""
+        return self._matched(data).positions
+
     def refuse(self, gone: Index, data: Data) -> None:
         """Raise UserError, naming them, for entries that are among the rows forgotten before."""
         before = set(gone.tolist())
