@@ -145,6 +145,11 @@ def test_positions_need_no_column_and_ids_do(tmp_path):
     assert "'-1'" in refused(tmp_path, f"-1\n{TRAIN[0]}\n99999999999999999999\n", data)
 
 
+@pytest.mark.parametrize("number", ["1000000000005", "9" * 5000])
+def test_a_number_beyond_the_rows_is_no_position(number, tmp_path):
+    assert f"'{number}'" in refused(tmp_path, f"{number}\n{TRAIN[0]}\n{TRAIN[1]}\n", synthetic().load())
+
+
 def test_the_name_is_of_the_entries_and_not_of_the_place(tmp_path):
     first = listed(tmp_path, "photo-1\nphoto-2\n").label(DATA.info)
     (tmp_path / "other").mkdir()

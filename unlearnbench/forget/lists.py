@@ -32,6 +32,9 @@ SHOWN = 10
 NEIGHBOURS = 1000
 """How many names, before and after an unknown one in alphabetical order, are compared with it."""
 
+DIGITS = 18
+"""The most digits of a position: longer numbers do not fit into 64 bits, and int() refuses very long ones."""
+
 Found = dict[str, list[int]]
 """The positions of each entry that was found."""
 
@@ -134,9 +137,13 @@ def _ways(data: Data) -> dict[By, Callable[[Sequence[str]], Found]]:
         ways["path"] = lambda names: _by_path(names, _texts(data, "path"))
     rows = len(data.unit)
     ways["position"] = lambda names: {
-        name: [int(name)] for name in names if name.isascii() and name.isdecimal() and int(name[-12:]) < rows
+        name: [int(name)] for name in names if len(name) <= DIGITS and _is_number(name) and int(name) < rows
     }
     return ways
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
 
 
 def _texts(data: Data, column: str) -> list[str]:

@@ -6,6 +6,7 @@ as an adapter. An adapter belongs to the run's original or to the base model; it
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -141,7 +142,7 @@ class External:
 
 
 def _same(named: str, place: Path | None) -> bool:
-    return place is not None and Path(named).resolve() == place.resolve()
+    return place is not None and "\0" not in named and os.path.realpath(named) == os.path.realpath(place)
 
 
 def _last(place: Path | str | None) -> str:
