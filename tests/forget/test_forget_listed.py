@@ -103,6 +103,31 @@ def test_a_name_of_several_files_is_refused(tmp_path):
     assert forgotten(tmp_path, "a/same.jpg\nb/same.jpg\n", data) == TRAIN[:2]
 
 
+@pytest.mark.parametrize(
+    ("entry", "meant"),
+    [
+        ("IMG_2003.png", "beach/IMG_2003.PNG"),
+        ("img_2003", "beach/IMG_2003.PNG"),
+        ("/home/ann/photos/IMG_2003.jpg", "beach/IMG_2003.PNG"),
+        ("C:\\photos\\IMG_2003.png", "beach/IMG_2003.PNG"),
+        ("IMG-2003.png", "beach/IMG_2003.PNG"),
+        ("IMG_2004.png", None),
+        ("other/holiday.png", None),
+    ],
+)
+def test_the_file_that_was_meant_is_suggested_and_no_other_photo(entry, meant, tmp_path):
+    paths = DATA.columns["path"].astype("U40")
+    paths[TRAIN[0]], paths[TRAIN[1]] = "beach/IMG_2003.PNG", "beach/IMG_2007.png"
+    for data in (images(path=paths), images(path=paths, id=paths)):
+        for text in (f"{entry}\n", f"{entry}\n{paths[TRAIN[2]]}\n{paths[TRAIN[3]]}\n"):
+            said = refused(tmp_path, text, data)
+            assert f"Unknown: {entry!r}" + (f" (did you mean {meant!r}?)." if meant else ".\n") in said
+
+
+def test_an_id_of_other_digits_is_not_suggested(tmp_path):
+    assert "Unknown: 'photo-9007'." in refused(tmp_path, f"photo-9007\nphoto-{TRAIN[0]}\n")
+
+
 def test_another_folder_is_not_taken_for_the_same_file(tmp_path):
     flat = images(path=np.array([f"{place}.jpg" for place in range(len(DATA.labels))]))
     names = "\n".join(f"photos/{place}.jpg" for place in CHOSEN)

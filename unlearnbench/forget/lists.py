@@ -11,10 +11,10 @@ import bisect
 import csv
 import hashlib
 import io
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 import numpy as np
@@ -29,6 +29,8 @@ WAYS: tuple[By, ...] = get_args(By)
 LARGEST = 256 * MIB
 SHOWN = 10
 """The most entries that a message names."""
+CLOSE = 0.75
+"""How alike the names of two files are, from 0 to 1, for one to be suggested for the other."""
 NEIGHBOURS = 1000
 """How many names, before and after an unknown one in alphabetical order, are compared with it."""
 
@@ -216,27 +218,66 @@ def _unknown(
     known = sorted(set(_texts(data, by))) if by is not None and by in data.columns else []
     kind = by or _or(ways)
     said = f"{len(found)} of {len(entries.names)} entries match {'an' if kind[0] == 'i' else 'a'} {kind}"
-    ends = Counter(path.rpartition("/")[2] for path in map(_clean, known)) if by == "path" else Counter[str]()
+    paths = sorted(set(_texts(data, "path"))) if "path" in data.columns else []
+    hints = _Files(paths) if by in (None, "path") or known == paths else None
     return UserError(
         f"{entries.what}: {said} of this data set. Unknown: "
-        f"{named([_hinted(name, known, ends) for name in unknown])}.\n"
+        f"{named([hints.of(name) if hints else _hinted(name, known) for name in unknown[:SHOWN]], len(unknown))}.\n"
         f"Try: the list with these corrected or left out (dataset.limit leaves rows out too){instead}"
     )
 
 
-def _hinted(name: str, known: Sequence[str], ends: Counter[str]) -> str:
-    """Return an unknown name with the nearest known one, or with how many files share it."""
-    if ends[_clean(name)] > 1:
-        return f"{name!r} ({ends[_clean(name)]} files have this name: write their paths)"
+def _hinted(name: str, known: Sequence[str]) -> str:
+    """Return an unknown name with the nearest known one; of other digits none: A17 and A18 are two people."""
     place = bisect.bisect(known, name)
-    near = known[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS]
+    near = [one for one in known[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS] if _digits(one) == _digits(name)]
     hint = nearest(name, near).strip().removeprefix("Did you").strip("?")
     return f"{name!r}" + (f" (did you{hint}?)" if hint else "")
 
 
-def named(entries: Sequence[str]) -> str:
-    """Return the first few entries as text, and how many more there are."""
-    more = f", and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+class _Files:
+    """The files of a data set by their names, whatever their case, with and without their endings."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.named: dict[str, list[str]] = {}
+        self.stems: dict[str, list[str]] = {}
+        for path in paths:
+            last = _last(path)
+            self.named.setdefault(last, []).append(path)
+            self.stems.setdefault(PurePosixPath(last).stem, []).append(path)
+        self.sorted = sorted(self.named)
+
+    def of(self, name: str) -> str:
+        """Return an unknown name with the file that was meant, if only one can be, or with how many it could be.
+
+        A file of nearly this name is suggested only if no digit differs: IMG_2003 and IMG_2007 are two photos.
+        """
+        last = _last(name)
+        stem = PurePosixPath(last).stem
+        found = self.named.get(last) or self.stems.get(last) or self.stems.get(stem) or self._near(last)
+        if len(found) > 1:
+            return f"{name!r} ({len(found)} files have this name: write their paths)"
+        return f"{name!r}" + (f" (did you mean {found[0]!r}?)" if found else "")
+
+    def _near(self, last: str) -> list[str]:
+        place = bisect.bisect(self.sorted, last)
+        near = self.sorted[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS]
+        close = get_close_matches(last, [one for one in near if _digits(one) == _digits(last)], n=1, cutoff=CLOSE)
+        return self.named[close[0]] if close else []
+
+
+def _last(path: str) -> str:
+    return _clean(path).rpartition("/")[2].lower()
+
+
+def _digits(name: str) -> str:
+    return "".join(character for character in name if character.isdigit())
+
+
+def named(entries: Sequence[str], count: int = 0) -> str:
+    """Return the first few entries as text, and how many more there are, of `count` if that is more."""
+    left = max(len(entries), count) - SHOWN
+    more = f", and {left} more" if left > 0 else ""
     return ", ".join(entries[:SHOWN]) + more
 
 
