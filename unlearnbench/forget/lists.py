@@ -212,19 +212,34 @@ def _unknown(
 ) -> UserError:
     found = ways[by](entries.names) if by else {}
     unknown = [name for name in entries.names if name not in found]
-    others = {way: len(find(entries.names)) for way, find in ways.items() if way != by}
-    way = max(others, key=lambda one: others[one], default=None)
-    instead = f", or forget.by={way}, which finds {others[way]}" if way and others[way] > len(found) else ""
+    others = {way: len(find(unknown)) for way, find in ways.items() if way != by}
+    total = {way: len(find(entries.names)) for way, find in ways.items() if way != by}
+    way = max(total, key=lambda one: total[one], default=None)
+    instead = f", or forget.by={way}, which finds {total[way]}" if way and total[way] > len(found) else ""
     known = sorted(set(_texts(data, by))) if by is not None and by in data.columns else []
     kind = by or _or(ways)
     said = f"{len(found)} of {len(entries.names)} entries match {'an' if kind[0] == 'i' else 'a'} {kind}"
     paths = sorted(set(_texts(data, "path"))) if "path" in data.columns else []
     hints = _Files(paths) if by in (None, "path") or known == paths else None
+    shown = [
+        _elsewhere(name, by, ways, data) or (hints.of(name) if hints else _hinted(name, known))
+        for name in unknown[:SHOWN]
+    ]
+    mixed = " All entries of a list are of one kind." if found and any(others.values()) else ""
     return UserError(
         f"{entries.what}: {said} of this data set. Unknown: "
-        f"{named([hints.of(name) if hints else _hinted(name, known) for name in unknown[:SHOWN]], len(unknown))}.\n"
+        f"{named(shown, len(unknown))}.{mixed}\n"
         f"Try: the list with these corrected or left out (dataset.limit leaves rows out too){instead}"
     )
+
+
+def _elsewhere(name: str, by: By | None, ways: Mapping[By, Callable[[Sequence[str]], Found]], data: Data) -> str | None:
+    """Return an unknown name with what else is known of it: another kind of entry, or a file that was left out."""
+    other = next((way for way, find in ways.items() if way != by and find([name])), None)
+    if by is not None and other is not None:
+        return f"{name!r} (it is {'an' if other == 'id' else 'a'} {other})"
+    left_out = [str(path) for path in getattr(data, "left_out", {})]
+    return f"{name!r} (it was left out as corrupt)" if left_out and _by_path([name], left_out) else None
 
 
 def _hinted(name: str, known: Sequence[str]) -> str:
