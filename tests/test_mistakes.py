@@ -51,6 +51,7 @@ MISTAKES = [
     (["export", "nowhere", "--to", "a.pt"], "is no run folder"),
     (["export", "nowhere"], "unlearnbench export --help"),
     (["score", "nowhere.pt"], "does not exist"),
+    (["score", ".", "--data", "nosuch"], "--data nosuch: unknown dataset, and no folder or file nosuch"),
     (["score", "model=resnet18"], "MODEL comes first"),
     (["run", "method=external"], "Try: method.path=FILE or method.path=FOLDER"),
     (["run", "model=resnet9", "model.dropout=1"], "model.dropout=1"),

@@ -30,7 +30,7 @@ def external(path: Path | None, onto: str | None = None) -> External:
 def refused(method: External, problem: object) -> str:
     with pytest.raises(UserError) as caught:
         method.check(problem)  # type: ignore[arg-type]
-    assert "method.path=" in str(caught.value) and "Try: " in str(caught.value)
+    assert f"{method.path} (method.path)" in str(caught.value) and "Try: " in str(caught.value)
     return str(caught.value)
 
 

@@ -78,7 +78,7 @@ class External:
 
     @property
     def _typed(self) -> str:
-        return f"method.path={self.path}"
+        return f"{self.path} (method.path)"
 
     def _place(self) -> Path:
         """Return the file or folder; of a run's folder, its model."""
