@@ -23,6 +23,7 @@ class Named:
     test: Index
     columns: dict[str, np.ndarray]
     corrected: Index | None = None
+    copies: Index | None = None
 
     @property
     def subclass(self) -> Index:
@@ -30,7 +31,7 @@ class Named:
 
     @property
     def unit(self) -> Index:
-        return np.arange(len(self.labels))
+        return np.arange(len(self.labels)) if self.copies is None else self.copies
 
     @property
     def cluster(self) -> Index:

@@ -69,6 +69,15 @@ def test_method_runs_or_says_why_not(name, kind, world):
     assert torch.isfinite(torch.from_numpy(scores.logits.max(axis=1))).all()
 
 
+@pytest.mark.parametrize("kind", ["image", "text"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "icul"])
+def test_one_row_can_be_forgotten(name, kind, world):
+    model, problem = world(kind)
+    problem = dataclasses.replace(problem, forget=problem.forget[:1])
+    if runnable(name, kind, problem):
+        method(name)(model, problem)
+
+
 @pytest.mark.parametrize("kind", WORLDS)
 @pytest.mark.parametrize("name", METHODS)
 def test_same_seed_gives_same_weights(name, kind, world):

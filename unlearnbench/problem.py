@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Method(Protocol):
     """An unlearning method: its hyper-parameters, and a call that does it.
 
-    A method that cannot run on every problem also has `check(problem) -> str | None`, which says why not.
+    A method that cannot run on every problem also has `check(problem) -> str | None`, which says why not. One whose
+    batches hold forget rows alone has `forget_alone = True`: a single image may be too few for batch norm.
     """
 
     kinds: ClassVar[frozenset[str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from named import images, listed
 from unlearnbench.errors import UserError
 from unlearnbench.forget.classes import ByClass
 from unlearnbench.forget.random import Random
-from unlearnbench.forget.splits import full_label, requests
+from unlearnbench.forget.splits import full_label, remarks, requests
 from unlearnbench.forget.stream import Stream
 from unlearnbench.graph.stage import in_order
 from unlearnbench.runs.launch import execute, found, prepare
@@ -91,6 +92,28 @@ def test_twins_of_text_go_with_whole_pairs(tmp_path):
     (splits,) = requests(forget, data)
     known = np.concatenate([splits.retain, splits.forget, splits.validation])
     assert len(splits.already) > 3 and not np.isin(data.unit[known], data.unit[splits.already]).any()
+
+
+def test_copies_of_a_forgotten_photo_are_not_trained_on_again(tmp_path):
+    unit = np.arange(len(DATA.labels))
+    unit[TRAIN[7]] = unit[DATA.validation[0]] = unit[TRAIN[0]]
+    data, file = dataclasses.replace(DATA, copies=unit), tmp_path / "first.txt"
+    file.write_text(f"photo-{TRAIN[0]}\n")
+    forget = Random(fraction=0.2, count=None, seed=0, already=(file,))
+    (splits,) = requests(forget, data)
+    assert splits.already.tolist() == sorted([TRAIN[0], TRAIN[7], int(DATA.validation[0])])
+    (said,) = remarks(forget, data)
+    assert "3 rows were forgotten before (2 of them are copies of listed images)" in said
+
+
+def test_a_copy_of_a_forgotten_photo_can_be_forgotten_now(tmp_path):
+    unit = np.arange(len(DATA.labels))
+    unit[TRAIN[7]] = unit[TRAIN[0]]
+    data, file = dataclasses.replace(DATA, copies=unit), tmp_path / "first.txt"
+    file.write_text(f"photo-{TRAIN[0]}\n")
+    second = listed(tmp_path, f"photo-{TRAIN[7]}\nphoto-{TRAIN[8]}\n", already=(file,))
+    (splits,) = requests(second, data)
+    assert splits.already.tolist() == [TRAIN[0]] and splits.forget.tolist() == TRAIN[7:9]
 
 
 def test_a_request_of_a_stream_has_none_of_its_own(tmp_path, first):

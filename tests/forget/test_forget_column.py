@@ -94,14 +94,14 @@ def test_the_seed_of_all_rows_changes_nothing(data: TextData) -> None:
     assert np.array_equal(*splits)
 
 
-@pytest.mark.parametrize(("fraction", "value", "enough"), [(0.00001, 1, 0.2), (0.1, 1, 0.2), (0.05, 2, 0.2)])
-def test_a_fraction_that_forgets_fewer_than_two_rows_is_refused(data, fraction, value, enough) -> None:
+@pytest.mark.parametrize(("fraction", "value", "enough"), [(0.00001, 1, 0.1), (0.05, 2, 0.1)])
+def test_a_fraction_that_forgets_no_row_is_refused(data, fraction, value, enough) -> None:
     with pytest.raises(
         UserError, match=f"forget.fraction={fraction} of the 10 training rows with year={value}"
     ) as error:
         column("year", value, fraction).split(data)
     assert str(error.value).endswith(f"Try: forget.fraction={enough}")
-    assert len(column("year", value, enough).split(data).forget) == 2
+    assert len(column("year", value, enough).split(data).forget) == 1
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_data_set_without_columns_points_to_classes() -> None:
 def test_a_value_that_no_training_row_has_is_refused(data: TextData, name: str, value: int | str, known: str) -> None:
     with pytest.raises(UserError, match=f"forget.value={value} would forget nothing") as error:
         column(name, value).split(data)
-    assert all(word in str(error.value) for word in known.split(", ")) and "Try: forget.value=" in str(error.value)
+    assert str(error.value).endswith(f": {known}.\nTry: one of these values")
 
 
 def test_a_value_that_all_training_rows_have_is_refused_and_not_recommended(data: TextData) -> None:
@@ -156,11 +156,10 @@ def test_a_value_that_all_training_rows_have_is_refused_and_not_recommended(data
         assert "Try: forget.value=x" not in str(error.value), "what is typed next would forget everything"
 
 
-def test_a_recommended_value_can_be_typed(data: TextData) -> None:
+def test_the_values_that_can_be_typed_are_listed_numbers_as_numbers(data: TextData) -> None:
     rows = [
-        TextRow(**{**vars(row), "facts": {"task_id": str(n % 3) if n % 3 else ""}}) for n, row in enumerate(data.rows)
+        TextRow(**{**vars(row), "facts": {"task_id": str(n % 11) if n % 11 else ""}}) for n, row in enumerate(data.rows)
     ]
     tasks = TextData(info=INFO, rows=tuple(rows), train=data.train, validation=data.validation, test=data.test)
-    with pytest.raises(UserError, match=r"Try: forget.value=\S") as error:
+    with pytest.raises(UserError, match=r"have task_id: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10.\nTry: one of these values"):
         column("task_id", "seven").split(tasks)
-    assert "would forget nothing" in str(error.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from named import images, listed
@@ -65,6 +67,7 @@ def test_ids_win_over_positions_and_by_says_otherwise(tmp_path):
 
 def test_a_list_mixed_of_ids_and_names_is_not_guessed(tmp_path):
     said = refused(tmp_path, f"photo-{TRAIN[0]}\n" + "\n".join(f"{place}.jpg" for place in TRAIN[1:5]))
+    assert f"'{TRAIN[1]}.jpg' (it is a path)" in said and "All entries of a list are of one kind." in said
     assert "1 of 5 entries match an id" in said and "forget.by=path, which finds 4" in said
 
 
@@ -103,6 +106,31 @@ def test_a_name_of_several_files_is_refused(tmp_path):
     assert forgotten(tmp_path, "a/same.jpg\nb/same.jpg\n", data) == TRAIN[:2]
 
 
+@pytest.mark.parametrize(
+    ("entry", "meant"),
+    [
+        ("IMG_2003.png", "beach/IMG_2003.PNG"),
+        ("img_2003", "beach/IMG_2003.PNG"),
+        ("/home/ann/photos/IMG_2003.jpg", "beach/IMG_2003.PNG"),
+        ("C:\\photos\\IMG_2003.png", "beach/IMG_2003.PNG"),
+        ("IMG-2003.png", "beach/IMG_2003.PNG"),
+        ("IMG_2004.png", None),
+        ("other/holiday.png", None),
+    ],
+)
+def test_the_file_that_was_meant_is_suggested_and_no_other_photo(entry, meant, tmp_path):
+    paths = DATA.columns["path"].astype("U40")
+    paths[TRAIN[0]], paths[TRAIN[1]] = "beach/IMG_2003.PNG", "beach/IMG_2007.png"
+    for data in (images(path=paths), images(path=paths, id=paths)):
+        for text in (f"{entry}\n", f"{entry}\n{paths[TRAIN[2]]}\n{paths[TRAIN[3]]}\n"):
+            said = refused(tmp_path, text, data)
+            assert f"Unknown: {entry!r}" + (f" (did you mean {meant!r}?)." if meant else ".\n") in said
+
+
+def test_an_id_of_other_digits_is_not_suggested(tmp_path):
+    assert "Unknown: 'photo-9007'." in refused(tmp_path, f"photo-9007\nphoto-{TRAIN[0]}\n")
+
+
 def test_another_folder_is_not_taken_for_the_same_file(tmp_path):
     flat = images(path=np.array([f"{place}.jpg" for place in range(len(DATA.labels))]))
     names = "\n".join(f"photos/{place}.jpg" for place in CHOSEN)
@@ -114,7 +142,23 @@ def test_rows_that_are_held_out_are_named_with_their_part(tmp_path):
     held, test = int(DATA.validation[0]), int(DATA.test[0])
     said = refused(tmp_path, f"photo-{TRAIN[0]}\nphoto-{held}\nphoto-{test}\n")
     assert f"2 of 3 entries are not training rows here: 'photo-{held}' (validation), 'photo-{test}' (test)" in said
-    assert "dataset.validation=0" in said
+    assert "dataset.validation=0" in said and "never saw the test part, so there is nothing of it to forget" in said
+
+
+def test_a_corrupt_photo_that_was_left_out_is_told_of(tmp_path):
+    data = images()
+    object.__setattr__(data, "left_out", {"cat/broken.jpg": "truncated"})
+    for text in ("broken.jpg\n", f"cat/broken.jpg\n{TRAIN[0]}.jpg\n"):
+        assert "broken.jpg' (it was left out as corrupt)" in refused(tmp_path, text, data)
+
+
+def test_copies_that_are_forgotten_with_whole_pairs_are_counted(tmp_path):
+    unit = np.arange(len(DATA.labels))
+    unit[TRAIN[7]] = unit[TRAIN[0]]
+    data, forget = dataclasses.replace(DATA, copies=unit), listed(tmp_path, f"{TRAIN[0]}.jpg\n", whole_pairs=True)
+    assert forget.split(data).forget.tolist() == [TRAIN[0], TRAIN[7]]
+    (said,) = remarks(forget, data)
+    assert "1 training rows; 1 copies of listed images are forgotten too" in said
 
 
 @pytest.mark.parametrize(
@@ -123,12 +167,18 @@ def test_rows_that_are_held_out_are_named_with_their_part(tmp_path):
         ("", "ids.txt", "has no entries"),
         ("# nothing\n\n", "ids.txt", "has no entries"),
         ("photo-1\nphoto-2\n", "ids.csv", "expected a header with a column id, path or position"),
-        (f"photo-{TRAIN[0]}\n", "ids.txt", "1 to forget; at least two"),
         ("\n".join(f"photo-{place}" for place in TRAIN), "ids.txt", "leaves 0 of 216 training rows to retain"),
     ],
 )
 def test_what_cannot_be_a_list_is_said(text, name, says, tmp_path):
     assert says in refused(tmp_path, text, name=name)
+
+
+def test_one_photo_can_be_forgotten(tmp_path):
+    splits = listed(tmp_path, f"photo-{TRAIN[0]}\n").split(DATA)
+    assert splits.forget.tolist() == TRAIN[:1] and splits.retain.tolist() == TRAIN[1:]
+    only = np.array(["ann" if place == TRAIN[0] else "bob" for place in range(len(DATA.labels))])
+    assert Column(column="who", value="ann", fraction=1.0, seed=0).split(images(who=only)).forget.tolist() == TRAIN[:1]
 
 
 def test_a_missing_file_is_said_before_data_are_loaded(tmp_path):
@@ -143,6 +193,11 @@ def test_positions_need_no_column_and_ids_do(tmp_path):
     assert forgotten(tmp_path, "\n".join(map(str, CHOSEN)), data) == CHOSEN
     assert "has no column id" in refused(tmp_path, "1\n2\n", data, by="id")
     assert "'-1'" in refused(tmp_path, f"-1\n{TRAIN[0]}\n99999999999999999999\n", data)
+
+
+@pytest.mark.parametrize("number", ["1000000000005", "9" * 5000])
+def test_a_number_beyond_the_rows_is_no_position(number, tmp_path):
+    assert f"'{number}'" in refused(tmp_path, f"{number}\n{TRAIN[0]}\n{TRAIN[1]}\n", synthetic().load())
 
 
 def test_the_name_is_of_the_entries_and_not_of_the_place(tmp_path):

@@ -30,7 +30,7 @@ def external(path: Path | None, onto: str | None = None) -> External:
 def refused(method: External, problem: object) -> str:
     with pytest.raises(UserError) as caught:
         method.check(problem)  # type: ignore[arg-type]
-    assert "method.path=" in str(caught.value) and "Try: " in str(caught.value)
+    assert f"{method.path} (method.path)" in str(caught.value) and "Try: " in str(caught.value)
     return str(caught.value)
 
 
@@ -121,6 +121,30 @@ def test_an_adapter_that_does_not_say_what_it_belongs_to_needs_a_word(folders, t
             external(folders / "adapter"), text_problem()
         )
         external(folders / "adapter", "original").check(text_problem())
+
+
+@dataclasses.dataclass
+class Places:
+    """The places of a model, as its configuration has them."""
+
+    path: Path | None
+    checkpoint: Path | None
+    hub: str | None = None
+
+
+def test_an_adapter_of_one_of_two_folders_of_one_name_goes_by_the_whole_path(folders):
+    base, tuned = folders / "base" / "final", folders / "tuned" / "final"
+    method, spec = external(folders / "adapter"), Places(base, tuned)
+    for place, onto in ((base, "base"), (tuned, "original")):
+        names(folders, str(place))
+        assert method.settled(spec, "text").onto == onto
+        assert digest(method.settled(spec, "text")) == digest(external(folders / "adapter", onto))
+    names(folders, "/elsewhere/base/final")
+    with pytest.raises(UserError, match=r"could be both this run's original and .*\nTry: method\.onto=original"):
+        method.settled(spec, "text")
+    assert method.settled(Places(base, folders / "other"), "text").onto == "base"
+    names(folders, "somebody/final")
+    assert method.settled(Places(None, folders / "tuned" / "other", "somebody/final"), "text").onto == "base"
 
 
 def test_a_language_model_of_other_tokens_or_another_shape_is_refused(folders, text_problem):

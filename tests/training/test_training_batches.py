@@ -118,6 +118,14 @@ def test_a_step_on_one_image_is_refused_before_training_where_batch_norm_needs_t
     assert not list((tmp_path / "cache").rglob("tensors.safetensors"))
 
 
+def test_one_image_to_forget_is_refused_before_training_where_batch_norm_needs_two(tmp_path):
+    (tmp_path / "one.txt").write_text("4\n")
+    words = ("forget=list", f"forget.file={tmp_path / 'one.txt'}", "method=gradient_ascent")
+    with pytest.raises(UserError, match=r"the forget set is one image.*\nTry: method\.batch_norm=frozen"):
+        unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words])
+    assert not list((tmp_path / "cache").rglob("tensors.safetensors"))
+
+
 def test_three_images_to_forget_in_batches_of_two_are_a_run_that_ends_well(tmp_path):
     words = ("forget=random", "forget.fraction=null", "forget.count=3", "method=gradient_ascent", "method.batch_size=2")
     assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words]).metrics)

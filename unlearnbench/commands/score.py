@@ -24,7 +24,14 @@ def main(words: list[str]) -> int:
         raise UserError(f"MODEL comes first, not {given.model}.\nTry: unlearnbench score MODEL {given.model}")
     if not Path(given.model).exists():
         raise UserError(f"{given.model} does not exist.\nTry: unlearnbench score FILE_OR_FOLDER --data DATA")
-    return run.main(["method=external", f"method.path={given.model}", *data_words(given.data), *rest])
+    try:
+        return run.main(["method=external", f"method.path={given.model}", *data_words(given.data), *rest])
+    except UserError as error:
+        unknown = f"dataset={given.data}: unknown dataset"
+        if not str(error).startswith(unknown):
+            raise
+        also = f"--data {given.data}: unknown dataset, and no folder or file {given.data}"
+        raise UserError(str(error).replace(unknown, also, 1)) from error
 
 
 def data_words(data: str | None) -> list[str]:

@@ -64,15 +64,15 @@ class Column:
         Raises UserError if nothing or everything would be forgotten.
         """
         values = data.columns[self.column]
-        known = sorted(set(values[data.train].tolist()), key=lambda one: (str(type(one)), one))
+        known = sorted(set(values[data.train].tolist()), key=_in_order)
         value = next((one for one in known if self._is_meant(one)), None)
         if value is None or len(known) < 2:
-            shown = ", ".join(str(one) for one in known[:12])
-            other = next((one for one in known if str(one)), "VALUE")
+            texts = [str(one) for one in known if str(one)]
+            shown = ", ".join(texts[:12]) + (", ..." if len(texts) > 12 else "")
             raise UserError(
                 f"forget.value={self.value} would forget {'nothing' if value is None else 'everything'}: "
                 f"the training rows have {self.column}: {shown}.\nTry: "
-                + (f"forget.value={other}" if len(known) > 1 else "another forget.column, or forget=random")
+                + ("one of these values" if len(known) > 1 else "another forget.column, or forget=random")
             )
         _, goes = parted(data.train, values == value)
         if self.fraction < 1:
@@ -97,12 +97,20 @@ class Column:
         return one == self.value or str(one) == str(self.value)
 
     def _count(self, rows: int) -> int:
-        """Return how many rows with the value to forget; raise UserError for fewer than two."""
+        """Return how many rows with the value to forget; raise UserError for none."""
         count = round(self.fraction * rows)
-        if count < 2:
-            enough = min(max(math.ceil(200 / rows) / 100, 0.1), 1.0)
+        if count < 1:
+            enough = min(max(math.ceil(100 / rows) / 100, 0.1), 1.0)
             raise UserError(
                 f"forget.fraction={self.fraction} of the {rows} training rows with {self.column}={self.value} is "
-                f"fewer than two rows.\nTry: forget.fraction={enough:g}"
+                f"less than one row.\nTry: forget.fraction={enough:g}"
             )
         return count
+
+
+def _in_order(value: object) -> tuple[str, float, str]:
+    """Return what to sort a value by: numbers as numbers, also where a table holds them as text."""
+    text = str(value)
+    if text.isdecimal() or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return "", float(text), text
+    return str(type(value)), 0.0, text

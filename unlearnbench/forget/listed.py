@@ -20,7 +20,7 @@ class Listed:
     """The training rows listed in a file, by id, by path or by position.
 
     `by` says what the entries are; `auto` finds out: ids win over paths, paths over positions. `whole_pairs` also
-    forgets each row's counterfactual twin; it changes nothing for data without pairs, such as images.
+    forgets each row's counterfactual twin, or of images each copy with the same pixels.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
@@ -45,15 +45,18 @@ class Listed:
             raise _not_trained(matched.entries, other)
         forget = np.intersect1d(matched.positions, data.train)
         if self.whole_pairs:
-            forget = data.train[np.isin(data.unit[data.train], data.unit[forget])]
+            forget = _pairs(forget, data)
         retain = np.setdiff1d(data.train, forget)
-        if len(forget) < 2 or len(retain) < 2:
+        if len(retain) < 2:
             raise UserError(
-                f"{matched.entries.what} leaves {len(retain)} of {len(data.train)} training rows to retain and "
-                f"{len(forget)} to forget; at least two of each are needed.\n"
-                f"Try: a {'longer' if len(forget) < 2 else 'shorter'} list"
+                f"{matched.entries.what} leaves {len(retain)} of {len(data.train)} training rows to retain; at least "
+                "two are needed.\nTry: a shorter list"
             )
         return Splits(retain, forget, data.validation, data.test)
+
+    def listed(self, data: Data) -> Index:
+        """Return the positions of the listed rows."""
+        return self._matched(data).positions
 
     def refuse(self, gone: Index, data: Data) -> None:
         """Raise UserError, naming them, for entries that are among the rows forgotten before."""
@@ -70,10 +73,13 @@ class Listed:
         """Yield what a run says about the list."""
         matched = self._matched(data)
         entries, rows = matched.entries, np.intersect1d(matched.positions, data.train)
+        same = len(_pairs(rows, data)) - len(rows) if self.whole_pairs else 0
+        kind = "copies of listed images" if data.info.kind == "image" else "twins of listed rows"
         held_out = len(matched.positions) - len(rows)
         yield (
             f"{entries.what}: {len(entries.names)} entries by {matched.by}, {len(rows)} training rows"
             + (f" ({held_out} more are held out and stay so)" if held_out else "")
+            + (f"; {same} {kind} are forgotten too" if same else "")
             + (f"; {entries.repeated} repeated lines count once" if entries.repeated else "")
         )
 
@@ -89,12 +95,20 @@ class Listed:
         return match(self._entries(), self.by, data)
 
 
+def _pairs(rows: Index, data: Data) -> Index:
+    """Return the training rows of the same units."""
+    return data.train[np.isin(data.unit[data.train], data.unit[rows])]
+
+
 def _not_trained(entries: Entries, parts: dict[str, str]) -> UserError:
     shown = named([f"{name!r} ({part})" for name, part in parts.items()])
     remedy = "the list without them"
+    tested = ""
+    if "test" in parts.values():
+        tested = " The models of this run never saw the test part, so there is nothing of it to forget."
     if "validation" in parts.values():
         remedy += ", or dataset.validation=0 (images), which trains on all training rows"
     return UserError(
         f"{entries.what}: {len(parts)} of {len(entries.names)} entries are not training rows here: {shown}. "
-        f"Only training rows can be forgotten.\nTry: {remedy}"
+        f"Only training rows can be forgotten.{tested}\nTry: {remedy}"
     )

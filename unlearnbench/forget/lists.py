@@ -11,10 +11,10 @@ import bisect
 import csv
 import hashlib
 import io
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 import numpy as np
@@ -29,8 +29,13 @@ WAYS: tuple[By, ...] = get_args(By)
 LARGEST = 256 * MIB
 SHOWN = 10
 """The most entries that a message names."""
+CLOSE = 0.75
+"""How alike the names of two files are, from 0 to 1, for one to be suggested for the other."""
 NEIGHBOURS = 1000
 """How many names, before and after an unknown one in alphabetical order, are compared with it."""
+
+DIGITS = 18
+"""The most digits of a position: longer numbers do not fit into 64 bits, and int() refuses very long ones."""
 
 Found = dict[str, list[int]]
 """The positions of each entry that was found."""
@@ -134,9 +139,13 @@ def _ways(data: Data) -> dict[By, Callable[[Sequence[str]], Found]]:
         ways["path"] = lambda names: _by_path(names, _texts(data, "path"))
     rows = len(data.unit)
     ways["position"] = lambda names: {
-        name: [int(name)] for name in names if name.isascii() and name.isdecimal() and int(name[-12:]) < rows
+        name: [int(name)] for name in names if len(name) <= DIGITS and _is_number(name) and int(name) < rows
     }
     return ways
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
 
 
 def _texts(data: Data, column: str) -> list[str]:
@@ -203,33 +212,87 @@ def _unknown(
 ) -> UserError:
     found = ways[by](entries.names) if by else {}
     unknown = [name for name in entries.names if name not in found]
-    others = {way: len(find(entries.names)) for way, find in ways.items() if way != by}
-    way = max(others, key=lambda one: others[one], default=None)
-    instead = f", or forget.by={way}, which finds {others[way]}" if way and others[way] > len(found) else ""
+    others = {way: len(find(unknown)) for way, find in ways.items() if way != by}
+    total = {way: len(find(entries.names)) for way, find in ways.items() if way != by}
+    way = max(total, key=lambda one: total[one], default=None)
+    instead = f", or forget.by={way}, which finds {total[way]}" if way and total[way] > len(found) else ""
     known = sorted(set(_texts(data, by))) if by is not None and by in data.columns else []
     kind = by or _or(ways)
     said = f"{len(found)} of {len(entries.names)} entries match {'an' if kind[0] == 'i' else 'a'} {kind}"
-    ends = Counter(path.rpartition("/")[2] for path in map(_clean, known)) if by == "path" else Counter[str]()
+    paths = sorted(set(_texts(data, "path"))) if "path" in data.columns else []
+    hints = _Files(paths) if by in (None, "path") or known == paths else None
+    shown = [
+        _elsewhere(name, by, ways, data) or (hints.of(name) if hints else _hinted(name, known))
+        for name in unknown[:SHOWN]
+    ]
+    mixed = " All entries of a list are of one kind." if found and any(others.values()) else ""
     return UserError(
         f"{entries.what}: {said} of this data set. Unknown: "
-        f"{named([_hinted(name, known, ends) for name in unknown])}.\n"
+        f"{named(shown, len(unknown))}.{mixed}\n"
         f"Try: the list with these corrected or left out (dataset.limit leaves rows out too){instead}"
     )
 
 
-def _hinted(name: str, known: Sequence[str], ends: Counter[str]) -> str:
-    """Return an unknown name with the nearest known one, or with how many files share it."""
-    if ends[_clean(name)] > 1:
-        return f"{name!r} ({ends[_clean(name)]} files have this name: write their paths)"
+def _elsewhere(name: str, by: By | None, ways: Mapping[By, Callable[[Sequence[str]], Found]], data: Data) -> str | None:
+    """Return an unknown name with what else is known of it: another kind of entry, or a file that was left out."""
+    other = next((way for way, find in ways.items() if way != by and find([name])), None)
+    if by is not None and other is not None:
+        return f"{name!r} (it is {'an' if other == 'id' else 'a'} {other})"
+    left_out = [str(path) for path in getattr(data, "left_out", {})]
+    return f"{name!r} (it was left out as corrupt)" if left_out and _by_path([name], left_out) else None
+
+
+def _hinted(name: str, known: Sequence[str]) -> str:
+    """Return an unknown name with the nearest known one; of other digits none: A17 and A18 are two people."""
     place = bisect.bisect(known, name)
-    near = known[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS]
+    near = [one for one in known[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS] if _digits(one) == _digits(name)]
     hint = nearest(name, near).strip().removeprefix("Did you").strip("?")
     return f"{name!r}" + (f" (did you{hint}?)" if hint else "")
 
 
-def named(entries: Sequence[str]) -> str:
-    """Return the first few entries as text, and how many more there are."""
-    more = f", and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+class _Files:
+    """The files of a data set by their names, whatever their case, with and without their endings."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.named: dict[str, list[str]] = {}
+        self.stems: dict[str, list[str]] = {}
+        for path in paths:
+            last = _last(path)
+            self.named.setdefault(last, []).append(path)
+            self.stems.setdefault(PurePosixPath(last).stem, []).append(path)
+        self.sorted = sorted(self.named)
+
+    def of(self, name: str) -> str:
+        """Return an unknown name with the file that was meant, if only one can be, or with how many it could be.
+
+        A file of nearly this name is suggested only if no digit differs: IMG_2003 and IMG_2007 are two photos.
+        """
+        last = _last(name)
+        stem = PurePosixPath(last).stem
+        found = self.named.get(last) or self.stems.get(last) or self.stems.get(stem) or self._near(last)
+        if len(found) > 1:
+            return f"{name!r} ({len(found)} files have this name: write their paths)"
+        return f"{name!r}" + (f" (did you mean {found[0]!r}?)" if found else "")
+
+    def _near(self, last: str) -> list[str]:
+        place = bisect.bisect(self.sorted, last)
+        near = self.sorted[max(place - NEIGHBOURS, 0) : place + NEIGHBOURS]
+        close = get_close_matches(last, [one for one in near if _digits(one) == _digits(last)], n=1, cutoff=CLOSE)
+        return self.named[close[0]] if close else []
+
+
+def _last(path: str) -> str:
+    return _clean(path).rpartition("/")[2].lower()
+
+
+def _digits(name: str) -> str:
+    return "".join(character for character in name if character.isdigit())
+
+
+def named(entries: Sequence[str], count: int = 0) -> str:
+    """Return the first few entries as text, and how many more there are, of `count` if that is more."""
+    left = max(len(entries), count) - SHOWN
+    more = f", and {left} more" if left > 0 else ""
     return ", ".join(entries[:SHOWN]) + more
 
 

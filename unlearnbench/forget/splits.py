@@ -122,9 +122,10 @@ def requests(forget: ForgetSet, data: Data) -> tuple[Splits, ...]:
     What was forgotten before (`forget.already`) is in none of them: the forget set is chosen as if the data set had
     never had those rows.
     """
-    gone = forgotten_before(forget, data)
-    if gone is None:
+    before = forgotten_before(forget, data)
+    if before is None:
         return _requests(forget, data)
+    gone, _ = before
     for one in (forget, *getattr(forget, "requests", ())):
         refuse = getattr(one, "refuse", None)
         if refuse is not None:
@@ -153,8 +154,11 @@ def full_label(forget: ForgetSet, info: DataInfo) -> str:
     return f"{label}-already{len(names)}-{digest}"
 
 
-def forgotten_before(forget: ForgetSet, data: Data) -> Index | None:
-    """Return the positions of what `forget.already` lists, with whole pairs if the forget set has them; None if empty.
+def forgotten_before(forget: ForgetSet, data: Data) -> tuple[Index, int] | None:
+    """Return the positions of what `forget.already` lists, and how many of them were added; None if it is empty.
+
+    Copies of a listed photo are added, unless they are what is to be forgotten now; of text, the twins of the listed
+    rows if the forget set has whole pairs.
 
     Raises UserError, naming them, for entries that are unknown or were never trained on.
     """
@@ -174,9 +178,16 @@ def forgotten_before(forget: ForgetSet, data: Data) -> Index | None:
             )
         found.append(matched.positions)
     gone = np.unique(np.concatenate(found))
-    if getattr(forget, "whole_pairs", False):
-        gone = np.flatnonzero(np.isin(data.unit, data.unit[gone]))
-    return gone[np.isin(parts[gone], TRAINABLE)]
+    gone = gone[np.isin(parts[gone], TRAINABLE)]
+    added = np.empty(0, dtype=np.int64)
+    if data.info.kind == "image" or getattr(forget, "whole_pairs", False):
+        same = np.flatnonzero(np.isin(data.unit, data.unit[gone]) & np.isin(parts, TRAINABLE))
+        added = np.setdiff1d(same, gone)
+    if data.info.kind == "image":
+        for one in (forget, *getattr(forget, "requests", ())):
+            listed = getattr(one, "listed", None)
+            added = added if listed is None else np.setdiff1d(added, listed(data))
+    return np.union1d(gone, added), len(added)
 
 
 def _already(forget: ForgetSet) -> list[Entries]:
@@ -198,6 +209,9 @@ def remarks(forget: ForgetSet, data: Data) -> Iterator[str]:
         about = getattr(one, "remarks", None)
         if about is not None:
             yield from about(data)
-    gone = forgotten_before(forget, data)
-    if gone is not None:
-        yield f"forget.already: {len(gone)} rows were forgotten before; no model is trained on them, in no role"
+    before = forgotten_before(forget, data)
+    if before is not None:
+        gone, added = before
+        kind = "copies of listed images" if data.info.kind == "image" else "twins of listed rows"
+        more = f" ({added} of them are {kind})" if added else ""
+        yield f"forget.already: {len(gone)} rows were forgotten before{more}; no model is trained on them, in no role"

@@ -60,10 +60,11 @@ def _after(earlier: list[Splits], mine: Splits, number: int) -> Splits:
     """Take what earlier requests forgot out of a request's splits."""
     gone = reduce(np.union1d, (one.forget for one in earlier), np.empty(0, dtype=np.int64))
     forget, retain = np.setdiff1d(mine.forget, gone), np.setdiff1d(mine.retain, gone)
-    if len(forget) < 2 or len(retain) < 2:
+    if not len(forget) or len(retain) < 2:
         what = f"{len(forget)} rows to forget and {len(retain)} to retain"
         raise UserError(
-            f"forget.requests[{number - 1}] has {what} once earlier requests are done, expected two or more of each.\n"
+            f"forget.requests[{number - 1}] has {what} once earlier requests are done, expected one or more to "
+            "forget and two or more to retain.\n"
             "Try: forget sets that do not overlap"
         )
     both = [mine, *earlier]

@@ -6,7 +6,9 @@ as an adapter. An adapter belongs to the run's original or to the base model; it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -39,6 +41,12 @@ class External:
         place = self._place()
         return {"weights": place} if place.is_file() else finetuned.files(place)
 
+    def settled(self, spec: Any, kind: str) -> External:
+        """Return the method with `onto` decided, so that keys know which model an adapter is merged into."""
+        if kind == "image" or self.onto is not None or not finetuned.is_adapter(self._place()):
+            return self
+        return replace(self, onto=self._beneath(spec))
+
     def check(self, problem: Problem) -> None:
         """Raise UserError where the weights do not fit the run's model."""
         if problem.info.kind == "image":
@@ -53,7 +61,7 @@ class External:
             like = problem.spec.build(problem.info)
         finetuned.check(self._folder(), like, self._typed)
         if finetuned.is_adapter(self._folder()):
-            self._beneath(problem)
+            self._beneath(problem.spec)
         self._check_tokenizer(cast(Any, problem.task).encoder.tokenizer)
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
@@ -62,7 +70,7 @@ class External:
             return self._into(model)
 
         def start() -> nn.Module:
-            of_base = self._beneath(problem) == "base"
+            of_base = self._beneath(problem.spec) == "base"
             return problem.task.prepare(started(problem.spec, problem.info)) if of_base else weights.merged(model)
 
         hush()
@@ -70,7 +78,7 @@ class External:
 
     @property
     def _typed(self) -> str:
-        return f"method.path={self.path}"
+        return f"{self.path} (method.path)"
 
     def _place(self) -> Path:
         """Return the file or folder; of a run's folder, its model."""
@@ -99,21 +107,28 @@ class External:
         checkpoint.load(model, place / WEIGHTS if place.is_dir() else place, self._typed)
         return model
 
-    def _beneath(self, problem: Problem) -> Literal["original", "base"]:
-        """Return which model the adapter changes; raise UserError where neither it nor the user says so."""
+    def _beneath(self, spec: Any) -> Literal["original", "base"]:
+        """Return which model the adapter changes; raise UserError where neither it nor the user says so.
+
+        Whole paths decide first, as two folders may have one name (`base/final` and `finetuned/final`).
+        """
         if self.onto is not None:
             return self.onto
-        spec: Any = problem.spec
-        named = finetuned.base_name(self._folder())
-        places = (getattr(spec, "path", None), spec.checkpoint)
-        base, original = (place.resolve().name if place is not None else "" for place in places)
-        if named and named in (original, "original"):
-            return "original"
-        if named and named in (base, str(getattr(spec, "hub", "")).rpartition("/")[2]):
+        named, hub = finetuned.base_named(self._folder()), str(getattr(spec, "hub", "") or "")
+        base, original = (getattr(spec, name, None) for name in ("path", "checkpoint"))
+        if named and (named == hub or _same(named, base)):
             return "base"
+        if named and _same(named, original):
+            return "original"
+        last = _last(named)
+        of_original = bool(last) and last in (_last(original), "original")
+        of_base = bool(last) and last in (_last(base), _last(hub))
+        if of_original != of_base:
+            return "original" if of_original else "base"
+        which = "by its name could be both this run's original and" if of_base else "is neither this run's original nor"
         raise UserError(
-            f"{self._typed} is an adapter of {named or 'a model that it does not name'}, which is neither this run's "
-            "original nor the model that retraining starts from.\nTry: method.onto=original, or method.onto=base"
+            f"{self._typed} is an adapter of {named or 'a model that it does not name'}, which {which} the model that "
+            "retraining starts from.\nTry: method.onto=original, or method.onto=base"
         )
 
     def _check_tokenizer(self, ours: Any) -> None:
@@ -124,3 +139,13 @@ class External:
                 f"{self._typed} brings another tokenizer than this run's: its scores would be of other tokens.\n"
                 "Try: model.path=FOLDER or model.hub=NAME of the model that it was made from"
             )
+
+
+def _same(named: str, place: Path | None) -> bool:
+    return place is not None and "\0" not in named and os.path.realpath(named) == os.path.realpath(place)
+
+
+def _last(place: Path | str | None) -> str:
+    """Return the last part of a path, or of a name of the hub; "" for none."""
+    text = str(place.resolve()) if isinstance(place, Path) else place or ""
+    return re.split(r"[/\\]", text.rstrip("/\\"))[-1]

@@ -26,6 +26,7 @@ class GradDiff:
     """Minimise retain_weight * CE on retain - forget_weight * CE on forget."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    forget_alone: ClassVar[bool] = True
     epochs: Count
     batch_size: Count
     batch_norm: BatchNorm

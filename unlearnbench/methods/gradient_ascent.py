@@ -27,6 +27,7 @@ class GradientAscent:
     """Ascend on the forget set's cross-entropy, from the original."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    forget_alone: ClassVar[bool] = True
     epochs: Count
     batch_size: Several
     batch_norm: BatchNorm

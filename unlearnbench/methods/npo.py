@@ -28,6 +28,7 @@ class Npo:
     """Minimise forget_weight * NPO on forget + retain_weight * CE on retain; `beta` near 0 is gradient ascent."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    forget_alone: ClassVar[bool] = True
     epochs: Count
     batch_size: Count
     batch_norm: BatchNorm

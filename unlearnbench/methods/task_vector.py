@@ -28,6 +28,7 @@ class TaskVector:
     """Return theta - strength * (theta reinforced on forget - theta)."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    forget_alone: ClassVar[bool] = True
     epochs: Count
     batch_size: Count
     batch_norm: BatchNorm

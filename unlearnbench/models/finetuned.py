@@ -119,10 +119,10 @@ def load(folder: Path, start: Callable[[], nn.Module], what: str, *, in_4bit: bo
     return model
 
 
-def base_name(folder: Path) -> str:
-    """Return the last part of the name of the model that an adapter says it belongs to, or ""."""
+def base_named(folder: Path) -> str:
+    """Return the name or path of the model that an adapter says it belongs to, or ""."""
     named = vetted.read(folder / ADAPTER).get("base_model_name_or_path")
-    return re.split(r"[/\\]", named.rstrip("/\\"))[-1] if isinstance(named, str) else ""
+    return named if isinstance(named, str) else ""
 
 
 def _check_whole(folder: Path, like: nn.Module, what: str) -> None:

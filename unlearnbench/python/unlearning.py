@@ -141,7 +141,8 @@ class Work:
     def _check(self) -> None:
         """Raise UserError where the method cannot run here, before anything is trained."""
         info = self.bound.info
-        check_alone(self.method, self.recipe, info, lambda: single(self.original).cpu())
+        count = len(self.bound.splits["forget"])
+        check_alone(self.method, self.recipe, info, lambda: single(self.original).cpu(), count)
         if _schedule(self.method) == "plateau" and "validation" not in self.bound.splits:
             raise UserError(
                 "the schedule plateau looks at validation examples, and there are none.\n"

@@ -217,8 +217,15 @@ def _explain(problem: Any, where: str) -> str:
         return f"{'.'.join(path)}: {expected}"
     known = [word.strip(" '") for word in problem["allowed"].replace(" or ", ",").split(",")]
     hint = nearest(value, known) if isinstance(value, str) and any(known) else ""
-    several = _as_sweep(".".join(path), value) if not re.search(r"list|tuple", expected) else ""
+    key = ".".join(path)
+    several = _as_sweep(key, value) if not re.search(r"list|tuple", expected) else _as_list(key, value)
     return f"{'.'.join(path)}={json.dumps(value)}: expected {expected}.{hint}{several}"
+
+
+def _as_list(path: str, value: object) -> str:
+    """Return what to type where one value was meant for a key that takes several; "" if it is not so."""
+    single = isinstance(value, (int, str)) and not isinstance(value, bool)
+    return f"\nTry: '{path}=[{value}]'" if single and str(value) and "'" not in str(value) else ""
 
 
 def _as_sweep(path: str, value: object) -> str:

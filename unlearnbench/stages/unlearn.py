@@ -111,7 +111,7 @@ class Unlearn(Stage):
             with seeded("alone"):
                 return bench.spec.build(bench.info)
 
-        check_alone(self.method, self.recipe, bench.info, fresh)
+        check_alone(self.method, self.recipe, bench.info, fresh, len(self.world.splits.forget))
         check = getattr(self.method, "check", None)
         if check is None:
             return None
@@ -159,13 +159,23 @@ def applied(method: Method, student: nn.Module, problem: Problem) -> nn.Module:
     return model
 
 
-def check_alone(method: Method, recipe: Recipe, info: DataInfo, build: Callable[[], nn.Module]) -> None:
+def check_alone(
+    method: Method, recipe: Recipe, info: DataInfo, build: Callable[[], nn.Module], forget: int | None = None
+) -> None:
     """Raise UserError where a step would see one image alone, and the model's batch norm cannot learn from one.
 
-    `build` returns a model of this kind that may be changed; it is called only where a step sees one image.
+    `build` returns a model of this kind that may be changed; it is called only where a step sees one image. `forget` is
+    the number of images to forget, if it is known.
     """
+    trains = getattr(method, "batch_norm", "frozen") == "train"
+    single = forget == 1 and trains and getattr(method, "forget_alone", False)
+    if single and info.kind == "image" and needs_company(build(), info.shape):
+        raise UserError(
+            "the forget set is one image, and the method trains on it alone: in training, batch norm cannot learn from "
+            "one image of this size alone.\nTry: method.batch_norm=frozen, or method=finetune"
+        )
     sizes = {"train.batch_size": recipe.batch_size, "train.optimizer.micro_batch": recipe.optimizer.micro_batch}
-    if getattr(method, "batch_norm", "frozen") == "train":
+    if trains:
         own = getattr(method, "optimizer", None)
         sizes |= {"method.batch_size": getattr(method, "batch_size", None)}
         sizes |= {"method.optimizer.micro_batch": getattr(own, "micro_batch", None)}
