@@ -23,6 +23,10 @@ EXTRA = (
     ("truth_ratio", "forget"), ("forget_quality", "forget"), ("model_utility", "test"),
 )  # fmt: skip
 """What is shown beside the accuracies, where a run has it."""
+WRITTEN = tuple(("answer_nll", split) for split in ("retain", "forget", "test"))
+"""How likely the answers are, beside the accuracies of a user's own rows with options: choices may not move at all."""
+OF_PRESETS = ("accuracy_corrected", "truth_ratio")
+"""What only the presets of text measure; they show the likelihood of forget answers alone."""
 TO_RETRAINED = ("zrf", "mia_confidence")
 """What says nothing of one model alone: its perfect value is the retrained model's."""
 WITHOUT = (("gap_held_out_accuracy", "forget"), ("mia_auc", "forget"), ("js_to_original", "retain"))
@@ -78,7 +82,9 @@ def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) ->
     for column in (*roles, "change" if without else "gap"):
         table.add_column(column, justify="right")
     rows = [("accuracy", split) for split in SPLITS if ("original", split, "accuracy") in values]
-    known = [cell for cell in (EXTRA if rows else ANSWERS) if ("original", cell[1], cell[0]) in values]
+    of_preset = any(metric in OF_PRESETS for _, _, metric in values)
+    written = tuple(cell for cell in WRITTEN if not of_preset or cell[1] == "forget")
+    known = [cell for cell in ((*written, *EXTRA) if rows else ANSWERS) if ("original", cell[1], cell[0]) in values]
     if without:
         known = [cell for cell in known if cell[0] not in TO_RETRAINED]
     known += [
