@@ -227,3 +227,14 @@ def test_no_runs_is_said_with_a_remedy(tmp_path, folder):
     with pytest.raises(UserError, match="Try: unlearnbench"):
         write([tmp_path / folder], tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_runs_without_references_have_a_board_of_their_own_and_no_sentence_stands_twice(tmp_path):
+    seen = "model.checkpoint is taken to have been trained on all 9 rows"
+    make_run(tmp_path, "aaaaaaa1", references=1, checkpoint={"text": f"{seen}. The retrained model is worse"})
+    make_run(tmp_path, "aaaaaaa2", references=1, seed=1, checkpoint={"text": seen})
+    make_run(tmp_path, "bbbbbbb1", "finetune", references=0, checkpoint={"text": seen})
+    board = (write([tmp_path], tmp_path / "report") / "leaderboard.md").read_text()
+    ranked, alone = board.split("(without references)")
+    assert "distill" in ranked and "distill" not in alone and "finetune" in alone and "finetune" not in ranked
+    assert ranked.count(seen) == alone.count(seen) == 1 and "The retrained model is worse." in ranked

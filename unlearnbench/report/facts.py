@@ -69,6 +69,7 @@ class Facts:
     seconds: Amounts = field(default_factory=dict)
     validation_seconds: Amounts = field(default_factory=dict)
     peak_mib: Amounts = field(default_factory=dict)
+    references: Annotated[int, Field(ge=0)] | None = None
     premise: Premise | None = None
     checkpoint: Checkpoint | None = None
     headline: Annotated[Mapping[Name, tuple[tuple[Name, Name], ...]], Field(max_length=100)] = field(

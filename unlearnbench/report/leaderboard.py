@@ -145,7 +145,8 @@ def _base_note(table: pandas.DataFrame) -> str:
 def _checkpoints(runs: Runs, table: pandas.DataFrame) -> str:
     """Return which rows the runs' own originals are taken to have seen; "" if they were trained here."""
     facts = (runs.facts[str(run_id)].checkpoint for run_id in table["run_id"])
-    return " ".join(f"{text}." for text in dict.fromkeys(one.text for one in facts if one is not None))
+    sentences = (sentence for one in facts if one is not None for sentence in one.text.split(". "))
+    return " ".join(f"{sentence}." for sentence in dict.fromkeys(sentences))
 
 
 def _seconds(table: pandas.DataFrame) -> str:
