@@ -68,7 +68,15 @@ def test_beside_a_run_with_references_it_has_a_board_of_its_own(tmp_path):
     execute(prepare([*TINY, "method=gradient_ascent", f"outputs={tmp_path}"]))
     board = (write([tmp_path / "runs"], tmp_path / "report") / "leaderboard.md").read_text()
     names = [line.split(" | ")[0] for line in board.splitlines() if line.startswith("| ")]
-    assert names == ["| method", "| retrained", "| original", "| gradient_ascent", "| method", "| original", "| finetune"]
+    assert names == [
+        "| method",
+        "| retrained",
+        "| original",
+        "| gradient_ascent",
+        "| method",
+        "| original",
+        "| finetune",
+    ]
     assert board.count("(without references)") == 1 and "nothing was retrained" not in board
 
 

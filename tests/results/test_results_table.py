@@ -38,3 +38,8 @@ def test_rows_with_options_show_how_likely_their_answers_are(tmp_path, more, sho
     said = printed(tmp_path, cells)
     assert [split for split in splits if f"answer_nll {split}" in said] == shown
     assert "accuracy forget" in said
+
+
+def test_remarks_are_printed_below_the_table(tmp_path):
+    said = printed(tmp_path, {("accuracy", "forget"): 0.5}, remarks=["forget has 3 rows: [b]"])
+    assert "\nforget has 3 rows: [b]\n" in said

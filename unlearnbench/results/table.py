@@ -61,6 +61,8 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
             console.print(UNKNOWN, markup=False, soft_wrap=True)
         if result.get("premise"):
             console.print(f"premise: {result['premise']['text']}", markup=False, soft_wrap=True)
+        for remark in result.get("remarks", ()):
+            console.print(str(remark), markup=False, soft_wrap=True)
         if result.get("base_note"):
             console.print(printable(str(result["base_note"])), markup=False, soft_wrap=True)
         console.print(_cost(result), markup=False, soft_wrap=True)
