@@ -81,7 +81,7 @@ def test_an_id_of_several_rows_forgets_them_all_and_leaves_what_is_held_out(tmp_
     assert np.array_equal(forget.split(data).forget, wanted)
     (said,) = remarks(forget, data)
     assert f"2 entries by id, {len(wanted)} training rows" in said
-    assert "more are held out and stay so" in said and "1 repeated lines count once" in said
+    assert "more are held out and stay so" in said and "1 repeated line counts once" in said
 
 
 def test_unknown_entries_are_named_with_the_nearest_and_how_many_matched(tmp_path):

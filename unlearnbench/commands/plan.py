@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
-from unlearnbench.errors import DONE, UserError
+from unlearnbench.errors import DONE, UserError, counted
 
 if TYPE_CHECKING:
     from unlearnbench.runs.plan import Entry, Plan
@@ -84,7 +84,8 @@ def _show(plan: Plan, jobs: int) -> None:
     console = Console()
     console.print(table)
     missing = [one for one in plan.entries if not one.present]
-    console.print(f"{jobs} jobs, {len(plan.entries)} stages, {len(missing)} missing, {_seconds(missing)} seconds")
+    found = f"{counted(jobs, 'job')}, {counted(len(plan.entries), 'stage')}"
+    console.print(f"{found}, {len(missing)} missing, {_seconds(missing)} seconds")
 
 
 def _seconds(missing: list[Entry]) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from unlearnbench.contracts import Data, DataInfo, Index
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.forget.lists import Chosen, Entries, Matched, match, named, read
 from unlearnbench.forget.splits import Splits, drawn_how, parts_of
 
@@ -72,9 +72,14 @@ class Listed:
         entries, rows = matched.entries, np.intersect1d(matched.positions, data.train)
         held_out = len(matched.positions) - len(rows)
         yield (
-            f"{entries.what}: {len(entries.names)} entries by {matched.by}, {len(rows)} training rows"
+            f"{entries.what}: {counted(len(entries.names), 'entry', 'entries')} by {matched.by}, "
+            f"{counted(len(rows), 'training row')}"
             + (f" ({held_out} more are held out and stay so)" if held_out else "")
-            + (f"; {entries.repeated} repeated lines count once" if entries.repeated else "")
+            + (
+                f"; {counted(entries.repeated, 'repeated line counts', 'repeated lines count')} once"
+                if entries.repeated
+                else ""
+            )
         )
 
     def _entries(self) -> Entries:

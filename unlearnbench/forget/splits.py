@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.contracts import Data, DataInfo, Index
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.forget.lists import Entries, match, named, read
 
 TRAINABLE = ("train", "validation")
@@ -200,4 +200,5 @@ def remarks(forget: ForgetSet, data: Data) -> Iterator[str]:
             yield from about(data)
     gone = forgotten_before(forget, data)
     if gone is not None:
-        yield f"forget.already: {len(gone)} rows were forgotten before; no model is trained on them, in no role"
+        rows = counted(len(gone), "row was", "rows were")
+        yield f"forget.already: {rows} forgotten before; no model is trained on them, in no role"

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from unlearnbench.errors import counted
 from unlearnbench.files.escapes import printable
 from unlearnbench.results.result import read_result
 
@@ -109,7 +110,7 @@ def _cell(value: float | None) -> str:
 
 def _cost(result: dict[str, Any]) -> str:
     seconds, ratio = result["seconds"], result["cost_ratio"]
-    where = f"on {result['device']}, {result['threads']} threads, {result['precision']}"
+    where = f"on {result['device']}, {counted(result['threads'], 'thread')}, {result['precision']}"
     retrained = [value for name, value in seconds.items() if name.startswith("retrained")]
     if not retrained:
         return f"seconds: original {seconds['original']:.1f}, unlearned {seconds['unlearned']:.1f} {where}"
