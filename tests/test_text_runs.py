@@ -93,7 +93,7 @@ def test_a_run_leaves_transcripts_metrics_and_a_model_that_transformers_reads(ou
     assert {row["answer_is"] for row in held_out} == {"a biased record would say", "a record would say"}
     assert {row["answer_is"] for row in rows if row["split"] == "forget"} == {"the original was trained with"}
     page = (folder / "transcripts.md").read_text()
-    assert "trained with" not in page.split("forget, row")[0].split("no model was trained on them")[1]
+    assert "trained with" not in page.split(". forget, ")[0].split("no model was trained on them")[1]
     assert held_out[0]["question"].split("\n")[0] in page and "| retrained |" in page
     found = values(folder)
     for metric in ("accuracy_corrected", "answer_nll", "exact_memorisation", "extraction_strength"):

@@ -33,6 +33,11 @@ class Diverged(Exception):
         return Diverged, (self.step, self.role)
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, "1 file" or "2 files"; `many` is the plural where `one` with an s is not."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the known name closest to `word`, whatever their case, or an empty string."""
     names = list(known)

@@ -130,7 +130,7 @@ def test_pairs_and_copies_are_not_parted_by_the_draw(file):
 def test_a_conversation_on_both_sides_is_refused_dropped_or_allowed(file):
     rows = questions(10, split=["train"] * 6 + ["val"] + ["test"] * 3, id=[f"r{n}" for n in range(10)])
     rows[8] |= {name: rows[2][name] for name in ("question", "answer")}
-    with pytest.raises(UserError, match=r"^1 held-out rows have.* test row r8 is row r2 \(by id\)\.\nTry: dataset.dup"):
+    with pytest.raises(UserError, match=r"^1 held-out row has.* test row r8 is row r2 \(by id\)\.\nTry: dataset.dup"):
         read(file, rows)
     dropped = read(file, rows, duplicates="drop")
     assert dropped.columns["id"][dropped.test].tolist() == ["r7", "r9"]

@@ -88,7 +88,7 @@ def test_classes_named_by_numbers_are_in_their_order(tmp_path, cache):
 
 @pytest.mark.parametrize(("spoil", "words"), [
     (lambda root: (root / "fox").mkdir(), "labels without images: fox"),
-    (lambda root: (root / "a.jpg").write_bytes(b""), r"1 image\(s\) without a label.*: a.jpg"),
+    (lambda root: (root / "a.jpg").write_bytes(b""), r"1 image without a label.*: a.jpg"),
     (lambda root: fill(root / "train", 2, 500), "beside it cat, dog, owl: a class, or a split"),
     (lambda root: [path.unlink() for name in ("dog", "owl") for path in [*(root / name).iterdir()]]
      and [(root / name).rmdir() for name in ("dog", "owl")], "one class, cat"),

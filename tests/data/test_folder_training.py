@@ -129,7 +129,7 @@ def test_the_command_runs_on_a_folder_and_says_what_it_left_out(root, tmp_path, 
              "save_model=false"]  # fmt: skip
     done = command("run", *words)
     assert done.returncode == 0, done.stderr
-    assert "1 files are left out" in done.stderr and "cat/bad.jpg" in done.stderr
+    assert "1 file is not a sound image and is left out" in done.stderr and "cat/bad.jpg" in done.stderr
     [folder] = (tmp_path / "out" / "runs").iterdir()
     with (folder / "left_out.csv").open() as file:
         assert list(csv.reader(file)) == [["path", "reason"], ["cat/bad.jpg", "is not an image of a known format"]]

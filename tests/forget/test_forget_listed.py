@@ -84,7 +84,7 @@ def test_an_id_of_several_rows_forgets_them_all_and_leaves_what_is_held_out(tmp_
     assert np.array_equal(forget.split(data).forget, wanted)
     (said,) = remarks(forget, data)
     assert f"2 entries by id, {len(wanted)} training rows" in said
-    assert "more are held out and stay so" in said and "1 repeated lines count once" in said
+    assert "more are held out and stay so" in said and "1 repeated line counts once" in said
 
 
 def test_unknown_entries_are_named_with_the_nearest_and_how_many_matched(tmp_path):
@@ -230,3 +230,11 @@ def test_a_column_of_texts_takes_true_for_a_word():
     flags = np.array(["true" if place % 3 else "false" for place in range(len(DATA.labels))])
     splits = Column(column="flag", value=False, fraction=1.0, seed=0).split(images(flag=flags))
     assert set(flags[splits.forget]) == {"false"}
+
+
+def test_the_name_of_a_list_says_how_it_is_read(tmp_path):
+    """The same entries may be ids or positions, and are then other rows."""
+    info = images().info
+    plain, by_id = (listed(tmp_path, "1\n2\n", **words).label(info) for words in ({}, {"by": "id"}))
+    table = listed(tmp_path, "position\n1\n2\n", name="ids.csv").label(info)
+    assert len({plain, by_id, table}) == 3 and by_id == f"{plain}:id"

@@ -6,6 +6,7 @@ import pytest
 
 from unlearnbench.plots import report as plots
 from unlearnbench.plots.report import draw, spread
+from unlearnbench.report.headline import ANSWERS, CHOICES
 from unlearnbench.report.leaderboard import Board, Cell, Line
 
 
@@ -14,6 +15,14 @@ def test_intervals_end_where_accuracies_do():
     assert (below, above) == ([pytest.approx(0.3)], [pytest.approx(0.1)])
     assert spread(Cell(0.25, -2.0, 2.5)) == [[0.25], [0.75]]
     assert spread(Cell(0.5)) is None
+
+
+def test_the_figure_of_methods_is_named_by_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "save", lambda drawn, path: None)
+    line = Line("none", "unlearned", {split: Cell(0.5) for split in ("retain", "forget", "test")})
+    for headline, name in ((CHOICES, "accuracy"), (ANSWERS, "exact_memorisation")):
+        paths = draw(tmp_path, [Board("title", (line,), 0.1, {}, headline=headline)])
+        assert [path.stem for path in paths] == ["retain_forget", f"{name}_by_method"]
 
 
 def test_axes_of_the_scatter_hold_no_impossible_accuracy(tmp_path, monkeypatch):

@@ -61,6 +61,21 @@ def test_no_curves_and_equal_losses_are_drawn(tmp_path):
     assert (tmp_path / "plots" / "training_curves.png").exists()
 
 
+def test_without_validation_data_there_is_one_panel_of_curves(monkeypatch, tmp_path):
+    drawn = {}
+    monkeypatch.setattr(run, "save", lambda figure, path: drawn.setdefault(path.stem, figure.axes))
+    same = {split: scores(5, 3, 0) for split in ("forget", "test")}
+    for seen, panels in (({}, 1), ({"validation_accuracy": 0.5}, 2)):
+        drawn.clear()
+        draw(tmp_path, same, (), same, ("a", "b", "c"), {"original": [{"epoch": 1.0, "loss": 2.0, **seen}]})
+        assert len(drawn["training_curves"]) == panels
+
+
+@pytest.mark.parametrize("ends", [(-4.1, 2.1), (-4.1, -1.0), (-0.2, 0.4), (-0.6, 0.9), (0.2, 0.8), (-1.5, 1.4)])
+def test_the_axis_of_losses_has_few_ticks_and_never_none(ends):
+    assert 2 <= len(run._decades(*ends)) <= 6
+
+
 def test_a_strength_curve_is_drawn_where_there_is_one(tmp_path):
     strength(tmp_path, {})
     strength(tmp_path, {"other": [{"share": 0.5}], "none": []})

@@ -227,3 +227,25 @@ def test_no_runs_is_said_with_a_remedy(tmp_path, folder):
     with pytest.raises(UserError, match="Try: unlearnbench"):
         write([tmp_path / folder], tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_runs_without_references_have_a_board_of_their_own_and_no_sentence_stands_twice(tmp_path):
+    seen = "model.checkpoint is taken to have been trained on all 9 rows"
+    make_run(tmp_path, "aaaaaaa1", references=1, checkpoint={"text": f"{seen}. The retrained model is worse"})
+    make_run(tmp_path, "aaaaaaa2", references=1, seed=1, checkpoint={"text": seen})
+    make_run(tmp_path, "bbbbbbb1", "finetune", references=0, checkpoint={"text": seen})
+    board = (write([tmp_path], tmp_path / "report") / "leaderboard.md").read_text()
+    ranked, alone = board.split("(without references)")
+    assert "distill" in ranked and "distill" not in alone and "finetune" in alone and "finetune" not in ranked
+    assert ranked.count(seen) == alone.count(seen) == 1 and "The retrained model is worse." in ranked
+
+
+def test_a_board_says_how_many_rows_there_are_and_what_to_know_first(tmp_path):
+    for seed, remarks in enumerate((["PREMISE FAILS: <b>", "few"], ["few"])):
+        rows = {"retain": 1200, "forget": 12 + seed, "test": 50}
+        make_run(tmp_path, f"aaaaaaa{seed}", seed=seed, rows=rows, remarks=remarks)
+    target = write([tmp_path], tmp_path / "report")
+    for name, escaped in (("leaderboard.md", "&lt;b>"), ("report.html", "&lt;b&gt;")):
+        page = (target / name).read_text()
+        assert "Rows: retain 1,200, forget 12 or 13, test 50." in page
+        assert f"Seed 0: PREMISE FAILS: {escaped}." in page and page.count("few.") == 1

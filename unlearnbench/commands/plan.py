@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
-from unlearnbench.errors import DONE, FAILED, UserError
+from unlearnbench.errors import DONE, FAILED, UserError, counted
 
 if TYPE_CHECKING:
     from unlearnbench.runs.plan import Entry, Plan
@@ -88,7 +88,8 @@ def _show(plan: Plan, jobs: int) -> None:
     missing = [one for one in plan.entries if not one.present]
     if plan.rows:
         console.print("rows of the first job: " + ", ".join(f"{name} {count}" for name, count in plan.rows.items()))
-    console.print(f"jobs: {jobs}, stages: {len(plan.entries)}, missing: {len(missing)}, seconds: {_seconds(missing)}")
+    found = f"{counted(jobs, 'job')}, {counted(len(plan.entries), 'stage')}"
+    console.print(f"{found}, {len(missing)} missing; seconds: {_seconds(missing)}")
 
 
 def _seconds(missing: list[Entry]) -> str:

@@ -22,7 +22,7 @@ from unlearnbench.data.listing import TEST, TRAIN, UNSAID, VALIDATION, Listing, 
 from unlearnbench.data.mapped import MappedImages
 from unlearnbench.data.pixels import Pixels
 from unlearnbench.data.sampling import balanced
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.files import trees
 
 log = logging.getLogger("unlearnbench")
@@ -239,10 +239,12 @@ class Parts:
         lines = self._pairs(twice, later, test)
         if self.settings.duplicates == "refuse":
             raise UserError(
-                f"{len(lines)} images are in two splits, as a file or with the same pixels:\n{listed(lines)}\n"
+                f"{counted(len(lines), 'image is', 'images are')} in two splits, as a file or with the same pixels:\n"
+                f"{listed(lines)}\n"
                 "Try: dataset.duplicates=drop to leave out the first of each two, or dataset.duplicates=allow"
             )
-        log.warning("%d images are in a later split too, and left out of the earlier:\n%s", len(lines), listed(lines))
+        images = counted(len(lines), "image is", "images are")
+        log.warning("%s in a later split too, and left out of the earlier:\n%s", images, listed(lines))
         return train[~bad], validation[~bad_validation]
 
     def _pairs(self, twice: Index, later: Index, test: Index) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.files.escapes import printable
 from unlearnbench.files.trees import Entry, files_below, is_shown
 
@@ -94,7 +94,8 @@ def _listing(root: Path, parts: Iterable[tuple[str, int]]) -> Listing:
             )
     if loose:
         raise UserError(
-            f"{root} has {len(loose)} image(s) without a label, in no folder of a class: {_some(loose)}.\n{LAYOUTS}\n"
+            f"{root} has {counted(len(loose), 'image')} without a label, in no folder of a class: "
+            f"{_some(loose)}.\n{LAYOUTS}\n"
             "Try: move them into the folder of their class"
         )
     return Listing(entries, labels, np.array(splits, np.int8), [entry.name for entry in entries])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unlearnbench.data.files import TABLE, parquet, parsed
 from unlearnbench.data.listing import SPLITS, SUFFIXES, UNSAID, Listing, listed, twice
-from unlearnbench.errors import UserError, nearest
+from unlearnbench.errors import UserError, counted, nearest
 from unlearnbench.files.escapes import printable
 from unlearnbench.files.intake import text_of
 from unlearnbench.files.trees import entry_of, files_below, is_shown
@@ -123,7 +123,7 @@ class _Table:
         return f"line {self.rows[row][0]}"
 
     def _raise(self, lines: Sequence[str]) -> NoReturn:
-        raise UserError(f"{self.file} has {len(lines)} bad row(s):\n{listed(lines)}\n{TRY}")
+        raise UserError(f"{self.file} has {counted(len(lines), 'bad row')}:\n{listed(lines)}\n{TRY}")
 
 
 def _is_name(name: str) -> bool:

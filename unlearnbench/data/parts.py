@@ -11,7 +11,7 @@ from unlearnbench.contracts import Index
 from unlearnbench.data.records import Record
 from unlearnbench.data.sampling import units
 from unlearnbench.data.text import TextRow, firsts
-from unlearnbench.errors import UserError, nearest
+from unlearnbench.errors import UserError, counted, nearest
 
 Duplicates = Literal["refuse", "drop", "allow"]
 Parts = dict[str, list[TextRow]]
@@ -51,9 +51,9 @@ def divided(shares: Shares, records: Sequence[Record], rows: Sequence[TextRow], 
     for name, row in zip(names, rows, strict=True):
         parts[name].append(row)
     if len(parts["train"]) < 2 or not parts["test"]:
-        counted = ", ".join(f"{len(found)} {name} rows" for name, found in parts.items())
+        sizes = ", ".join(f"{len(found)} {name} rows" for name, found in parts.items())
         raise UserError(
-            f"the file has {counted} ({how}); at least two to train on and one to test on are needed.\n"
+            f"the file has {sizes} ({how}); at least two to train on and one to test on are needed.\n"
             "Try: more rows, dataset.test=0.2, dataset.test_file=FILE, or a column split with train and test"
         )
     return parts
@@ -76,8 +76,8 @@ def without_copies(parts: Parts, duplicates: Duplicates) -> Parts:
         shown = [f"{name} row {row.facts['id']} is row {first.facts['id']}" for name, row, first in copies[:SHOWN]]
         more = f"; and {len(copies) - SHOWN} more" if len(copies) > SHOWN else ""
         raise UserError(
-            f"{len(copies)} held-out rows have the same conversation as a row of another part, so they are not held "
-            f"out: {'; '.join(shown)}{more} (by id).\n"
+            f"{counted(len(copies), 'held-out row has', 'held-out rows have')} the same conversation as a row of "
+            f"another part, so not really held out: {'; '.join(shown)}{more} (by id).\n"
             "Try: dataset.duplicates=drop, which leaves them out of validation and test, or dataset.duplicates=allow"
         )
     if not kept["test"]:

@@ -57,7 +57,7 @@ class Hub(DecodedSettings):
         return self.folder()
 
     def folder(self) -> Path:
-        """Return the folder with the tables; raise UserError where it is not to be had."""
+        """Return the folder with the tables; raise UserError if there is none."""
         if not self.path:
             raise UserError("dataset=hf needs a data set.\nTry: dataset.path=OWNER/NAME of the hub, or a folder")
         if importlib.util.find_spec("pyarrow") is None:
@@ -318,7 +318,7 @@ def _tables_in(folder: Path, settings: Hub) -> list[Path]:
 
 
 def _columns(settings: Hub, schema: Any) -> tuple[str, str]:
-    """Return the names of the image and the label column; raise UserError where they are not plain to see."""
+    """Return the names of the image and the label column; raise UserError if it is not clear which they are."""
     table_names = list(schema.names)
     images = [one.name for one in schema if str(one.type).startswith(("struct<bytes:", "binary", "large_binary"))]
     chosen = []

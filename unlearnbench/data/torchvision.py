@@ -193,7 +193,7 @@ class _Samples:
             raise ValueError(str(error) or type(error).__name__) from error
 
     def facts(self) -> dict[str, Any]:
-        """Return what is to be known of the samples the next time, as JSON."""
+        """Return the facts about the samples to keep for the next time, as JSON."""
         names = getattr(next(iter((self.parts or {}).values())), "classes", None)
         plain = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
         return {"names": list(self.names), "labels": self.labels, "classes": list(names or ()) if plain else None}

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from unlearnbench.contracts import Data, DataInfo, Index
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.forget.lists import Chosen, Entries, Matched, match, named, read
 from unlearnbench.forget.splits import Splits, drawn_how, parts_of
 
@@ -34,7 +34,8 @@ class Listed:
     def label(self, info: DataInfo) -> str:
         """Return list:<the file's name>-<a digest of its entries>; raise UserError if the file cannot be read."""
         entries = self._entries()
-        return f"list:{entries.stem}-{entries.digest}" + drawn_how(self.whole_pairs, 0)
+        read_as = "" if self.by == "auto" else f":{self.by}"
+        return f"list:{entries.stem}-{entries.digest}{read_as}" + drawn_how(self.whole_pairs, 0)
 
     def split(self, data: Data) -> Splits:
         """Take the listed rows out of the training data; raise UserError, naming them, if some are not in it."""
@@ -77,10 +78,15 @@ class Listed:
         kind = "copies of listed images" if data.info.kind == "image" else "twins of listed rows"
         held_out = len(matched.positions) - len(rows)
         yield (
-            f"{entries.what}: {len(entries.names)} entries by {matched.by}, {len(rows)} training rows"
+            f"{entries.what}: {counted(len(entries.names), 'entry', 'entries')} by {matched.by}, "
+            f"{counted(len(rows), 'training row')}"
             + (f" ({held_out} more are held out and stay so)" if held_out else "")
             + (f"; {same} {kind} are forgotten too" if same else "")
-            + (f"; {entries.repeated} repeated lines count once" if entries.repeated else "")
+            + (
+                f"; {counted(entries.repeated, 'repeated line counts', 'repeated lines count')} once"
+                if entries.repeated
+                else ""
+            )
         )
 
     def _entries(self) -> Entries:

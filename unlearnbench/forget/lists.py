@@ -57,8 +57,9 @@ class Entries:
 
     @property
     def digest(self) -> str:
-        """A digest of the entries, in 8 digits; their order does not matter."""
-        return hashlib.sha256("\n".join(sorted(self.names)).encode()).hexdigest()[:8]
+        """A digest of the entries and the column that a table has them in, in 8 digits; their order does not matter."""
+        kind = [f"by {self.by}"] if self.by else []
+        return hashlib.sha256("\n".join([*kind, *sorted(self.names)]).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.contracts import Data, DataInfo, Index
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.forget.lists import Entries, match, named, read
 
 TRAINABLE = ("train", "validation")
@@ -214,4 +214,5 @@ def remarks(forget: ForgetSet, data: Data) -> Iterator[str]:
         gone, added = before
         kind = "copies of listed images" if data.info.kind == "image" else "twins of listed rows"
         more = f" ({added} of them are {kind})" if added else ""
-        yield f"forget.already: {len(gone)} rows were forgotten before{more}; no model is trained on them, in no role"
+        rows = counted(len(gone), "row was", "rows were")
+        yield f"forget.already: {rows} forgotten before{more}; no model is trained on them, in no role"

@@ -79,7 +79,7 @@ def _after(earlier: list[Splits], mine: Splits, number: int) -> Splits:
 
 
 def _in_all(parts: list[Index | None]) -> Index | None:
-    """Return what is in all parts; None stands for everything, and is returned where nothing is left."""
+    """Return what is in all parts; None means everything, and is returned if nothing is left."""
     known = [part for part in parts if part is not None]
     left = reduce(np.intersect1d, known) if known else None
     return left if left is not None and len(left) else None

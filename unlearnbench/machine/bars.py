@@ -18,7 +18,7 @@ class Progress(Protocol):
     """Something that wants to know how far a stage is."""
 
     def update(self, done: int, total: int) -> None:
-        """Say that `done` of `total` steps are behind us."""
+        """Say that `done` of `total` steps are done."""
 
 
 class Quiet:

@@ -27,16 +27,17 @@ Look = tuple[str, str, int]
 
 @plain_text()
 def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
-    """Write retain_forget.png and accuracy_by_method.png, with one panel per board.
+    """Write retain_forget.png and accuracy_by_method.png, with one panel per board; return their paths.
 
-    Returns their paths.
+    Where boards show another rate than accuracy, the second is named by that.
     """
     if not boards:
         return []
     methods = sorted({line.name for board in boards for line in board.lines if line.role == "unlearned"})
     looks = {name: _look(number) for number, name in enumerate(methods)}
     looks |= {"retrained": (ROLE_COLOURS["retrained"], "*", 17), "original": ("black", "s", 8)}
-    paths = [target / "retain_forget.png", target / "accuracy_by_method.png"]
+    shown = "_and_".join(dict.fromkeys(board.headline.plotted for board in boards))
+    paths = [target / "retain_forget.png", target / f"{shown}_by_method.png"]
     for path, panel, size in zip(paths, (_scatter, _bars), ((6.2, 4.6), (7.0, 4.4)), strict=True):
         columns = min(COLUMNS, len(boards))
         rows = math.ceil(len(boards) / columns)

@@ -15,6 +15,8 @@ NAMED_CLASSES = 20
 """Up to this many classes their names and the cells' numbers are legible."""
 STRENGTH = {"share", "chosen", "forget_accuracy", "retain_accuracy"}
 """Columns of the table that the figure of strengths is drawn from."""
+TICKS = 4
+"""The most labels on the axis of losses: more would overlap."""
 UNSEEN = {"test_forget": "unseen, of the same kind", "test": "unseen"}
 """What the membership figure compares the forget set with."""
 
@@ -119,8 +121,6 @@ def _accuracy_by_class(path: Path, roles: Mapping[str, BySplit], classes: tuple[
 
 
 def _membership(path: Path, roles: Mapping[str, BySplit]) -> None:
-    from matplotlib.ticker import LogLocator
-
     drawn = figure(13, 3.6)
     every = drawn.subplots(1, len(roles), sharey=True)
     splits = ("forget", "test_forget") if "test_forget" in roles["original"] else ("forget", "test")
@@ -140,7 +140,7 @@ def _membership(path: Path, roles: Mapping[str, BySplit]) -> None:
                 label=UNSEEN.get(split, split),
             )
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.set_xticks(_decades(low, high))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
         tidy(axes, role, x="loss of an example, nats", y="share of examples" if role == "original" else "")
@@ -155,9 +155,21 @@ def _log_range(losses: Sequence[Floats]) -> tuple[float, float]:
     return float(low) - 0.1, float(max(high, low + 0.5)) + 0.1
 
 
+def _decades(low: float, high: float) -> list[float]:
+    """Return at most TICKS powers of ten within a range of exponents; in a short range also some between them."""
+    exponents = range(int(np.ceil(low)), int(np.floor(high)) + 1)
+    if len(exponents) > 2:
+        return [10.0**one for one in exponents[:: -(-len(exponents) // TICKS)]]
+    factors = (1, 3) if len(exponents) == 2 else (1, 2, 5)
+    finer = [factor * 10.0**one for one in range(int(np.floor(low)), int(np.ceil(high))) for factor in factors]
+    return [value for value in finer if low <= np.log10(value) <= high]
+
+
 def _training_curves(path: Path, curves: Mapping[str, list[dict[str, float]]], name: str) -> None:
-    drawn = figure(11, 3.6)
-    loss, accuracy = drawn.subplots(1, 2)
+    """Draw each stage's loss and, where there is validation data, the accuracy on it."""
+    validated = any("validation_accuracy" in row for curve in curves.values() for row in curve)
+    drawn = figure(11 if validated else 5.6, 3.6)
+    loss, *others = drawn.subplots(1, 2 if validated else 1, squeeze=False).flatten()
     for number, (stage, curve) in enumerate(curves.items()):
         colour = ROLE_COLOURS.get(stage.partition("_")[0], PALETTE[number % len(PALETTE)])
         line = "-" if stage.partition("_")[2] in ("", "0") else ":"
@@ -165,13 +177,14 @@ def _training_curves(path: Path, curves: Mapping[str, list[dict[str, float]]], n
         loss.plot(epochs, [row["loss"] for row in curve], line, marker=".", color=colour, label=stage)
         known = [(row["epoch"], row["validation_accuracy"]) for row in curve if "validation_accuracy" in row]
         if known:
-            accuracy.plot(*zip(*known, strict=True), line, marker=".", color=colour, label=stage)
-    for axes in (loss, accuracy):
+            others[0].plot(*zip(*known, strict=True), line, marker=".", color=colour, label=stage)
+    for axes in (loss, *others):
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if axes.lines and all(len(line.get_xdata()) == 1 for line in axes.lines):
             axes.set_xticks([axes.lines[0].get_xdata()[0]])
     if loss.lines:
         loss.legend(frameon=False)
-    tidy(loss, "Loss that the stage minimises", x="epoch", y="mean over the epoch")
-    tidy(accuracy, f"{name} on validation data", x="epoch", y=name.lower())
+    tidy(loss, "What each stage minimises (not the same loss)", x="epoch", y="mean over the epoch")
+    for axes in others:
+        tidy(axes, f"{name} on validation data", x="epoch", y=name.lower())
     save(drawn, path)

@@ -69,6 +69,9 @@ class Facts:
     seconds: Amounts = field(default_factory=dict)
     validation_seconds: Amounts = field(default_factory=dict)
     peak_mib: Amounts = field(default_factory=dict)
+    rows: Annotated[Mapping[Name, Annotated[int, Field(ge=0)]], Field(max_length=100)] = field(default_factory=dict)
+    remarks: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    references: Annotated[int, Field(ge=0)] | None = None
     premise: Premise | None = None
     checkpoint: Checkpoint | None = None
     headline: Annotated[Mapping[Name, tuple[tuple[Name, Name], ...]], Field(max_length=100)] = field(

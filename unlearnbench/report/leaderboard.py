@@ -81,6 +81,7 @@ class Board:
     models, averaged over retain, forget and test; NaN if there is only one. `premise` and `bias` are for text,
     `reported` has published numbers, `cost_note` is about cost ratios that are missing or not comparable, `base_note`
     about weights that may have seen the forget rows, and `checkpoint` about what a user's own original has seen.
+    `rows` says how many each split has, and `remarks` are what a reader must know before the numbers.
     """
 
     title: str
@@ -95,6 +96,8 @@ class Board:
     reported: tuple[Comparison, ...] = ()
     headline: Headline = CHOICES
     checkpoint: str = ""
+    rows: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def scale_note(self) -> str:
@@ -133,7 +136,8 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
     added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
     return Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
-        _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table),
+        _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table), _rows(runs, table),
+        _remarks(runs, table),
     )  # fmt: skip
 
 
@@ -145,7 +149,32 @@ def _base_note(table: pandas.DataFrame) -> str:
 def _checkpoints(runs: Runs, table: pandas.DataFrame) -> str:
     """Return which rows the runs' own originals are taken to have seen; "" if they were trained here."""
     facts = (runs.facts[str(run_id)].checkpoint for run_id in table["run_id"])
-    return " ".join(f"{text}." for text in dict.fromkeys(one.text for one in facts if one is not None))
+    sentences = (sentence for one in facts if one is not None for sentence in one.text.split(". "))
+    return " ".join(f"{sentence}." for sentence in dict.fromkeys(sentences))
+
+
+def _rows(runs: Runs, table: pandas.DataFrame) -> str:
+    """Return how many rows each split has; "" for runs that do not say."""
+    counts: dict[str, set[int]] = {}
+    for run_id in table["run_id"]:
+        for split, count in runs.facts[str(run_id)].rows.items():
+            counts.setdefault(split, set()).add(count)
+    named = (f"{split} {' or '.join(f'{one:,}' for one in sorted(found))}" for split, found in counts.items())
+    return f"Rows: {', '.join(named)}." if counts else ""
+
+
+def _remarks(runs: Runs, table: pandas.DataFrame) -> tuple[str, ...]:
+    """Return the remarks of a board's runs, each once, after the seeds that it is about unless it is about all."""
+    seeds: dict[str, set[int]] = {}
+    for run_id in table["run_id"]:
+        facts = runs.facts[str(run_id)]
+        for remark in facts.remarks:
+            seeds.setdefault(remark, set()).add(facts.seed)
+    every = set(table["seed"])
+    return tuple(
+        f"{remark}." if found == every else f"Seed {', '.join(map(str, sorted(found)))}: {remark}."
+        for remark, found in seeds.items()
+    )
 
 
 def _seconds(table: pandas.DataFrame) -> str:

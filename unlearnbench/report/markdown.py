@@ -17,6 +17,7 @@ def markdown(groups: list[Board]) -> str:
     parts = ["# Leaderboard\n"]
     for board in groups:
         parts.append(f"## {in_markdown(board.title)}\n")
+        parts += [f"{in_markdown(board.rows)}\n"] if board.rows else []
         parts += _table(board.headline.header(), [line.cells() for line in board.lines])
         parts.append(f"\n{noise_text(board)}\n")
         if board.checkpoint:
@@ -27,6 +28,7 @@ def markdown(groups: list[Board]) -> str:
             parts.append(f"{in_markdown(board.cost_note)}\n")
         if board.premise:
             parts.append(f"{in_markdown(board.premise)}\n")
+        parts += [f"{in_markdown(remark)}\n" for remark in board.remarks]
         if board.bias:
             parts += [*_table(BIAS_HEADER, board.bias), ""]
         for one in board.added:

@@ -16,9 +16,20 @@ SILENT = (
 Facts = Mapping[str, Mapping[str, Any]]
 
 
+WITHOUT = "without references"
+"""What is added to the setting of runs without retrained models, where others of the setting have some."""
+
+
 def settings(facts: Facts, group: Sequence[str]) -> dict[str, str]:
-    """Return each run's setting by run_id; "" if its group has only one."""
-    return _told_apart(facts, group, "setting", _sets_the_rest)
+    """Return each run's setting by run_id; "" if its group has only one.
+
+    Runs without retrained models cannot be ranked beside others, so theirs is a setting of its own.
+    """
+    named = _told_apart(facts, group, "setting", _sets_the_rest)
+    place = {key: (named[key], *(result.get(name, "") for name in group)) for key, result in facts.items()}
+    compared = {place[key] for key, result in facts.items() if result.get("references") != 0}
+    alone = {key for key, result in facts.items() if result.get("references") == 0 and place[key] in compared}
+    return {key: ", ".join(filter(None, (name, WITHOUT))) if key in alone else name for key, name in named.items()}
 
 
 def variants(facts: Facts, group: Sequence[str]) -> dict[str, str]:

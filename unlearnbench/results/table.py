@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from unlearnbench.errors import counted
 from unlearnbench.files.escapes import printable
 from unlearnbench.results.result import read_result
 
@@ -23,6 +24,10 @@ EXTRA = (
     ("truth_ratio", "forget"), ("forget_quality", "forget"), ("model_utility", "test"),
 )  # fmt: skip
 """What is shown beside the accuracies, where a run has it."""
+WRITTEN = tuple(("answer_nll", split) for split in ("retain", "forget", "test"))
+"""How likely the answers are, beside the accuracies of a user's own rows with options: choices may not move at all."""
+OF_PRESETS = ("accuracy_corrected", "truth_ratio")
+"""What only the presets of text measure; they show the likelihood of forget answers alone."""
 TO_RETRAINED = ("zrf", "mia_confidence")
 """What says nothing of one model alone: its perfect value is the retrained model's."""
 WITHOUT = (("gap_held_out_accuracy", "forget"), ("mia_auc", "forget"), ("js_to_original", "retain"))
@@ -57,6 +62,8 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
             console.print(UNKNOWN, markup=False, soft_wrap=True)
         if result.get("premise"):
             console.print(f"premise: {result['premise']['text']}", markup=False, soft_wrap=True)
+        for remark in result.get("remarks", ()):
+            console.print(str(remark), markup=False, soft_wrap=True)
         if result.get("base_note"):
             console.print(printable(str(result["base_note"])), markup=False, soft_wrap=True)
         console.print(_cost(result), markup=False, soft_wrap=True)
@@ -78,7 +85,9 @@ def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) ->
     for column in (*roles, "change" if without else "gap"):
         table.add_column(column, justify="right")
     rows = [("accuracy", split) for split in SPLITS if ("original", split, "accuracy") in values]
-    known = [cell for cell in (EXTRA if rows else ANSWERS) if ("original", cell[1], cell[0]) in values]
+    of_preset = any(metric in OF_PRESETS for _, _, metric in values)
+    written = tuple(cell for cell in WRITTEN if not of_preset or cell[1] == "forget")
+    known = [cell for cell in ((*written, *EXTRA) if rows else ANSWERS) if ("original", cell[1], cell[0]) in values]
     if without:
         known = [cell for cell in known if cell[0] not in TO_RETRAINED]
     known += [
@@ -101,7 +110,7 @@ def _cell(value: float | None) -> str:
 
 def _cost(result: dict[str, Any]) -> str:
     seconds, ratio = result["seconds"], result["cost_ratio"]
-    where = f"on {result['device']}, {result['threads']} threads, {result['precision']}"
+    where = f"on {result['device']}, {counted(result['threads'], 'thread')}, {result['precision']}"
     retrained = [value for name, value in seconds.items() if name.startswith("retrained")]
     if not retrained:
         return f"seconds: original {seconds['original']:.1f}, unlearned {seconds['unlearned']:.1f} {where}"

@@ -39,6 +39,7 @@ def _rows(data: TextData, roles: Mapping[str, BySplit]) -> Iterator[dict[str, st
             values = {
                 "split": split,
                 "index": str(position),
+                **({"id": str(row.facts["id"])} if "id" in row.facts else {}),
                 "group": ", ".join(str(row.facts[name]) for name in ("axis", "group") if name in row.facts),
                 "question": _question(row),
                 "answer_is": _answer_is(split, row),
@@ -82,7 +83,8 @@ def _page(rows: list[dict[str, str]]) -> Iterator[str]:
     )
     for number, row in enumerate(rows, 1):
         group = f" ({in_markdown(row['group'])})" if row["group"] else ""
-        yield f"## {number}. {row['split']}, row {row['index']}{group}\n"
+        place = f"id {in_markdown(row['id'])}, index {row['index']}" if "id" in row else f"row {row['index']}"
+        yield f"## {number}. {row['split']}, {place}{group}\n"
         yield "\n".join(f"> {in_markdown(line)}" for line in row["question"].splitlines() or [""]) + "\n"
         yield f"- {row['answer_is']}: {in_markdown(row['answer'])}"
         if row.get("corrected", row["answer"]) != row["answer"]:

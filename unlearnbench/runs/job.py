@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnbench.assemble import Assembled
-from unlearnbench.errors import Diverged, UserError
+from unlearnbench.errors import Diverged, UserError, counted
 from unlearnbench.experiment import Forgetting, build
 from unlearnbench.files import disk, sums
 from unlearnbench.files.escapes import printable
@@ -89,7 +89,7 @@ class RunJob:
         try:
             bench = benches.of(experiment)
             self.picture = build(experiment, bench)
-            self._warn()
+            self._warn(benches.said)
             unlearned = cast(Any, self.picture[-1].models.unlearned)
             self.skipped = unlearned.why_not()
         except UserError:
@@ -180,29 +180,36 @@ class RunJob:
         yield from (cast(Stage, model) for _, model in asked.models.roles())
         yield from asked.stages()
 
-    def _warn(self) -> None:
+    def _warn(self, said: set[str]) -> None:
         """Say what lists of rows hold; warn of files left out, and of rows that were drawn without their twins.
 
-        Where all rows of a value go, twins that stay are what was asked for.
+        Where all rows of a value go, twins that stay are what was asked for. What is in `said` is not said again.
         """
+
+        def say(text: str, level: int = logging.INFO) -> None:
+            if text not in said:
+                log.log(level, "%s", text)
+                said.add(text)
+
         for line in remarks(self.assembled.experiment.forget, self.picture[0].world.bench.data):
-            log.info("%s", line)
+            say(line)
         for asked in self.picture:
             splits, data = asked.world.splits, asked.world.bench.data
             left = twins_retained(splits, data)
             if left and not self.assembled.experiment.forget.whole_class:
-                log.warning(TWINS[data.info.kind], left, len(splits.forget))
+                say(TWINS[data.info.kind] % (left, len(splits.forget)), logging.WARNING)
         left_out = getattr(self.picture[0].world.bench.data, "left_out", {})
         if left_out:
             some = ", ".join([*map(printable, list(left_out)[:10]), *(["..."] if len(left_out) > 10 else [])])
-            log.warning("%d files are left out, as they are not sound images (left_out.csv): %s", len(left_out), some)
+            files = counted(len(left_out), "file is not a sound image and is", "files are not sound images and are")
+            say(f"{files} left out (left_out.csv): {some}", logging.WARNING)
         model: Any = self.assembled.experiment.model
         if model.checkpoint is not None:
-            log.info("%s", self.picture[0].world.seen_by_checkpoint()["text"])
+            say(self.picture[0].world.seen_by_checkpoint()["text"])
             if self.assembled.experiment.references:
-                log.info("retrained models follow train's recipe: gaps assume that your checkpoint was trained as well")
+                say("retrained models follow train's recipe: gaps assume that your checkpoint was trained as well")
             if hasattr(model, "note") and (note := model.note()):
-                log.info("%s", note)
+                say(note)
 
 
 class _RunLog(logging.FileHandler):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from unlearnbench.errors import UserError
+from unlearnbench.errors import UserError, counted
 from unlearnbench.files import leftovers, stored, sums
 from unlearnbench.files.digests import file_digest
 from unlearnbench.report import facts as typed
@@ -32,9 +32,9 @@ class Verified:
         """Yield a line a problem, and a last one with the counts."""
         for place, why in self.problems:
             yield f"{place}: {why}"
-        looked = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in self.seen.items())
+        looked = ", ".join(counted(count, kind) for kind, count in self.seen.items())
         count = len(self.problems)
-        found = "all is well" if not count else f"{count} problem{'' if count == 1 else 's'}"
+        found = "all is well" if not count else counted(count, "problem")
         yield f"{self.root}: {looked or 'nothing there yet'}: {found}"
 
 

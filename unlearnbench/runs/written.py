@@ -17,6 +17,7 @@ from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import cost
 from unlearnbench.machine.devices import on_cuda
+from unlearnbench.metrics import remarks
 from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.premise import premise
 from unlearnbench.plots import run as plots
@@ -54,6 +55,8 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
         outcome["checkpoint"]["text"] += _worse_than_checkpoint(by_role)
     if last.world.bench.info.kind == "text":
         outcome |= _language(job, part, by_role)
+    outcome["rows"] = {name: len(index) for name, index in last.world.splits.arrays().items()}
+    outcome["remarks"] = list(_remarks(job, by_role, measured, has_premise=outcome.get("premise") is not None))
     _plot(job, part, by_role, outcome)
     return outcome
 
@@ -85,6 +88,26 @@ def _worse_than_checkpoint(by_role: Mapping[str, BySplit]) -> str:
         f"{right['original']:.3f}): it was not trained as well, so gaps to it are not about forgetting alone. "
         "Try: the recipe that your checkpoint was trained with (train.epochs, train.optimizer.lr)"
     )
+
+
+def _remarks(
+    job: RunJob, by_role: Mapping[str, BySplit], measured: list[tuple[int, Row]], *, has_premise: bool
+) -> Iterator[str]:
+    """Yield what a reader must know before the numbers of the last request."""
+    last, experiment = job.picture[-1], job.assembled.experiment
+    original = by_role["original"]
+    retrained = [by_split for role, by_split in by_role.items() if role.startswith("retrained")]
+    given = experiment.model.checkpoint is not None
+    if not has_premise:
+        yield from remarks.little_to_forget(
+            original, retrained, whole_class=experiment.forget.whole_class, checkpoint=given
+        )
+    if last.world.bench.info.kind == "image" and not given:
+        yield from remarks.hardly_trained(original, len(last.world.all))
+    yield from remarks.few_rows(original)
+    for number, row in measured:
+        if number == last.number and (row.role, row.split, row.metric) == ("retrained", "forget", "mia_auc"):
+            yield from remarks.unlike(row.value)
 
 
 def _keeps_model(job: RunJob) -> bool:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 class Benches:
-    """The benches of a process."""
+    """The benches of a process; `said` is what was logged of them, which the jobs of a sweep say only once."""
 
     def __init__(self) -> None:
+        self.said: set[str] = set()
         self._data: dict[tuple[str, str], Data] = {}
         self._benches: dict[str, Bench] = {}
         self._rows: dict[tuple[str, int], Index] = {}
