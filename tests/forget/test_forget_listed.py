@@ -158,7 +158,7 @@ def test_copies_that_are_forgotten_with_whole_pairs_are_counted(tmp_path):
     data, forget = dataclasses.replace(DATA, copies=unit), listed(tmp_path, f"{TRAIN[0]}.jpg\n", whole_pairs=True)
     assert forget.split(data).forget.tolist() == [TRAIN[0], TRAIN[7]]
     (said,) = remarks(forget, data)
-    assert "1 training rows; 1 copies of listed images are forgotten too" in said
+    assert "1 training row; 1 copy is forgotten too" in said
 
 
 @pytest.mark.parametrize(

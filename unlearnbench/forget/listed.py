@@ -74,19 +74,16 @@ class Listed:
         """Yield what a run says about the list."""
         matched = self._matched(data)
         entries, rows = matched.entries, np.intersect1d(matched.positions, data.train)
-        same = len(_pairs(rows, data)) - len(rows) if self.whole_pairs else 0
-        kind = "copies of listed images" if data.info.kind == "image" else "twins of listed rows"
+        more = len(_pairs(rows, data)) - len(rows) if self.whole_pairs else 0
+        same = ("copy is", "copies are") if data.info.kind == "image" else ("twin is", "twins are")
         held_out = len(matched.positions) - len(rows)
+        repeated = counted(entries.repeated, "repeated line counts", "repeated lines count")
         yield (
             f"{entries.what}: {counted(len(entries.names), 'entry', 'entries')} by {matched.by}, "
             f"{counted(len(rows), 'training row')}"
             + (f" ({held_out} more are held out and stay so)" if held_out else "")
-            + (f"; {same} {kind} are forgotten too" if same else "")
-            + (
-                f"; {counted(entries.repeated, 'repeated line counts', 'repeated lines count')} once"
-                if entries.repeated
-                else ""
-            )
+            + (f"; {counted(more, *same)} forgotten too" if more else "")
+            + (f"; {repeated} once" if entries.repeated else "")
         )
 
     def _entries(self) -> Entries:
