@@ -15,7 +15,9 @@ def test_a_number_has_the_right_form_of_its_noun():
 
 
 def test_the_jobs_of_a_sweep_say_what_holds_for_all_of_them_once(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("unlearnbench"), "propagate", True)
+    logger = logging.getLogger("unlearnbench")
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "handlers", [])  # those of commands that other tests ran here
     data = SimpleNamespace(left_out={"a.jpg": "empty"})
     world = SimpleNamespace(bench=SimpleNamespace(data=data), seen_by_checkpoint=lambda: {"text": "seen: 9 rows"})
     model = SimpleNamespace(checkpoint="w.pt")

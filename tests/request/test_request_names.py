@@ -43,7 +43,7 @@ def test_a_language_model_is_named_by_its_folder_or_hub_name(words, name):
 def test_an_own_model_takes_the_recipe_and_tuning_of_language_by_itself():
     for words in (["model=hf", "model.path=/x"], ["model=hf", "model.hub=me/x"]):
         request = compose([NOTES, "method=npo", *words]).request
-        assert (request.name("train"), request.name("tuning")) == ("language", "language")
+        assert (request.name("train"), request.name("tuning")) == ("own_language", "language")
         assert request.config["method"] == compose([NOTES, "method=npo", "model=llama3_2_1b"]).request.config["method"]
 
 
