@@ -6,7 +6,6 @@ Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009).
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from unlearnbench.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIF
 from unlearnbench.data.files import check_there
 from unlearnbench.data.images import ImageData, ImageSettings, assemble
 from unlearnbench.errors import UserError, nearest
+from unlearnbench.files.home import cache_home
 from unlearnbench.files.intake import MIB, size_of
 
 TRAIN, TEST, SIDE = 50000, 10000, 32
@@ -49,7 +49,7 @@ class Cifar(ImageSettings):
 
     def folder(self) -> Path:
         """Return the folder to give to torchvision."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = cache_home()
         return self.root or cache / "unlearnbench" / "data"
 
     def check(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from unlearnbench.data.pixels import Pixels
 from unlearnbench.data.sampling import balanced
 from unlearnbench.errors import UserError, counted
 from unlearnbench.files import trees
+from unlearnbench.files.home import cache_home
 
 log = logging.getLogger("unlearnbench")
 
@@ -81,7 +81,7 @@ class DecodedSettings(ImageSettings):
 
     def place(self) -> Path:
         """Return the folder for decoded images."""
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        home = cache_home()
         return Path(self.cache) if self.cache is not None else home / "unlearnbench" / "images"
 
     def shape(self) -> tuple[int, int, int]:

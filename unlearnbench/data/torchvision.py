@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from unlearnbench.data.listing import TEST, TRAIN, UNSAID, VALIDATION, Listing
 from unlearnbench.data.pixels import Digests, Pixels, Shape, pixels_of
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.files import leftovers, stored, trees
+from unlearnbench.files.home import cache_home
 from unlearnbench.ranges import Label
 
 UNSAFE = ("LSUN", "LSUNClass")
@@ -49,7 +49,7 @@ class Torchvision(DecodedSettings):
 
     def folder(self) -> Path:
         """Return the folder to give to torchvision."""
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        home = cache_home()
         return self.root or home / "unlearnbench" / "data"
 
     def tree(self) -> Path | None:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from unlearnbench.files import leftovers
+from unlearnbench.files.home import cache_home
 
 LARGE = 2**20
 """Remember digests of files from this size in bytes; smaller ones are as fast to read as a note about them."""
@@ -85,6 +86,6 @@ def _clear_once(folder: Path) -> None:
 
 def _note(path: Path) -> Path:
     """Return the path of the note that remembers this file's digest, in a cache folder in the home."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = cache_home()
     name = hashlib.sha256(os.path.abspath(path).encode(errors="surrogateescape")).hexdigest()[:32]
     return home / "unlearnbench" / "digests" / f"{name}.json"

@@ -91,6 +91,7 @@ def drawn_how(whole_pairs: bool, seed: int) -> str:
 
 
 def too_few(count: int) -> UserError:
+    """Return the error for a number of examples that holds no whole pair."""
     return UserError(
         f"forget.whole_pairs=true forgets whole pairs, but every pair has more than {count} examples.\n"
         "Try: forget.whole_pairs=false, or a larger forget.fraction"
@@ -98,6 +99,7 @@ def too_few(count: int) -> UserError:
 
 
 def parted(positions: Index, chosen: NDArray[np.bool_]) -> tuple[Index, Index]:
+    """Divide positions into those that are not chosen and those that are; `chosen` marks every example, (n,)."""
     return positions[~chosen[positions]], positions[chosen[positions]]
 
 

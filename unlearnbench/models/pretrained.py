@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from unlearnbench.contracts import Parts
 from unlearnbench.errors import UserError
 from unlearnbench.files import disk, leftovers
 from unlearnbench.files.digests import known_digest
+from unlearnbench.files.home import cache_home
 from unlearnbench.files.hub import Absent, fetched
 from unlearnbench.models import finetuned, vetted
 from unlearnbench.models.finetuned import PATTERNS
@@ -165,8 +165,7 @@ def _gguf_of(place: Place) -> Path | None:
 
 def _from_gguf(source: Path) -> Path:
     """Dequantise a GGUF file once, into a cache folder named by its content; return that folder."""
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    final = cache_home / "unlearnbench" / "models" / f"{source.stem}-{known_digest(source)[:16]}"
+    final = cache_home() / "unlearnbench" / "models" / f"{source.stem}-{known_digest(source)[:16]}"
     leftovers.clear(final.parent)
     if not (final / "config.json").exists():
         log.info("converting %s to safetensors, once ...", source.name)
