@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 
 from unlearnbench.assemble import assemble
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.randomness import seeded
 from unlearnbench.runs.launch import prepare
 from unlearnbench.tasks import bind
 from unlearnbench.training.fit import fit
-from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
 from unlearnbench.training.stepper import Stepper
 

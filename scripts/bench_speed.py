@@ -27,10 +27,10 @@ from torchvision.datasets import CIFAR10
 
 from unlearnbench.assemble import assemble
 from unlearnbench.contracts import Batch
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.request.compose import compose
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training.fit import fit
-from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
 
 SIZE = 128

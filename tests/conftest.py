@@ -19,12 +19,12 @@ from cluster import slurm as slurm
 from unlearnbench.contracts import DataInfo
 from unlearnbench.forget.classes import ByClass
 from unlearnbench.forget.column import Column
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.problem import Problem
 from unlearnbench.randomness import seeded
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training.fit import fit
-from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
 from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
 

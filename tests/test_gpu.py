@@ -14,6 +14,7 @@ import pandas
 import pytest
 import torch
 
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.machine.determinism import computing
 from unlearnbench.machine.precision import Precision
 from unlearnbench.models import weights
@@ -26,7 +27,6 @@ from unlearnbench.stages import resume
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.tasks.text import TextTask
 from unlearnbench.training.fit import fit
-from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
 from worlds import RECIPE, TEXT_RECIPE, llama, notes, synthetic
 

@@ -16,10 +16,10 @@ from unlearnbench.randomness import seeded, stage_seed
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from unlearnbench.machine.bars import Progress
     from unlearnbench.models.modes import BatchNorm
     from unlearnbench.training.batches import Batches
     from unlearnbench.training.optimizer import Optimizer
-    from unlearnbench.training.progress import Progress
     from unlearnbench.training.recipe import Recipe
     from unlearnbench.training.record import Record
     from unlearnbench.training.stepper import Loss, Stepper

@@ -13,6 +13,7 @@ from photos import encoded, fill, images, photo
 from unlearnbench.assemble import assemble
 from unlearnbench.data.mapped import AHEAD, MappedImages
 from unlearnbench.errors import UserError
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.randomness import seeded
 from unlearnbench.request.compose import compose
@@ -21,7 +22,6 @@ from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.fit import fit
-from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
 from worlds import CPU, RECIPE, TINY
 

@@ -59,7 +59,6 @@ MOVED = {
     "tasks.rendering": "text/*",
     "tasks.scoring": "text/*",
     "tasks.text": "text/*",
-    "training.progress": "",
     "training.*": "*/train",
 }
 """What an edit of a module moves by itself, as kinds of stages of the two runs; what reads them moves with them.

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from unlearnbench.graph.artefact import Computed, write_artefact
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.randomness import seeded
 from unlearnbench.stages.resume import Resumable
 from unlearnbench.training.fit import fit
 from unlearnbench.training.optimizer import Optimizer
-from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
 from worlds import RECIPE, same_weights
 

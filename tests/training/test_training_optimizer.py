@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from unlearnbench.errors import UserError
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.request.config import typed
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.fit import compiled, fit
 from unlearnbench.training.optimizer import Optimizer, Plateau, groups
-from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
 from unlearnbench.training.stepper import Stepper
 from worlds import RECIPE

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from unlearnbench.errors import Diverged
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.machine.precision import Precision
 from unlearnbench.models.modes import Mode
 from unlearnbench.models.tiny import TinyResNet
@@ -20,7 +21,6 @@ from unlearnbench.training.batches import Batches
 from unlearnbench.training.fit import fit
 from unlearnbench.training.losses import cross_entropy, npo, summed_loss
 from unlearnbench.training.optimizer import Optimizer
-from unlearnbench.training.progress import Quiet
 from unlearnbench.training.record import Record
 from unlearnbench.training.stepper import Stepper
 from worlds import RECIPE, SGD, same_weights

@@ -20,12 +20,12 @@ from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
+from unlearnbench.machine.bars import bar
 from unlearnbench.models.start import trainable
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.ranges import Count
 from unlearnbench.training.fit import fit
 from unlearnbench.training.optimizer import Optimizer
-from unlearnbench.training.progress import stage_progress
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.record import Record
 
@@ -138,7 +138,7 @@ class Relearning(Stage):
         before = bench.task.score(workshop.model(self.model), self.held)
         with seeded(self._seed, "adapter"):
             student = trainable(bench.spec, workshop.take(self.model))
-        with seeded(self._seed), stage_progress(self.label) as progress:
+        with seeded(self._seed), bar(self.label) as progress:
             fit(
                 student, bench.task, self.taught, self.held, self.recipe,
                 seed=self._seed, record=record, progress=progress,

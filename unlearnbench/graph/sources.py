@@ -14,7 +14,7 @@ OURS = "unlearnbench"
 FOLDERS = ("graph", "files", "request", "results", "runs", "runners", "report", "plots", "commands")
 """Folders of which no module can change a number that a stage computes."""
 MODULES = (
-    *("errors", "signals", "cli", "ranges", "training.progress", "evaluations.evaluation"),
+    *("errors", "signals", "cli", "ranges", "evaluations.evaluation"),
     *("machine.provenance", "machine.cost", "machine.memory", "machine.threads"),
     *("machine.devices", "machine.precision", "machine.bars"),
 )

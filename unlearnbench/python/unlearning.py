@@ -12,6 +12,7 @@ from torch import nn
 from unlearnbench.contracts import Index, Parts
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.machine import determinism
+from unlearnbench.machine.bars import Progress, Quiet, bar
 from unlearnbench.machine.precision import Choice
 from unlearnbench.models import weights
 from unlearnbench.models.adapter import Adapter, AdapterOff
@@ -22,7 +23,6 @@ from unlearnbench.python.models import meta, plain, returned, single
 from unlearnbench.python.settings import check_values, method_of, python_words, recipe_of
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.unlearn import applied, check_alone
-from unlearnbench.training.progress import Progress, Quiet, stage_progress
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.record import Record
 
@@ -132,7 +132,7 @@ class Work:
                 student = trainable(bound.spec, student)
             reference = AdapterOff(cast(Any, student))
         try:
-            with stage_progress("unlearning") as progress:
+            with bar("unlearning") as progress:
                 model = applied(self.method, student, self._problem(reference, progress))
         except Diverged as error:
             raise Diverged(error.step, "unlearned") from error

@@ -14,6 +14,7 @@ from unlearnbench.graph.keys import digest
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import provenance
+from unlearnbench.machine.bars import Progress
 from unlearnbench.models.start import (
     is_pretrained,
     original_content,
@@ -26,7 +27,6 @@ from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.resume import Resumable
 from unlearnbench.stages.trained import Made, built, kept
 from unlearnbench.training.fit import fit
-from unlearnbench.training.progress import Progress
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.record import Record
 

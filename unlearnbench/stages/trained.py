@@ -12,10 +12,10 @@ from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import provenance
+from unlearnbench.machine.bars import Progress, bar
 from unlearnbench.models import weights
 from unlearnbench.models.four_bit import copied
 from unlearnbench.models.start import is_four_bit, started, trainable
-from unlearnbench.training.progress import Progress, stage_progress
 from unlearnbench.training.record import Record
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Made:
 def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progress], Made]) -> Artefact:
     """Make a model; return what is kept of it: an adapter apart from the weights beneath it, or all weights."""
     here = provenance.circumstances(bench.precision)
-    with stage_progress(stage.label.replace("_", " ")) as progress:
+    with bar(stage.label.replace("_", " ")) as progress:
         made = make(progress)
     is_adapter = made.on_parent and weights.has_adapter(made.model)
     state = weights.state_of(made.model) if is_adapter else {}

@@ -15,6 +15,7 @@ from unlearnbench.graph.artefact import Artefact
 from unlearnbench.graph.keys import digest
 from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
+from unlearnbench.machine.bars import Progress, Quiet
 from unlearnbench.models import weights
 from unlearnbench.models.four_bit import copied
 from unlearnbench.models.modes import needs_company
@@ -24,7 +25,6 @@ from unlearnbench.models.weightless import weightless
 from unlearnbench.problem import Method, Problem
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.trained import Made, built, kept
-from unlearnbench.training.progress import Progress, Quiet
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.record import Record
 

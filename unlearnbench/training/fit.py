@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch, Index, Task
+from unlearnbench.machine.bars import Progress
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.losses import cross_entropy
-from unlearnbench.training.progress import Progress
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.record import Record
 from unlearnbench.training.stepper import Stepper

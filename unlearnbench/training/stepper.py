@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch, Index, Task
 from unlearnbench.errors import Diverged, UserError
+from unlearnbench.machine.bars import Progress, Quiet
 from unlearnbench.models.modes import TRAINING, Mode, alike
 from unlearnbench.randomness import stage_seed
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.losses import Losses
 from unlearnbench.training.optimizer import Optimizer, groups, optimizer_over, schedule_over
 from unlearnbench.training.parts import parts
-from unlearnbench.training.progress import Progress, Quiet
 from unlearnbench.training.record import Record
 
 Loss = Callable[..., Losses]
