@@ -80,7 +80,7 @@ def test_columns_keep_their_type_where_all_rows_have_one(file):
         count,
         person=[n % 3 for n in range(count)],
         city=["Bern" if n % 2 else None for n in range(count)],
-        mixed=[n if n % 2 else str(n) for n in range(count)],
+        mixed=[n if n % 2 else f"number {n}" for n in range(count)],
         public=[n % 2 == 0 for n in range(count)],
         nested=[{"a": n} for n in range(count)],
     )

@@ -171,8 +171,8 @@ def test_images_that_a_manifest_does_not_name_are_told_of(root, cache, caplog):
     (".hid/0.png,cat", r"line 3: the path \.hid/0.png is hidden, or a system's"),
     ("cat/\0.png,cat", r"line 3: 'cat/\\x00.png' is no path of a file"),
     ("cat/000.png,dog", "line 3: path cat/000.png is already on line 2"),
-    ("cat/001.png,cat,extra", "line 3 has 3 cells, and the first line has 2"),
-    ('"cat/001.png,cat', "line 3: unexpected end of data"),
+    ("cat/001.png,cat,extra", "line 3 has 3 cells; the header has 2 columns"),
+    ('"cat/001.png,cat', "line 3 cannot be read as CSV: unexpected end of data"),
 ])  # fmt: skip
 def test_bad_rows_name_the_file_and_the_line(root, cache, line, words):
     manifest(root, ["path,label", "cat/000.png,cat", line])

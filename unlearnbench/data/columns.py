@@ -32,7 +32,7 @@ def ids_of(rows: Sequence[Record], own: int) -> list[str]:
 def columns_of(rows: Sequence[Record], ids: Sequence[str], said: Iterable[str]) -> dict[str, list[object]]:
     """Return the scalar columns by name, `id` first, without those `said` in the conversation, options and split.
 
-    A column of one type keeps it; with several types, or without a value in some rows, it is text, "" for no value.
+    A column with several types, or without a value in some rows, is text, "" for no value.
     """
     read = {"id", "options", "split", *said}
     names = dict.fromkeys(name for row in rows for name in row.values if name not in read)
@@ -40,15 +40,35 @@ def columns_of(rows: Sequence[Record], ids: Sequence[str], said: Iterable[str]) 
     for name in names:
         values = [row.values.get(name) for row in rows]
         if not any(isinstance(value, (list, dict)) for value in values):
-            found[name] = _alike(values)
+            found[name] = typed(values)
     return found
 
 
-def _alike(values: list[object]) -> list[object]:
-    if all(isinstance(value, str) and value.lower() in WORDS for value in values):
-        return [WORDS[str(value).lower()] for value in values]
-    kinds = {type(value) for value in values}
-    small = all(not isinstance(value, int) or -LARGEST <= value < LARGEST for value in values)
-    if len(kinds) == 1 and kinds <= {bool, int, float} and small:
-        return values
-    return ["" if value is None else str(value) for value in values]
+def typed(values: Sequence[object]) -> list[object]:
+    """Return a column as truth values, whole numbers, numbers or text, whatever all of its values are.
+
+    Text counts as a number if it is written as a whole one, without zeros before it. Text has no blanks around it.
+    """
+    plain = [_plain(value) for value in values]
+    kinds = {type(value) for value in plain}
+    if kinds <= {bool} or (kinds <= {int, float} and all(_is_small(value) for value in plain)):
+        return plain
+    return [text(value) for value in values]
+
+
+def text(value: object) -> str:
+    """Return a cell as text; nothing for one that is empty."""
+    return "" if value is None or value != value else str(value).strip()
+
+
+def _plain(value: object) -> object:
+    word = value.strip() if isinstance(value, str) else ""
+    if word.lower() in WORDS:
+        return WORDS[word.lower()]
+    digits = word.removeprefix("-")
+    whole = digits.isascii() and digits.isdigit() and len(digits) < 19 and str(int(word)) == word
+    return int(word) if whole else value
+
+
+def _is_small(value: object) -> bool:
+    return not isinstance(value, int) or -LARGEST <= value < LARGEST

@@ -20,7 +20,7 @@ log = logging.getLogger("unlearnbench")
 UNSAID, TRAIN, VALIDATION, TEST = -1, 0, 1, 2
 SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
 """The names of splits, of folders and in a manifest."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif", ".heic", ".heif")
 SHOWN = 10
 LAYOUTS = (
     "Expected FOLDER/CLASS/photo.jpg, or FOLDER/train/CLASS/photo.jpg (val and test beside train), or a metadata.csv "
@@ -81,7 +81,7 @@ def _listing(root: Path, parts: Iterable[tuple[str, int]]) -> Listing:
         for entry in files_below(root / part):
             label, below, _ = entry.name.partition("/")
             if not below:
-                loose += [part + label] if label.lower().endswith(SUFFIXES) else []
+                loose += [part + label] if label.lower().endswith(PICTURES) else []
                 continue
             empty.discard(label)
             entries.append(entry._replace(name=part + entry.name))

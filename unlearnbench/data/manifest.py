@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearnbench.data.files import TABLE, parquet, parsed
-from unlearnbench.data.listing import SPLITS, SUFFIXES, UNSAID, Listing, listed, twice
+from unlearnbench.data.columns import text, typed
+from unlearnbench.data.files import SUFFIXES
+from unlearnbench.data.listing import PICTURES, SPLITS, UNSAID, Listing, listed, twice
+from unlearnbench.data.records import Record, rows_of
 from unlearnbench.errors import UserError, counted, nearest
 from unlearnbench.files.escapes import printable
-from unlearnbench.files.intake import text_of
 from unlearnbench.files.trees import entry_of, files_below, is_shown
 
 log = logging.getLogger("unlearnbench")
@@ -26,7 +25,6 @@ NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 COLUMNS = ("path", "label", "id", "split")
 """The columns with a meaning; the first two are required."""
 TRY = "Try: mend these lines"
-Rows = list[tuple[int, Mapping[str, Any]]]
 
 
 def manifest_in(root: Path) -> Path | None:
@@ -41,10 +39,8 @@ def manifest_in(root: Path) -> Path | None:
 
 def from_manifest(root: Path, file: Path) -> Listing:
     """List the photos that a manifest names below `root`; raise UserError, with line numbers, for what is wrong."""
-    rows = list(_rows(file))
-    if not rows:
-        raise UserError(f"{file} has no rows.\nTry: a row with path and label for each photo")
-    known = dict.fromkeys(name for _, row in rows for name in row)
+    rows = _rows(file)
+    known = dict.fromkeys(name for row in rows for name in row.values)
     for name in COLUMNS[:2]:
         if name not in known:
             semicolons = any(";" in column for column in known)
@@ -62,7 +58,7 @@ def from_manifest(root: Path, file: Path) -> Listing:
     ids = table.required("id") if "id" in known else names
     table.refuse_twice("path", names)
     table.refuse_twice("id", ids)
-    columns = {name: typed([row.get(name) for _, row in rows]) for name in known if name not in COLUMNS}
+    columns = {name: np.array(typed([row.values.get(name) for row in rows])) for name in known if name not in COLUMNS}
     _warn_of_others(root, file, set(names))
     return Listing(entries, labels, splits, ids, columns)
 
@@ -70,19 +66,19 @@ def from_manifest(root: Path, file: Path) -> Listing:
 class _Table:
     """The rows of a manifest, and its complaints."""
 
-    def __init__(self, root: Path, file: Path, rows: Rows) -> None:
+    def __init__(self, root: Path, file: Path, rows: Sequence[Record]) -> None:
         self.root, self.file, self.rows = root, file, rows
 
     def splits(self) -> NDArray[np.int8]:
         """Return each row's split."""
-        words = [_text(row.get("split")) for _, row in self.rows]
+        words = [text(row.values.get("split")) for row in self.rows]
         wrong = [number for number, word in enumerate(words) if word not in SPLITS]
         self.refuse(wrong, words, "unknown split {!r}; expected train, val, validation or test")
         return np.array([SPLITS[word] for word in words], np.int8)
 
     def required(self, name: str) -> list[str]:
         """Return a column as text; no cell of it may be empty."""
-        values = [_text(row.get(name)) for _, row in self.rows]
+        values = [text(row.values.get(name)) for row in self.rows]
         self.refuse([row for row, value in enumerate(values) if not value], values, f"no {name}")
         return values
 
@@ -114,13 +110,13 @@ class _Table:
         if found:
             self._raise(
                 [
-                    f"{self._line(rows[1])}: {name} {value} is already on line {self.rows[rows[0]][0]}"
+                    f"{self._line(rows[1])}: {name} {value} is already on {self._line(rows[0])}"
                     for value, rows in found.items()
                 ]
             )
 
     def _line(self, row: int) -> str:
-        return f"line {self.rows[row][0]}"
+        return f"line {self.rows[row].number}"
 
     def _raise(self, lines: Sequence[str]) -> NoReturn:
         raise UserError(f"{self.file} has {counted(len(lines), 'bad row')}:\n{listed(lines)}\n{TRY}")
@@ -134,89 +130,19 @@ def _is_name(name: str) -> bool:
         return False
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the rows of a manifest with their line numbers; of a Parquet file, row numbers from 1."""
-    readers: dict[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
-        ".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows,
-    }  # fmt: skip
-    if file.suffix.lower() not in readers:
-        raise UserError(f"{file} is not a manifest; expected {', '.join(readers)}.\nTry: dataset.metadata=metadata.csv")
+def _rows(file: Path) -> list[Record]:
+    """Return the rows of a manifest."""
+    if file.suffix.lower() not in SUFFIXES:
+        raise UserError(
+            f"{file} is not a manifest; expected {', '.join(SUFFIXES)}.\nTry: dataset.metadata=metadata.csv"
+        )
     if not file.exists():
         raise UserError(f"dataset.metadata={file} does not exist.\nTry: the path of the file from here")
-    return readers[file.suffix.lower()](file)
-
-
-def _csv_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(io.StringIO(text_of(file, TABLE), newline=""), strict=True)
-    try:
-        names = [name.strip() for name in next(reader, [])]
-        if len(set(names)) < len(names):
-            raise UserError(f"{file} has a column twice: {', '.join(names)}.\nTry: another name for one of them")
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(names):
-                raise UserError(
-                    f"{file}, line {reader.line_num} has {len(cells)} cells, and the first line has {len(names)}.\n"
-                    'Try: quote a cell with a comma in it, as in "a, b"'
-                )
-            yield reader.line_num, dict(zip(names, map(str.strip, cells), strict=True))
-    except csv.Error as error:
-        raise UserError(f"{file}, line {reader.line_num}: {error}.\n{TRY}") from error
-
-
-def _json_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text_of(file, TABLE).split("\n"), 1):
-        if line.strip():
-            row = parsed(line, f"{file}, line {number}")
-            if not isinstance(row, dict):
-                raise UserError(
-                    f'{file}, line {number}: expected an object, such as {{"path": "a.jpg", "label": "cat"}}'
-                )
-            yield number, row
-
-
-def _parquet_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        table = parquet(file).read()
-    except (ValueError, OSError, ImportError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{file} cannot be read as parquet: {reason}\nTry: metadata.csv in its place") from error
-    yield from enumerate(table.to_pylist(), 1)
-
-
-def typed(values: Sequence[Any]) -> NDArray[np.generic]:
-    """Return a column as truth values, whole numbers, numbers or text, whatever all of its values are.
-
-    Text from a CSV file counts as a number if it is written as one, without zeros before it.
-    """
-    plain = [_value(value) for value in values]
-    kinds = {type(value) for value in plain}
-    if kinds <= {bool} or kinds <= {int} or kinds <= {int, float}:
-        with_limits = all(not isinstance(value, int) or abs(value) < 2**63 for value in plain)
-        if with_limits:
-            return np.array(plain)
-    return np.array([_text(value) for value in values])
-
-
-def _value(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    digits = value.removeprefix("-")
-    if digits.isascii() and digits.isdigit() and len(digits) < 19 and str(int(value)) == value:
-        return int(value)
-    return value
-
-
-def _text(value: Any) -> str:
-    """Return a cell as text; nothing for one that is empty."""
-    return "" if value is None or value != value else str(value).strip()
+    return rows_of(file, "Try: a row with path and label for each photo, as in path,label")
 
 
 def _warn_of_others(root: Path, file: Path, names: set[str]) -> None:
-    others = [entry.name for entry in files_below(root) if entry.name.lower().endswith(SUFFIXES)]
+    others = [entry.name for entry in files_below(root) if entry.name.lower().endswith(PICTURES)]
     left = [name for name in others if name not in names]
     if left:
         some = printable(left[0])

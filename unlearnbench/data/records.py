@@ -34,17 +34,24 @@ def records(root: Path) -> list[Record]:
     """
     if not root.exists():
         raise UserError(f"dataset.root={root} does not exist.\n{REMEDY}")
-    file = table_in(root, "your rows", REMEDY.removeprefix("Try: "))
-    found = list({".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}[file.suffix](file))
+    return rows_of(table_in(root, "your rows", REMEDY.removeprefix("Try: ")), REMEDY)
+
+
+def rows_of(file: Path, remedy: str) -> list[Record]:
+    """Return the rows of a CSV, JSON lines or Parquet file; raise UserError if one cannot be read, or there is none.
+
+    Column names have no blanks around them. `remedy` ends every message.
+    """
+    found = list({".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}[file.suffix.lower()](file, remedy))
     if not found:
-        raise UserError(f"{file} has no rows.\n{REMEDY}")
+        raise UserError(f"{file} has no rows.\n{remedy}")
     if len(found) > ROWS or max(len(row.values) for row in found) > COLUMNS:
-        raise UserError(f"{file} has {len(found):,} rows; at most {ROWS:,} of {COLUMNS:,} columns are read.\n{REMEDY}")
+        raise UserError(f"{file} has {len(found):,} rows; at most {ROWS:,} of {COLUMNS:,} columns are read.\n{remedy}")
     return found
 
 
-def _json_lines(file: Path) -> Iterator[Record]:
-    for number, line in enumerate(text_of(file, TABLE, REMEDY).split("\n"), 1):
+def _json_lines(file: Path, remedy: str) -> Iterator[Record]:
+    for number, line in enumerate(text_of(file, TABLE, remedy).split("\n"), 1):
         where = f"{file}, line {number}"
         if not line.strip():
             continue
@@ -54,9 +61,9 @@ def _json_lines(file: Path) -> Iterator[Record]:
             said = f"{where} is not JSON: {error.msg} at character {error.colno}, {_around(line, error.pos)!r}"
             raise UserError(f"{said}.\nTry: one JSON object a line, without line breaks inside") from error
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{where} cannot be read: {error}.\n{REMEDY}") from error
+            raise UserError(f"{where} cannot be read: {error}.\n{remedy}") from error
         if not isinstance(values, dict):
-            raise UserError(f"{where}: expected a JSON object, found {line.strip()[:40]!r}.\n{REMEDY}")
+            raise UserError(f"{where}: expected a JSON object, found {line.strip()[:40]!r}.\n{remedy}")
         yield Record(values, number, where)
 
 
@@ -64,15 +71,15 @@ def _around(line: str, place: int) -> str:
     return line[max(place - 20, 0) : place + 20]
 
 
-def _csv(file: Path) -> Iterator[Record]:
-    text = text_of(file, TABLE, REMEDY)
+def _csv(file: Path, remedy: str) -> Iterator[Record]:
+    text = text_of(file, TABLE, remedy)
     with _long_fields():
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         start = 1
         try:
-            header = next(reader, [])
+            header = [name.strip() for name in next(reader, [])]
             if len(set(header)) < len(header):
-                raise UserError(f"{file} has a column twice: {', '.join(header)}.\n{REMEDY}")
+                raise UserError(f"{file} has a column twice: {', '.join(header)}.\n{remedy}")
             start = reader.line_num + 1
             for cells in reader:
                 where = f"{file}, line {start}"
@@ -85,7 +92,7 @@ def _csv(file: Path) -> Iterator[Record]:
                     yield Record(dict(zip(header, cells, strict=True)), start, where)
                 start = reader.line_num + 1
         except csv.Error as error:
-            raise UserError(f"{file}, line {start} cannot be read as CSV: {error}.\n{REMEDY}") from error
+            raise UserError(f"{file}, line {start} cannot be read as CSV: {error}.\n{remedy}") from error
 
 
 @contextmanager
@@ -98,12 +105,12 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _parquet(file: Path) -> Iterator[Record]:
-    need_pyarrow(file, "your rows as JSON lines or CSV")
+def _parquet(file: Path, remedy: str) -> Iterator[Record]:
+    need_pyarrow(file, "the rows as JSON lines or CSV")
     try:
-        rows = parquet(file, REMEDY).read().to_pylist()
+        rows = parquet(file, remedy).read().to_pylist()
     except (OSError, ValueError, MemoryError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{file} cannot be read as parquet: {reason}\n{REMEDY}") from error
+        raise UserError(f"{file} cannot be read as parquet: {reason}\n{remedy}") from error
     for number, values in enumerate(rows, 1):
         yield Record(values, number, f"{file}, row {number}")

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlearnbench.data.columns import typed
 from unlearnbench.data.decoded import DecodedSettings
 from unlearnbench.data.decoding import LARGEST, decoded
 from unlearnbench.data.files import AS_PUBLISHED, COLUMNS, ROWS, TABLE, written_out
 from unlearnbench.data.listing import SPLITS, UNSAID, Listing
-from unlearnbench.data.manifest import typed
 from unlearnbench.data.pixels import Digests, Pixels, Shape, pixels_of
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.files.digests import known_digest
@@ -142,7 +142,7 @@ class _Tables:
             words,
             np.array(splits, np.int8),
             ids if unique else paths,
-            {name: typed(values) for name, values in columns.items() if name != "path"},
+            {name: np.array(typed(values)) for name, values in columns.items() if name != "path"},
             tuple(name for name in names if name in known) if names else None,
         )
 
