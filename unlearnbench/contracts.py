@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["image", "text"]
 Index = NDArray[np.int64]
+IGNORED = -100
+"""The label of a token that nothing is learned from, torch's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,15 +139,18 @@ class Batch:
     """Examples as input to a model, on the device.
 
     `inputs` (n, ...): images are (n, c, h, w) float32, augmented and normalised, text is (n, t) int64 token ids;
-    `labels` (n,) int64, or (n, t) with -100 where nothing is supervised; `index` (n,) int64 are the examples'
+    `labels` (n,) int64, or (n, t) with IGNORED where nothing is supervised; `index` (n,) int64 are the examples'
     positions in the data set. `rows_per_example` is the mean number of supervised rows of an example in the whole
-    batch, also in a part of it: `Predictions.averaged` needs it, and nobody else.
+    batch, also in a part of it: `Predictions.averaged` needs it, and nobody else. `places` (n, r) int64, where text has
+    them, are the places of each example's supervised tokens, filled up with -1: so no shape depends on the labels,
+    which torch.func needs.
     """
 
     inputs: Tensor
     labels: Tensor
     index: Tensor
-    rows_per_example: float = 1.0
+    rows_per_example: float | Tensor = 1.0
+    places: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -153,22 +158,24 @@ class Batch:
     def rows(self, start: int, stop: int) -> Batch:
         """Return the examples start to stop, without a copy."""
         part = slice(start, stop)
-        return Batch(self.inputs[part], self.labels[part], self.index[part], self.rows_per_example)
+        places = None if self.places is None else self.places[part]
+        return Batch(self.inputs[part], self.labels[part], self.index[part], self.rows_per_example, places)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Rows of `logits` (m, c) float32 with their `labels` (m,) int64.
 
-    `example` (m,) int64 maps a row to its example in the batch, which has `examples`; `rows_per_example` is the
-    batch's. A loss works on rows, and returns one value per example: `averaged(rows)` or `summed(rows)`.
+    `example` (m,) int64 maps a row to its example in the batch, which has `examples`; a row with the number `examples`
+    belongs to none, and no loss counts it. `rows_per_example` is the batch's. A loss works on rows, and returns one
+    value per example: `averaged(rows)` or `summed(rows)`.
     """
 
     logits: Tensor
     labels: Tensor
     example: Tensor
     examples: int
-    rows_per_example: float = 1.0
+    rows_per_example: float | Tensor = 1.0
 
     def averaged(self, rows: Tensor) -> Tensor:
         """Turn a value per row (m,) into one per example, (n,) float64, whose mean over a batch is that over its rows.
@@ -179,7 +186,7 @@ class Predictions:
 
     def summed(self, rows: Tensor) -> Tensor:
         """Turn a value per row (m,) into one per example, (n,): the sum over its rows."""
-        return rows.new_zeros(self.examples).index_add(0, self.example, rows)
+        return rows.new_zeros(self.examples + 1).index_add(0, self.example, rows)[: self.examples]
 
 
 class Task(Protocol):
@@ -197,8 +204,21 @@ class Task(Protocol):
     def limit(self) -> int | None:
         """The length in tokens at which sequences are cut; None for images."""
 
+    @property
+    def span(self) -> tuple[Tensor, Tensor] | None:
+        """The lowest and highest value of a pixel in a batch, by channel, (1, c, 1, 1) each; None for text."""
+
     def settings(self) -> tuple[object, ...]:
         """Return the settings of the data set that can change a result; they are part of every key."""
+
+    def answers(self, index: Index) -> Index:
+        """Return the answer of the examples at these positions, (n,): a class, or the column of an option."""
+
+    def choices(self, index: Index) -> NDArray[np.bool_]:
+        """Return which answers these examples can have, (n, c): every class, or the columns of their options."""
+
+    def answering(self, index: Index, answers: Index) -> Task:
+        """Return this task with other answers, (n,), for the examples at these positions: `batch` then has them."""
 
     def shortened(self, index: Index, longer: int = 0) -> tuple[object, ...]:
         """Return which of these examples are cut if a prompt adds `longer` tokens; part of their key."""
@@ -209,20 +229,32 @@ class Task(Protocol):
         `seed` is the same for a whole training and decides what spans epochs, such as when an image is mirrored first.
         """
 
+    def answered(self, index: Index, answers: Sequence[str]) -> Batch:
+        """Return the questions at these positions with other answers than their own; images have none."""
+
+    def rewritten(self, model: nn.Module, index: Index, instruction: str, temperature: float) -> list[str]:
+        """Let a model write other answers to the questions at these positions, "" where it fails; images have none."""
+
     def fetch(self, index: Index) -> None:
         """Start to read the examples at these positions in the background, if that takes time: `batch` is next."""
 
     def arranged(self, index: Index, sizes: Sequence[int], generator: torch.Generator) -> list[Index]:
         """Split shuffled positions into batches in random order; similar text lengths together."""
 
-    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
-        """Run the model as in training, in the run's precision."""
+    def predict(self, model: nn.Module, batch: Batch, inputs: Tensor | None = None) -> Predictions:
+        """Run the model as in training, in the run's precision; on other floats of the shape of `inputs`, if given."""
+
+    def features(self, model: nn.Module, batch: Batch) -> tuple[Predictions, Tensor]:
+        """Run the model; also return what its classifier gets for each row, (m, d) float32."""
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the batch as floats that can take a gradient: images, or token embeddings."""
 
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
         """Return the named submodule's output for the batch, (n, ...) float32."""
+
+    def represent(self, model: nn.Module, batch: Batch, layer: str) -> Predictions:
+        """Return the named submodule's output where each row is predicted, (m, d) float32, in place of the logits."""
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the examples at these positions, in order, without augmentation."""

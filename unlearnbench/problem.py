@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -18,15 +18,25 @@ if TYPE_CHECKING:
 
     from unlearnbench.machine.bars import Progress
     from unlearnbench.models.modes import BatchNorm
-    from unlearnbench.training.batches import Batches
+    from unlearnbench.training.batches import Batches, Beside
     from unlearnbench.training.optimizer import Optimizer
     from unlearnbench.training.recipe import Recipe
     from unlearnbench.training.record import Record
     from unlearnbench.training.stepper import Loss, Stepper
 
 
+Family = Literal[
+    "baseline", "exact", "retain training", "ascent", "relabelling", "teachers", "weight surgery", "representation",
+    "prompt",
+]  # fmt: skip
+"""What a method does: nothing, retraining, training on retain alone, going up the loss on forget, giving forget rows
+other labels, imitating teachers, changing weights directly, moving hidden representations, or changing the input."""
+
+
 class Method(Protocol):
     """An unlearning method: its hyper-parameters, and a call that does it.
+
+    `family` is what it does, `year` when its paper came out, 0 without one; `unlearnbench list methods` shows both.
 
     A method that cannot run on every problem also has `check(problem) -> str | None`, which says why not. One whose
     batches hold forget rows alone has `forget_alone = True`: a single image may be too few for batch norm.
@@ -84,9 +94,21 @@ class Problem:
         twins: Index = self.twins[index]
         return twins
 
-    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
-        """Run the model on a batch under the run's precision."""
-        return self.task.predict(model, batch)
+    def answered(self, index: Index, answers: Sequence[str]) -> Batch:
+        """Return the questions at these positions with other answers, one for each, as a batch; text alone has it."""
+        return self.task.answered(index, answers)
+
+    def rewritten(self, model: nn.Module, index: Index, instruction: str, temperature: float) -> list[str]:
+        """Let a model write other answers to these questions by sampling; "" where it writes none or the own one."""
+        return self.task.rewritten(model, index, instruction, temperature)
+
+    def predict(self, model: nn.Module, batch: Batch, inputs: Tensor | None = None) -> Predictions:
+        """Run the model on a batch under the run's precision; on changed `inputs` in place of the batch's, if given."""
+        return self.task.predict(model, batch, inputs)
+
+    def features(self, model: nn.Module, batch: Batch) -> tuple[Predictions, Tensor]:
+        """Run the model; also return what its classifier gets for each row of the predictions, (m, d) float32."""
+        return self.task.features(model, batch)
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the batch as floats that a gradient can reach."""
@@ -95,6 +117,10 @@ class Problem:
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
         """Return what the named submodule puts out for the batch, (n, ...) float32."""
         return self.task.hidden(model, batch, layer)
+
+    def represent(self, model: nn.Module, batch: Batch, layer: str) -> Predictions:
+        """Return what the named submodule puts out for each row to be predicted, (m, d), in place of the logits."""
+        return self.task.represent(model, batch, layer)
 
     def is_forget(self, batch: Batch) -> Tensor:
         """Return which of the batch's examples are to be forgotten, (n,) bool on the device; it waits for nothing."""
@@ -110,11 +136,14 @@ class Problem:
         marks[self.forget] = True
         return torch.from_numpy(marks).to(next(self.reference.parameters()).device)
 
-    def batches(self, *indexes: Index, size: int, epochs: int = 1) -> Batches:
-        """Return shuffled, augmented batches: one batch per index at each step; the first index sets the epoch."""
+    def batches(self, *indexes: Index, size: int, epochs: int = 1, beside: Beside | None = None) -> Batches:
+        """Return shuffled, augmented batches: one batch per index at each step; the first index sets the epoch.
+
+        `beside(index, generator)` makes another batch of the first index's examples, which then comes second.
+        """
         from unlearnbench.training.batches import Batches
 
-        return Batches(self.task, indexes, size, epochs, stage_seed(self.seed, "method"))
+        return Batches(self.task, indexes, size, epochs, stage_seed(self.seed, "method"), beside)
 
     def plain(self, index: Index, size: int) -> Iterator[Batch]:
         """Yield the examples at these positions once, in order, without augmentation."""

@@ -181,4 +181,4 @@ def test_a_model_without_an_adapter_says_so(language, tmp_path):
 def test_a_prompt_is_mentioned(language, tmp_path):
     exported, _ = language
     (exported.source / saved.PROMPT).write_bytes(b"x")
-    assert "transformers does not read it" in exported.folder(tmp_path / "given")[0]
+    assert "transformers does not read" in exported.folder(tmp_path / "given")[0]

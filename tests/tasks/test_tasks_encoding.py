@@ -9,9 +9,10 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from unlearnbench.contracts import IGNORED
 from unlearnbench.errors import UserError
 from unlearnbench.tasks.encoding import Asked, Encoder, Limit
-from unlearnbench.tasks.text import IGNORED, TextTask
+from unlearnbench.tasks.text import TextTask
 from worlds import CPU, llama, text_task
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>"]

@@ -36,6 +36,14 @@ def mean(values: torch.Tensor) -> float:
     return float(values.mean())
 
 
+def supervised():
+    """Yield each supervised row of the model, its label, and its place in the answer."""
+    for logits, labels in zip(MODEL.tolist(), LABELS, strict=True):
+        places = [place for place in range(1, len(labels)) if labels[place] != -100]
+        for number, place in enumerate(places):
+            yield logits[place - 1], labels[place], number
+
+
 def test_summed_losses():
     assert losses.summed_loss(predictions(MODEL)).tolist() == pytest.approx([12.208942221, 10.636672534], **CLOSE)
     assert losses.summed_loss(predictions(REFERENCE)).tolist() == pytest.approx([10.877057129, 9.858433834], **CLOSE)
@@ -70,6 +78,28 @@ def test_undial_counts_answers_alone():
 
 def test_wga():
     assert mean(losses.wga(predictions(MODEL), 1.0)) == pytest.approx(-0.194922877, **CLOSE)
+
+
+def test_satimp():
+    rows = [(ce(row, label), softmax(row)[label]) for row, label, _ in supervised()]
+    naive = -sum(p**5 * (1 - p) * loss for loss, p in rows) / len(rows)
+    assert mean(losses.satimp(predictions(MODEL), 5.0, 1.0)) == pytest.approx(naive, abs=1e-12)
+    assert mean(losses.satimp(predictions(MODEL), 0.0, 0.0)) == pytest.approx(-2.855701844, **CLOSE)
+    assert mean(losses.satimp(predictions(MODEL), 1.0, 0.0)) == pytest.approx(-0.194922877, **CLOSE)
+
+
+def test_margin_is_zero_where_all_logits_are_equal():
+    naive = [(max(row) - sum(row) / len(row)) ** 2 for row, _, _ in supervised()]
+    assert mean(losses.margin(predictions(MODEL))) == pytest.approx(sum(naive) / len(naive), abs=1e-12)
+    assert losses.margin(predictions(torch.ones_like(MODEL))).tolist() == [0.0, 0.0]
+
+
+def test_ceu_without_the_first_token_of_each_answer():
+    """The skipped rows count 0; an example's only row counts."""
+    naive = sum(without_label(row, label, None) for row, label, place in supervised() if place) / 8
+    assert mean(losses.ceu(predictions(MODEL), 1)) == pytest.approx(naive, abs=1e-12)
+    single = predictions(MODEL, [[-100, 3, *[-100] * 4], [-100, 4, *[-100] * 4]])
+    assert losses.ceu(single, 9).tolist() == losses.ceu(single).tolist()
 
 
 def test_ceu():

@@ -1,4 +1,4 @@
-"""The cost of unlearning relative to retraining, in seconds without validation."""
+"""The cost of unlearning relative to retraining, in seconds without validation and what was prepared beforehand."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Spent:
 
 
 def training_seconds(facts: Facts) -> float:
-    """Return a stage's seconds without the time for scoring validation examples."""
-    return float(facts["seconds"] - facts["validation_seconds"])
+    """Return a stage's seconds without scoring validation examples, and without what comes before any request."""
+    return float(facts["seconds"] - facts["validation_seconds"] - facts.get("preparation_seconds", 0.0))
 
 
 def ratio(unlearned: Facts, retrained: Mapping[str, Facts]) -> tuple[float | None, str]:

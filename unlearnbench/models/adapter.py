@@ -63,6 +63,12 @@ class AdapterOff(nn.Module):
         with _evaluating(self._parts), model.disable_adapter():
             return model(*inputs, **named)
 
+    def generate(self, *inputs: Any, **named: Any) -> Any:
+        """Continue prompts as the shared model does, in evaluation mode with its adapter disabled."""
+        model: Any = self._model[0]
+        with _evaluating(self._parts), model.disable_adapter():
+            return model.generate(*inputs, **named)
+
     @property
     def config(self) -> Any:
         """The shared model's configuration."""

@@ -7,6 +7,15 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from unlearnbench.contracts import Predictions
+
+
+def submodule(model: nn.Module, name: str) -> nn.Module:
+    """Return a submodule by its name, which an adapter may have put other names before."""
+    modules = dict(model.named_modules())
+    found = [modules[name]] if name in modules else [one for path, one in modules.items() if path.endswith(f".{name}")]
+    return found[0] if found else model.get_submodule(name)
+
 
 def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor:
     """Return the named submodule's output during `run()`, (n, ...) float32.
@@ -18,7 +27,7 @@ def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor
     def note(_module: nn.Module, _inputs: object, out: object) -> None:
         seen.append(out.clone() if isinstance(out, Tensor) else out)  # later layers may change it in place
 
-    handle = model.get_submodule(layer).register_forward_hook(note)
+    handle = submodule(model, layer).register_forward_hook(note)
     try:
         run()
     finally:
@@ -26,6 +35,17 @@ def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor
     if not seen or not isinstance(seen[0], Tensor):
         raise TypeError(f"layer {layer}: expected a tensor, got {type(seen[0]).__name__ if seen else 'no output'}")
     return seen[0].float()
+
+
+def with_input(module: nn.Module, run: Callable[[], Predictions]) -> tuple[Predictions, Tensor]:
+    """Return what `run()` returns, and the first input that the module gets meanwhile, (n, ...) float32."""
+    seen: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    try:
+        result = run()
+    finally:
+        handle.remove()
+    return result, seen[0].float()
 
 
 @contextmanager

@@ -20,7 +20,10 @@ BatchNorm = Literal["train", "frozen"]
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """A model's settings in training; its weights, batch norm's included, learn in every mode."""
+    """A model's settings in training; its weights, batch norm's included, learn in every mode.
+
+    Batch norm whose own weights are frozen keeps its running statistics too, whatever the mode.
+    """
 
     batch_norm: BatchNorm = "train"
     dropout: bool = True
@@ -29,9 +32,8 @@ class Mode:
         """Put the model into training mode, except frozen batch norm and dropout that is off."""
         model.train()
         for module in model.modules():
-            if (isinstance(module, _BatchNorm) and self.batch_norm == "frozen") or (
-                _drops(module) and not self.dropout
-            ):
+            still = isinstance(module, _BatchNorm) and (self.batch_norm == "frozen" or _is_frozen(module))
+            if still or (_drops(module) and not self.dropout):
                 module.training = False  # only its own flag: its children have their own
 
 
@@ -82,6 +84,12 @@ def needs_company(model: nn.Module, shape: tuple[int, ...]) -> bool:
             raise
         return True
     return False
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """Return whether a module has weights of its own, and none of them learns."""
+    learning = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
+    return bool(learning) and not any(learning)
 
 
 def _drops(module: nn.Module) -> bool:

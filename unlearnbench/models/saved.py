@@ -1,29 +1,33 @@
-"""A language model in a run folder: merged model, adapter and prompt."""
+"""A language model in a run folder: merged model, adapter, and what is around the model (a prompt, a filter)."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unlearnbench.contracts import ModelSpec, Task
+from unlearnbench.errors import UserError
 from unlearnbench.graph.artefact import Artefact
 from unlearnbench.models import four_bit, vetted
 from unlearnbench.models.adapter import Adapter, configuration
+from unlearnbench.models.ensemble import Aggregate, Ensemble, members
 from unlearnbench.models.loading import loaded, readable
-from unlearnbench.models.prefix import NAME, Prefixed, inner
 from unlearnbench.models.skeleton import skeleton
 from unlearnbench.models.start import adapter_of
-from unlearnbench.models.weights import PREFIX
+from unlearnbench.models.wrapped import PREFIX, own_state, wrapped
+from unlearnbench.models.wrapper import Wrapper, inner
 
 if TYPE_CHECKING:
     from peft import LoraConfig
 
 PROMPT, ORIGINAL, ADAPTER = "prompt.safetensors", "original", "adapter_model.safetensors"
+ENSEMBLE, MEMBER = "ensemble", "member_"
 
 
 def write(
@@ -35,14 +39,17 @@ def write(
     original: Callable[[], nn.Module],
     home: Path,
 ) -> None:
-    """Write the merged model and tokenizer, the unlearning's adapter and the prompt.
+    """Write the merged model and tokenizer, the unlearning's adapter, and what is around the model.
 
     An adapter only fits the original it was trained on. So we save that original beside it, and the adapter's
     configuration gives its path below `home`, where `target` is moved when the run is published. A 4-bit model is not
-    merged: its folder holds the 4-bit weights, and everything that was learned as one adapter.
+    merged: its folder holds the 4-bit weights, and everything that was learned as one adapter. Members of an ensemble
+    have a folder each.
     """
     adapter = adapter_of(spec)
-    if four_bit.layers(model):
+    if isinstance(model, Ensemble):
+        _write_ensemble(target, model, task)
+    elif four_bit.layers(model):
         _write_four_bit(target, model, task)
     else:
         task.save(model, target)
@@ -52,8 +59,17 @@ def write(
             peft.base_model_name_or_path = str(home / ORIGINAL)
             tensors = {name: tensor for name, tensor in artefact.tensors.items() if not name.startswith(PREFIX)}
             _write_adapter(target / "adapter", peft, tensors)
-    if isinstance(model, Prefixed):
-        save_file({NAME: model.prefix.cpu(), "replaced_tokens": torch.tensor(model.replaced)}, target / PROMPT)
+    if isinstance(model, Wrapper):
+        around = {name: tensor.cpu().contiguous() for name, tensor in own_state(model).items()}
+        save_file(around, target / PROMPT)
+
+
+def _write_ensemble(target: Path, model: Ensemble, task: Task) -> None:
+    """Write each member into a folder of its own, and beside them how they are joined."""
+    for number, one in enumerate(members(model)):
+        task.save(one, target / f"{MEMBER}{number}")
+    facts = {"members": len(members(model)), "aggregate": model.aggregate}
+    (target / "config.json").write_text(json.dumps({ENSEMBLE: facts}, indent=2))
 
 
 def _write_four_bit(target: Path, model: nn.Module, task: Task) -> None:
@@ -86,12 +102,38 @@ def _write_adapter(target: Path, peft: LoraConfig, tensors: Mapping[str, Tensor]
     save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, target / ADAPTER)
 
 
+def member_folders(source: Path) -> list[Path]:
+    """Return the folders of an ensemble's members; none for another model.
+
+    Raises UserError where they are not what config.json says.
+    """
+    facts = vetted.read(source / "config.json").get(ENSEMBLE)
+    if facts is None:
+        return []
+    count = facts.get("members") if isinstance(facts, dict) else None
+    found = sorted(place.name for place in source.glob(f"{MEMBER}*") if place.is_dir() and not place.is_symlink())
+    names = [f"{MEMBER}{number}" for number in range(len(found))]
+    if not found or count != len(found) or found != sorted(names):
+        raise UserError(f"{source} holds {len(found)} models, and its config.json says {count!r}.\n{vetted.ELSE}")
+    return [source / name for name in names]
+
+
 def read(source: Path) -> nn.Module:
-    """Return the merged model with its prompt, in evaluation mode on the CPU.
+    """Return the merged model with what is around it, in evaluation mode on the CPU.
 
     Raises UserError if damaged. The folder may be a stranger's: only files inside it are read, and no code from it is
     run.
     """
+    folders = member_folders(source)
+    if not folders:
+        return _read_one(source)
+    aggregate = vetted.read(source / "config.json")[ENSEMBLE].get("aggregate")
+    if aggregate not in get_args(Aggregate):
+        raise UserError(f"{source}: its members are joined by {aggregate!r}, expected mean or vote.\n{vetted.ELSE}")
+    return Ensemble(map(_read_one, folders), aggregate).eval()
+
+
+def _read_one(source: Path) -> nn.Module:
     quantised = "quantization_config" in vetted.read(source / "config.json")
     vetted.check(source, adapter=quantised)
     if (source / vetted.ADAPTER).exists():
@@ -104,5 +146,4 @@ def read(source: Path) -> nn.Module:
         model: nn.Module = plain.eval()
         return model
     with readable(str(source / PROMPT)):
-        prompt = load_file(source / PROMPT)
-        return Prefixed(plain, prompt[NAME], int(prompt["replaced_tokens"])).eval()
+        return wrapped(plain, load_file(source / PROMPT)).eval()

@@ -54,13 +54,17 @@ def incompetent(spec: ModelSpec, info: DataInfo) -> nn.Module:
 
 
 def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:
-    """Return the model ready for training: a new adapter on frozen weights, or all weights."""
+    """Return the model ready for training: a new adapter on frozen weights, or all weights.
+
+    What is around the model stays there.
+    """
     adapter = adapter_of(spec)
     if adapter is None:
         return model.requires_grad_(True)
     from unlearnbench.models.adapter import attach
+    from unlearnbench.models.wrapper import Wrapper
 
-    return attach(model, adapter)
+    return model.around(trainable(spec, model.model)) if isinstance(model, Wrapper) else attach(model, adapter)
 
 
 def base_note(spec: ModelSpec) -> str:

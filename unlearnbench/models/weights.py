@@ -1,4 +1,4 @@
-"""Turn a model's weights into named tensors and back, including masks, prompts and adapters."""
+"""Turn a model's weights into named tensors and back, including masks, adapters, ensembles and what is around them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.models import four_bit, masks
-from unlearnbench.models.prefix import NAME, Prefixed, inner
-
-PREFIX = "prompt."
+from unlearnbench.models import ensemble, four_bit, masks
+from unlearnbench.models.wrapped import PREFIX, own_state, split, wrapped
+from unlearnbench.models.wrapper import Wrapper, inner
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -18,9 +17,9 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
     4-bit weights are left out: they are the pretrained ones and never change.
     """
-    if isinstance(model, Prefixed):
-        buffers = {f"{PREFIX}{name}": tensor for name, tensor in model.named_buffers(recurse=False)}
-        return {**state_of(inner(model)), **buffers}
+    if isinstance(model, Wrapper):
+        around = {f"{PREFIX}{name}": tensor for name, tensor in own_state(model).items()}
+        return {**state_of(model.model), **around}
     if has_adapter(model):
         from unlearnbench.models import adapter
 
@@ -35,12 +34,12 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """Load what `state_of` kept into the model; return it with the state's masks and prompt.
+    """Load what `state_of` kept into the model; return it with the state's masks and what is around it.
 
     Raises KeyError for missing or unknown tensors.
     """
-    prompt = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
-    weights = {name: tensor for name, tensor in state.items() if not name.startswith(PREFIX)}
+    model = ensemble.like(model, state)
+    weights, around = split(state)
     if has_adapter(model):
         from unlearnbench.models import adapter
 
@@ -53,10 +52,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         shared = set(missing) - set(state_of(model))
         if unknown or set(missing) - shared:
             raise KeyError(f"weights do not fit: missing {sorted(set(missing) - shared)}, unknown {unknown}")
-    if not prompt:
-        return model
-    device = next(model.parameters()).device
-    return Prefixed(model, prompt[NAME].to(device), int(prompt["replaced_tokens"]))
+    return wrapped(model, around) if around else model
 
 
 def _in_format_of(state: Mapping[str, Tensor], model: nn.Module) -> None:
@@ -73,8 +69,9 @@ def merged(model: nn.Module) -> nn.Module:
         return model
     from unlearnbench.models import adapter
 
-    plain = adapter.merge(inner(model))  # type: ignore[arg-type]
-    return Prefixed(plain, model.prefix, model.replaced) if isinstance(model, Prefixed) else plain
+    if isinstance(model, Wrapper):
+        return model.around(merged(model.model))
+    return adapter.merge(model)  # type: ignore[arg-type]
 
 
 def differ(model: nn.Module, reference: nn.Module) -> bool:
@@ -92,6 +89,6 @@ def differ(model: nn.Module, reference: nn.Module) -> bool:
 
 
 def has_adapter(model: nn.Module) -> bool:
-    """Return whether the model, or the one inside a prompt, has a low-rank adapter."""
+    """Return whether the model, or the one inside a wrapper, has a low-rank adapter."""
     model = inner(model)
     return hasattr(model, "peft_config") and hasattr(model, "base_model")

@@ -17,8 +17,9 @@ from unlearnbench.machine.precision import Choice
 from unlearnbench.metrics import Metric, catalogue
 from unlearnbench.metrics.measure import measure
 from unlearnbench.metrics.unreferenced import unreferenced
-from unlearnbench.models.prefix import inner
+from unlearnbench.models.ensemble import members
 from unlearnbench.models.start import incompetent
+from unlearnbench.models.wrapper import inner
 from unlearnbench.python.bound import Bound, Examples, Fresh, Normalise, Options, bind
 from unlearnbench.python.models import plain, single
 from unlearnbench.python.settings import check_values, python_words
@@ -84,7 +85,7 @@ def evaluate(
             device=device, precision=precision, tokenizer=tokenizer, normalise=normalise, parts=parts, fresh=fresh,
             context=context, too_long=too_long, generate=generate,
         )  # fmt: skip
-        bound = bind(plain(inner(unlearned)), {"retain": retain, "forget": forget, "test": test}, options)
+        bound = bind(plain(members(inner(unlearned))[0]), {"retain": retain, "forget": forget, "test": test}, options)
         if missing := [name for name in ("retain", "forget", "test") if name not in bound.splits]:
             raise UserError(f"{missing[0]} is None, and the metrics need it.")
     splits = {**bound.splits, **_parts(bound, whole_class)}

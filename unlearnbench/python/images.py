@@ -32,6 +32,12 @@ class FloatTask(ImageTask):
         """Multiply by 1 and take off 0."""
         return torch.ones(1, device=self.device), torch.zeros(1, device=self.device)
 
+    @property
+    def span(self) -> tuple[Tensor, Tensor]:
+        """The lowest and highest value in the images, by channel: floats have no black and white."""
+        images = self.data.on(self.device)
+        return images.amin(dim=(0, 2, 3), keepdim=True), images.amax(dim=(0, 2, 3), keepdim=True)
+
 
 @dataclass(frozen=True, eq=False)
 class Pictures:

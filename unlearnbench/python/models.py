@@ -17,7 +17,7 @@ from unlearnbench.models import weights
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.four_bit import copied
 from unlearnbench.models.modes import evaluating
-from unlearnbench.models.prefix import Prefixed, inner
+from unlearnbench.models.wrapper import Wrapper, inner
 from unlearnbench.python.bound import Fresh
 
 if TYPE_CHECKING:
@@ -84,9 +84,11 @@ class TextModel:
 
 
 def plain(model: nn.Module) -> nn.Module:
-    """Return a model that may be read but not changed, its adapter merged in a copy; refuse what has a prompt."""
-    if isinstance(model, Prefixed):
-        raise UserError("the model has a prompt in front, so it cannot be unlearned again.\nTry: the model inside it")
+    """Return a model that may be read but not changed, its adapter merged in a copy; refuse one inside a wrapper."""
+    if isinstance(model, Wrapper):
+        raise UserError(
+            "there is a prompt or a filter around the model, so it cannot be unlearned again.\nTry: the model inside it"
+        )
     return weights.merged(copied(model)) if weights.has_adapter(model) else model
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.errors import UserError
 from unlearnbench.models import masks, saved, vetted
 from unlearnbench.models.checkpoint import NESTS
+from unlearnbench.models.ensemble import MEMBERS, Ensemble, members
 from unlearnbench.models.timm_model import TimmModel, described
 from unlearnbench.models.weight_files import pickled, safetensors
 from unlearnbench.request.config import build
@@ -47,14 +48,16 @@ class Exported:
 
         if not self.is_image:
             raise UserError(f"a language model does not fit into one {suffix} file.\nTry: --to FOLDER")
-        state = plain(model_in(self.source))
+        model = model_in(self.source)
+        state = plain(model)
         if suffix not in PICKLES:
             target.write_bytes(save(state, {"format": "pt"}))  # save_file would let nobody else read it
-            return []
-        wrapped, told = _as_it_came(state, self.config["model"].get("checkpoint"))
+            return _members_told(model)
+        came = None if isinstance(model, Ensemble) else self.config["model"].get("checkpoint")
+        wrapped, told = _as_it_came(state, came)
         with target.open("wb") as file:
             torch.save(wrapped, file)
-        return told
+        return told + _members_told(model)
 
     def folder(self, target: Path) -> list[str]:
         """Write the model as a folder; return what to tell the user."""
@@ -64,8 +67,13 @@ class Exported:
         for file in sorted(self.source.iterdir()):
             if file.is_file():
                 shutil.copyfile(file, target / file.name)
+        for folder in saved.member_folders(self.source):
+            shutil.copytree(folder, target / folder.name)
         if (target / saved.PROMPT).exists():
-            return [f"the method put a prompt before the model, in {saved.PROMPT}; transformers does not read it"]
+            return [
+                f"the weights are the original's: what the method put around them, a prompt or a filter, is in "
+                f"{saved.PROMPT}, which transformers does not read; unlearnbench.load(RUN) does"
+            ]
         return []
 
     def adapter(self, target: Path) -> list[str]:
@@ -104,11 +112,25 @@ class Exported:
             for name in (WEIGHTS, "config.json"):
                 shutil.copyfile(self.source / name, target / name)
             return []
-        (target / WEIGHTS).write_bytes(save(plain(model_in(self.source)), {"format": "pt"}))
-        data = self.config["dataset"]
+        model, data = model_in(self.source), self.config["dataset"]
         config = described(spec, facts["data"]["shape"], facts["data"]["classes"], data["mean"], data["std"])
-        (target / "config.json").write_text(json.dumps(config, indent=2))
+        for number, member in enumerate(members(model)):
+            folder = target / f"{saved.MEMBER}{number}" if isinstance(model, Ensemble) else target
+            folder.mkdir(exist_ok=True)
+            (folder / WEIGHTS).write_bytes(save(plain(member), {"format": "pt"}))
+            (folder / "config.json").write_text(json.dumps(config, indent=2))
+        if isinstance(model, Ensemble):
+            return ["timm reads each member's folder; unlearnbench.load(RUN) in Python joins their answers"]
         return ['timm reads it by timm.create_model("local-dir:FOLDER", pretrained=True)']
+
+
+def _members_told(model: nn.Module) -> list[str]:
+    """Return what to say of an ensemble's file: how its weights are named, and how its members are joined."""
+    if not isinstance(model, Ensemble):
+        return []
+    how = "the mean of their probabilities" if model.aggregate == "mean" else "the majority of their votes"
+    last = len(members(model)) - 1
+    return [f"{last + 1} models that answer with {how}: their weights begin with {MEMBERS}.0. to {MEMBERS}.{last}."]
 
 
 def plain(model: nn.Module) -> dict[str, Tensor]:

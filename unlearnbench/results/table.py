@@ -117,6 +117,8 @@ def _cost(result: dict[str, Any]) -> str:
     note = result["cost_note"]
     compared = f"no ratio, {note}" if ratio is None else f"{ratio:.3f} of retraining without validation"
     compared += f"; {note}" if note and ratio is not None else ""
+    prepared = result.get("preparation_seconds", {}).get("unlearned", 0.0)
+    compared += f"; without {prepared:.1f} of preparation" if prepared else ""
     return (
         f"seconds: original {seconds['original']:.1f}, retrained {sum(retrained) / len(retrained):.1f}, "
         f"unlearned {seconds['unlearned']:.1f} ({compared}) {where}"

@@ -67,9 +67,10 @@ def built(artefact: Artefact, bench: Bench, parent: Callable[[], nn.Module] | No
 
 
 def _spent(record: Record, here: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a stage's seconds came about: in which circumstances, and what of them was validation."""
+    """Return how a stage's seconds came about: in which circumstances, what was validation or preparation."""
     return {
         "validation_seconds": record.validation_seconds,
+        "preparation_seconds": record.preparation_seconds,
         "earlier_seconds": record.earlier.seconds,
         "earlier_peak_mib": record.earlier.peak_mib,
         "circumstances": [*record.earlier.circumstances, here],

@@ -19,9 +19,9 @@ from unlearnbench.machine.bars import Progress, Quiet
 from unlearnbench.models import weights
 from unlearnbench.models.four_bit import copied
 from unlearnbench.models.modes import needs_company
-from unlearnbench.models.prefix import inner
 from unlearnbench.models.start import adapter_of, trainable
 from unlearnbench.models.weightless import weightless
+from unlearnbench.models.wrapper import inner
 from unlearnbench.problem import Method, Problem
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.trained import Made, built, kept
@@ -84,8 +84,8 @@ class Unlearn(Stage):
 
     @property
     def prompts(self) -> bool:
-        """Whether the method may leave a prompt in front of the model."""
-        return bool(getattr(self.method, "prefixes", False))
+        """Whether the method may leave a prompt, or a filter, around the model."""
+        return bool(getattr(self.method, "wraps", False))
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Apply the method."""
@@ -105,6 +105,11 @@ class Unlearn(Stage):
 
     def why_not(self) -> str | None:
         """Return why the method cannot run here, as it says itself; raise UserError where its batches are too small."""
+        if getattr(self.original, "prompts", False):
+            return (
+                "the request before this one leaves the weights as they are, with a prompt or a filter around the "
+                "model; try one request, or a method that changes weights"
+            )
         bench = self.world.bench
 
         def fresh() -> nn.Module:
@@ -154,8 +159,8 @@ def applied(method: Method, student: nn.Module, problem: Problem) -> nn.Module:
     """Apply a method to its own copy of the model under the problem's seed; return the result in evaluation mode."""
     with seeded(problem.seed):
         model = method(student, problem).eval()
-    if inner(model) is not model and not getattr(method, "prefixes", False):
-        raise TypeError(f"{type(method).__name__} leaves a prompt: it must declare prefixes = True")
+    if inner(model) is not model and not getattr(method, "wraps", False):
+        raise TypeError(f"{type(method).__name__} leaves a wrapper around the model: it must declare wraps = True")
     return model
 
 

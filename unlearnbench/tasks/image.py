@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,7 +18,8 @@ from unlearnbench.contracts import Batch, Index, Predictions
 from unlearnbench.data.images import ImageData, ImageSettings
 from unlearnbench.evidence import Scores
 from unlearnbench.machine.precision import Precision
-from unlearnbench.models.hooks import output_of
+from unlearnbench.models.ensemble import everywhere
+from unlearnbench.models.hooks import output_of, with_input
 from unlearnbench.models.modes import evaluating
 from unlearnbench.tasks.augment import coloured, erased, moved
 
@@ -54,6 +57,27 @@ class ImageTask:
         mean, std = _channels(self.dataset.mean), _channels(self.dataset.std)
         return (1 / (255 * std)).to(self.device), (mean / std).to(self.device)
 
+    @property
+    def span(self) -> tuple[Tensor, Tensor]:
+        """What black and white become in a batch, by channel, (1, c, 1, 1) each."""
+        scale, shift = self._scaling
+        return -shift, 255 * scale - shift
+
+    def answers(self, index: Index) -> Index:
+        """Return the classes of the images at these positions, (n,)."""
+        return self.data.labels[index]
+
+    def choices(self, index: Index) -> NDArray[np.bool_]:
+        """Return that an image can have every class, (n, c)."""
+        return np.ones((len(index), len(self.data.info.classes)), dtype=np.bool_)
+
+    def answering(self, index: Index, answers: Index) -> ImageTask:
+        """Return this task with other classes, (n,), for the images at these positions: `batch` then has them."""
+        task, labels = copy.copy(self), self.data.labels.copy()
+        labels[index] = answers
+        task.labels = torch.from_numpy(labels).to(self.device)
+        return task
+
     def settings(self) -> tuple[object, ...]:
         """Return the settings of the data set that can change a result."""
         dataset = self.dataset
@@ -83,12 +107,17 @@ class ImageTask:
             floats = erased(floats, augment, generator)
         return Batch(floats.to(memory_format=layout), self.labels[where], where)
 
-    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
-        """Run the model in the run's precision; logits are (n, c) float32."""
+    def predict(self, model: nn.Module, batch: Batch, inputs: Tensor | None = None) -> Predictions:
+        """Run the model in the run's precision; logits are (n, c) float32. `inputs` replace the batch's images."""
         with self._autocast():
-            logits = model(batch.inputs)
+            logits = model(batch.inputs if inputs is None else inputs)
         example = torch.arange(len(batch), device=self.device)
         return Predictions(logits.float(), batch.labels, example, len(batch))
+
+    def features(self, model: nn.Module, batch: Batch) -> tuple[Predictions, Tensor]:
+        """Run the model; also return what its classifier gets for each image, (n, d) float32."""
+        predictions, seen = with_input(model.get_submodule(self.head), lambda: self.predict(model, batch))
+        return predictions, seen.flatten(1)
 
     def fetch(self, index: Index) -> None:
         """Start to read the images at these positions, if they are in a file: `batch` is asked for them next."""
@@ -105,6 +134,19 @@ class ImageTask:
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
         """Return the named submodule's output for the batch, (n, ...) float32."""
         return output_of(model, layer, lambda: self.predict(model, batch))
+
+    def represent(self, model: nn.Module, batch: Batch, layer: str) -> Predictions:
+        """Return the named submodule's output as one row per image, (n, d) float32, in place of the logits."""
+        rows = self.hidden(model, batch, layer).flatten(1)
+        return Predictions(rows, batch.labels, torch.arange(len(batch), device=self.device), len(batch))
+
+    def answered(self, index: Index, answers: Sequence[str]) -> Batch:
+        """Raise TypeError: images are not questions."""
+        raise TypeError("images have no written answers")
+
+    def rewritten(self, model: nn.Module, index: Index, instruction: str, temperature: float) -> list[str]:
+        """Raise TypeError: images are not questions."""
+        raise TypeError("images have no written answers")
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the images at these positions, in order, without augmentation."""
@@ -143,11 +185,13 @@ class ImageTask:
                 out: Tensor = module.forward(inputs[0].float())
             return out
 
-        handle = model.get_submodule(self.head).register_forward_hook(again)
+        heads = everywhere(model, self.head)
+        handles = [head.register_forward_hook(again, prepend=True) for head in heads]  # before what masks its output
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
 
 def _channels(values: tuple[float, ...]) -> Tensor:

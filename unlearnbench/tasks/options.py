@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unlearnbench.models.prefix import inner
+from unlearnbench.models.ensemble import members
+from unlearnbench.models.screened import Screened
+from unlearnbench.models.wrapper import asked, inner
 from unlearnbench.tasks.conversation import Tokens
 
 BRANCHED = frozenset(
@@ -49,9 +52,10 @@ class Packed:
     """Questions with their options as n sequences, padded to t tokens, with m option tokens in all.
 
     `inputs` is (n, t) int64. Branches also have `mask` (n, 1, t, t) bool (a token sees the prompt and its own option so
-    far) and `positions` (n, t) int64; for plain sequences both are None. For each option token, (m,) each: `row` is its
-    sequence, `before` the place of the token that predicts it, `token` its id, then its `question` and `option` column
-    (EARLIER: it is of an answer within the prompt).
+    far) and `positions` (n, t) int64; for plain sequences both are None. `prompt_tokens` (n,) int64 counts the tokens
+    of each sequence's prompt. For each option token, (m,) each: `row` is its sequence, `before` the place of the token
+    that predicts it, `token` its id, then its `question` and `option` column (EARLIER: it is of an answer within the
+    prompt).
     """
 
     inputs: Tensor
@@ -62,6 +66,25 @@ class Packed:
     token: Tensor
     question: Tensor
     option: Tensor
+    prompt_tokens: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a model says of m option tokens.
+
+    `log_probability` (m,) float32, `hit` (m,) bool: it is the most likely token; `withheld` (m,) bool: the model
+    withholds its answer to the question.
+    """
+
+    log_probability: Tensor
+    hit: Tensor
+    withheld: Tensor
+
+    @staticmethod
+    def joined(parts: Sequence[Found]) -> Found:
+        """Return what is said in several forward passes as one, on the CPU."""
+        return Found(*(torch.cat([vars(part)[one.name] for part in parts]).cpu() for one in fields(Found)))
 
 
 def may_branch(config: Any, longest: int) -> bool:
@@ -88,6 +111,7 @@ def apart(prompts: Sequence[Tokens], options: Options, earlier: Places) -> Packe
     `earlier` are the places of prompt tokens to score too.
     """
     sequences: list[Tokens] = []
+    lengths: list[int] = []
     rows: list[tuple[int, int, int, int, int]] = []
     for question, (prompt, choices) in enumerate(zip(prompts, options, strict=True)):
         rows += [(len(sequences), place - 1, prompt[place], question, EARLIER) for place in earlier[question]]
@@ -97,11 +121,12 @@ def apart(prompts: Sequence[Tokens], options: Options, earlier: Places) -> Packe
                 (len(sequences), where, token, question, column) for where, token in zip(places, tokens, strict=True)
             ]
             sequences.append([*prompt, *tokens])
+            lengths.append(len(prompt))
     inputs = torch.zeros(len(sequences), max(len(tokens) for tokens in sequences), dtype=torch.int64)
     for number, tokens in enumerate(sequences):
         inputs[number, : len(tokens)] = torch.tensor(tokens)
     row, before, token, question_, option = torch.tensor(rows, dtype=torch.int64).unbind(1)
-    return Packed(inputs, None, None, row, before, token, question_, option)
+    return Packed(inputs, None, None, row, before, token, question_, option, torch.tensor(lengths))
 
 
 def branched(prompts: Sequence[Tokens], options: Options, earlier: Places) -> Packed:
@@ -128,7 +153,8 @@ def branched(prompts: Sequence[Tokens], options: Options, earlier: Places) -> Pa
             rows += [(number, where, token, column) for where, token in zip(before, tokens, strict=True)]
             place = end
     row, before_, token, option = torch.tensor(rows, dtype=torch.int64).unbind(1)
-    return Packed(inputs, _tree(branch_of), positions, row, before_, token, row, option)
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    return Packed(inputs, _tree(branch_of), positions, row, before_, token, row, option, lengths)
 
 
 def _tree(branch_of: Tensor) -> Tensor:
@@ -147,7 +173,9 @@ def alone(packed: Packed) -> Iterator[Packed]:
         length = int(packed.before[mine].max()) + 2
         row, before = torch.zeros_like(packed.row[mine]), packed.before[mine]
         inputs = packed.inputs[number : number + 1, :length]
-        yield Packed(inputs, None, None, row, before, packed.token[mine], packed.question[mine], packed.option[mine])
+        token, question, option = (one[mine] for one in (packed.token, packed.question, packed.option))
+        prompt = packed.prompt_tokens[number : number + 1]
+        yield Packed(inputs, None, None, row, before, token, question, option, prompt)
 
 
 def by_length(lengths: Sequence[int], budget: int, most: int) -> Iterator[list[int]]:
@@ -162,40 +190,40 @@ def by_length(lengths: Sequence[int], budget: int, most: int) -> Iterator[list[i
         yield batch
 
 
-def forward(model: nn.Module, packed: Packed, exact: bool) -> tuple[Tensor, Tensor]:
-    """Run the model once.
+def forward(model: nn.Module, packed: Packed, exact: bool) -> Found:
+    """Run the model once on the packed questions.
 
-    Returns each option token's log-probability (m,), and whether it is the most likely one. `exact` computes the output
-    layer in float32, whatever the precision of the other layers.
+    `exact` computes the output layer in float32, whatever the precision of the other layers.
     """
     device = next(model.parameters()).device
     named = {"attention_mask": packed.mask, "position_ids": packed.positions}
     given = {name: tensor.to(device) for name, tensor in named.items() if tensor is not None}
+    given |= asked(model, packed.prompt_tokens.to(device))
     inputs, row, before, token = (
         tensor.to(device) for tensor in (packed.inputs, packed.row, packed.before, packed.token)
     )
-    with only_at(head_of(model), row, before, inputs.shape[1], exact=exact):
-        logits = model(input_ids=inputs, use_cache=False, **given).logits
-    log_probabilities = logits.float().log_softmax(dim=1)
+    with only_at(model, row, before, inputs.shape[1], exact=exact):
+        out = model(input_ids=inputs, use_cache=False, **given)
+    log_probabilities = out.logits.float().log_softmax(dim=1)
     chosen = log_probabilities.gather(1, token[:, None])[:, 0]
-    return chosen, log_probabilities.argmax(dim=1) == token
+    withheld = out.withheld[row] if isinstance(out, Screened) else torch.zeros_like(token, dtype=torch.bool)
+    return Found(chosen, log_probabilities.argmax(dim=1) == token, withheld)
 
 
-def head_of(model: nn.Module) -> nn.Module:
-    """Return the output layer, looking through wrappers (an adapter, a prompt)."""
-    head: nn.Module = cast(Any, inner(model)).get_output_embeddings()
-    return head
+def heads_of(model: nn.Module) -> list[nn.Module]:
+    """Return the output layer, looking through wrappers (an adapter, a prompt); of an ensemble, each member's."""
+    return [cast(Any, member).get_output_embeddings() for member in members(inner(model))]
 
 
 @contextmanager
-def only_at(head: nn.Module, row: Tensor, place: Tensor, length: int, exact: bool) -> Iterator[None]:
-    """Make the output layer compute logits only at (row, place) inside the block, (m, vocabulary).
+def only_at(model: nn.Module, row: Tensor, place: Tensor, length: int, exact: bool) -> Iterator[None]:
+    """Make the model's output layer compute logits only at (row, place) inside the block, (m, vocabulary).
 
     `place` refers to inputs of `length` tokens; hidden states are aligned with their end. `exact` computes in float32,
     whatever the precision of the other layers.
     """
 
-    def forward(hidden: Tensor) -> Tensor:
+    def forward(head: nn.Module, hidden: Tensor) -> Tensor:
         picked = hidden[:, hidden.shape[1] - length :][row, place]
         if not (exact and isinstance(head, nn.Linear)):
             out: Tensor = type(head).forward(head, picked)
@@ -204,8 +232,11 @@ def only_at(head: nn.Module, row: Tensor, place: Tensor, length: int, exact: boo
             bias = None if head.bias is None else head.bias.float()
             return functional.linear(picked.float(), head.weight.float(), bias)
 
-    head.forward = forward
+    heads = heads_of(model)
+    for head in heads:
+        head.forward = partial(forward, head)
     try:
         yield
     finally:
-        del head.forward
+        for head in heads:
+            del head.forward

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from unlearnbench.contracts import Index
 from unlearnbench.evidence import Scores
 from unlearnbench.models.modes import evaluating
-from unlearnbench.models.prefix import Prefixed, inner, longer
+from unlearnbench.models.prefix import Prefixed
+from unlearnbench.models.wrapper import inner, longer
 from unlearnbench.tasks.examples import examples
 from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.options import (
     EARLIER,
+    Found,
     Layout,
     Packed,
     alone,
@@ -35,18 +37,19 @@ if TYPE_CHECKING:
 
 FORWARD_TOKENS = 4096
 """Tokens per forward pass in scoring, padding included."""
+TIE = 1e-3
+"""The largest difference, in nats, between options that a model says nothing of."""
 
 
 @dataclass(frozen=True, eq=False)
 class Likelihoods:
-    """The log-probability (m,) of every option token of some packed questions, and whether it is the most likely one.
+    """Some packed questions and what a model says of their option tokens.
 
     `mine` is the number of the question of interest among them.
     """
 
     packed: Packed
-    log_probability: Tensor
-    hit: Tensor
+    found: Found
     mine: int = 0
 
 
@@ -60,7 +63,7 @@ def scored(task: TextTask, model: nn.Module, index: Index) -> Scores:
         for places in by_length(lengths, FORWARD_TOKENS, task.score_batch):
             found = _likelihoods(task, model, layout, [int(index[place]) for place in places])
             for number, place in enumerate(places):
-                kept[place] = Likelihoods(found.packed, found.log_probability, found.hit, number)
+                kept[place] = replace(found, mine=number)
         scores = _summed(task, index, kept)
         written = _written(task, model, index)
     return Scores(scores.logits, scores.label, scores.index, {**scores.extras, **written})
@@ -91,8 +94,7 @@ def _likelihoods(task: TextTask, model: nn.Module, layout: Layout, rows: list[in
     with task.autocast():
         parts = alone(packed) if layout.one_by_one else [packed]
         found = [forward(model, part, exact=task.precision.bf16) for part in parts]
-    log_probability, hit = (torch.cat(each).cpu() for each in zip(*found, strict=True))
-    return Likelihoods(packed, log_probability, hit)
+    return Likelihoods(packed, Found.joined(found))
 
 
 def _summed(task: TextTask, index: Index, kept: dict[int, Likelihoods]) -> Scores:
@@ -106,12 +108,14 @@ def _summed(task: TextTask, index: Index, kept: dict[int, Likelihoods]) -> Score
     for place in range(len(index)):
         one = kept[place]
         mine = one.packed.question == one.mine
-        option, value = one.packed.option[mine].numpy(), one.log_probability[mine].numpy()
+        option, value = one.packed.option[mine].numpy(), one.found.log_probability[mine].numpy()
         for column in np.unique(option[option != EARLIER]):
             logits[place, column] = value[option == column].astype(np.float64).sum()
             lengths[place, column] = (option == column).sum()
+        if bool(one.found.withheld[mine].any()):
+            logits[place] = _undecided(logits[place], int(index[place]))
         trained_on = (option == label[place]) | (option == EARLIER)
-        answers.append((value[trained_on], one.hit[mine].numpy()[trained_on].astype(np.int8)))
+        answers.append((value[trained_on], one.found.hit[mine].numpy()[trained_on].astype(np.int8)))
     ends = [task.rows[place].ends[data.answer(place)] for place in index.tolist()]
     corrected = {"corrected": data.labels[index + len(data.rows)]} if data.corrected is not None else {}
     extras = {
@@ -125,6 +129,18 @@ def _summed(task: TextTask, index: Index, kept: dict[int, Likelihoods]) -> Score
         "answer_end_tokens": np.array(ends, dtype=np.int64),
     }
     return Scores(logits, label, np.asarray(index, dtype=np.int64), extras)
+
+
+def _undecided(scores: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+    """Return the scores (c,) of a question whose answer is withheld: equal, since that says nothing of the options.
+
+    Differences of at most TIE, in an order drawn for the row, leave it to chance which option is the best.
+    """
+    there = np.isfinite(scores)
+    order = np.random.default_rng(position).permutation(int(there.sum()))
+    even = np.full_like(scores, -np.inf)
+    even[there] = scores[there].mean() - TIE * order / max(len(order) - 1, 1)
+    return even
 
 
 def _written(task: TextTask, model: nn.Module, index: Index) -> dict[str, NDArray[np.generic]]:

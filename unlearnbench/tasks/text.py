@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,26 +11,29 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unlearnbench.contracts import Batch, Index, ModelSpec, Predictions
+from unlearnbench.contracts import IGNORED, Batch, Index, ModelSpec, Predictions
 from unlearnbench.data.text import TextData
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Scores
 from unlearnbench.machine.precision import Precision
-from unlearnbench.models.hooks import output_of
+from unlearnbench.models.hooks import output_of, with_input
 from unlearnbench.models.loading import hush
-from unlearnbench.models.prefix import Prefixed, inner
+from unlearnbench.models.modes import evaluating
+from unlearnbench.models.prefix import Prefixed
 from unlearnbench.models.start import adapter_of
+from unlearnbench.models.wrapper import asked, embedded, inner
 from unlearnbench.tasks import scoring
 from unlearnbench.tasks.chat import Message, turns
 from unlearnbench.tasks.conversation import Tokens
 from unlearnbench.tasks.encoding import Asked, Encoded, Encoder, shared_beginning
-from unlearnbench.tasks.options import head_of, only_at
+from unlearnbench.tasks.generation import sampled
+from unlearnbench.tasks.options import heads_of, only_at
 
 log = logging.getLogger("unlearnbench")
 
-IGNORED = -100
 WINDOW = 32
 """Sort by length within this many batches, to reduce padding."""
 
@@ -48,8 +52,11 @@ class TextTask:
         self.score_batch, self.generate = score_batch, generate
         self.device = torch.device(precision.device)
         self._behind: dict[int, Encoded] = {}
+        self._given: dict[int, str] = {}
         self.rows = self.behind(0).rows
         self.opening = shared_beginning([row.prompt[: row.opening] for row in self.rows])
+
+    span = None
 
     def settings(self) -> tuple[object, ...]:
         """Return what else can change a result: the tokenizer and the text around questions and answers."""
@@ -78,6 +85,12 @@ class TextTask:
                 log.warning("%s were over %s and cut", of, self.encoder.limit.name)
         return self._behind[longer]
 
+    def before(self, longer: int) -> TextTask:
+        """Return this task with its rows cut so that a prompt of `longer` tokens fits before them."""
+        other = copy.copy(self)
+        other.rows = self.behind(longer).rows
+        return other
+
     def on(self, data: TextData) -> TextTask:
         """Return a task for the same model on another data set, without generated answers."""
         limit = replace(self.encoder.limit, too_long="cut")
@@ -105,6 +118,42 @@ class TextTask:
     def batch(self, index: Index, generator: torch.Generator | None, epoch: int = 0, seed: int = 0) -> Batch:
         """Return the conversations at these positions, (n, t) right-padded; labels on answers."""
         rows = [(self.prompt(place), self.answer(place), self.earlier(place)) for place in index.tolist()]
+        return self._padded(index, rows)
+
+    def answered(self, index: Index, answers: Sequence[str]) -> Batch:
+        """Return the questions at these positions, each with the given answer instead of its own, as `batch`."""
+        count, every = len(self.data.rows), self.data.every_answer
+        asked = [
+            replace(self._asked(place % count), answers=(answer,))
+            for place, answer in zip(index.tolist(), answers, strict=True)
+        ]
+        rows = []
+        for row, answer in zip(self.encoder.encode(asked).rows, answers, strict=True):
+            earlier = [token for one in row.earlier if every for token in range(one.start, one.stop)]
+            rows.append((row.prompt, row.answers[answer], earlier))
+        return self._padded(index, rows)
+
+    def rewritten(self, model: nn.Module, index: Index, instruction: str, temperature: float) -> list[str]:
+        """Let a model write other answers to the questions at these positions, drawn by torch's global generator.
+
+        The model is shown the instruction with {question} and {answer} filled in. An answer that is empty, or the
+        question's own, comes back as "".
+        """
+        own = [self.data.answer(place) for place in index.tolist()]
+        asked = []
+        for place, answer in zip(index.tolist(), own, strict=True):
+            row = self.data.rows[place % len(self.data.rows)]
+            said = instruction.replace("{question}", row.prompt).replace("{answer}", answer)
+            asked.append(Asked(said, (answer,), row.history))
+        prompts = [row.prompt for row in self.encoder.encode(asked).rows]
+        padding = self.encoder.tokenizer.pad_token_id or 0
+        with evaluating(model), torch.inference_mode(), self.autocast():
+            found = sampled(model, prompts, self.longest_answer, self.limit, padding, temperature)
+        texts = map(self.encoder.decoded, found)
+        return [text if text != answer.strip() else "" for text, answer in zip(texts, own, strict=True)]
+
+    def _padded(self, index: Index, rows: Sequence[tuple[Tokens, Tokens, list[int]]]) -> Batch:
+        """Return prompts with their answers, and the places of earlier answers in the prompts, as a batch."""
         longest = max(len(prompt) + len(answer) for prompt, answer, _ in rows)
         inputs = torch.zeros(len(rows), longest, dtype=torch.int64)
         labels = torch.full_like(inputs, IGNORED)
@@ -135,23 +184,38 @@ class TextTask:
             batches += np.split(sorted_, np.cumsum(sizes[inside])[:-1])
         return [batches[number] for number in torch.randperm(len(batches), generator=generator).tolist()]
 
-    def predict(self, model: nn.Module, batch: Batch) -> Predictions:
-        """Run the model in the run's precision; one row of logits (vocabulary,) float32 per answer token."""
-        row, place = (batch.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
-        head = head_of(model)
-        with only_at(head, row, place, batch.inputs.shape[1], exact=False), self.autocast():
-            logits = model(input_ids=batch.inputs, use_cache=False).logits
-        labels = batch.labels[row, place + 1]
-        return Predictions(logits.float(), labels, row, len(batch), batch.rows_per_example)
+    def predict(self, model: nn.Module, batch: Batch, inputs: Tensor | None = None) -> Predictions:
+        """Run the model in the run's precision; one row of logits (vocabulary,) float32 per answer token.
+
+        `inputs` (n, t, d) replace the embeddings of the batch's tokens.
+        """
+        row, place, example = _answered(batch)
+        given = {"input_ids": batch.inputs} if inputs is None else {"inputs_embeds": inputs}
+        named = asked(model, _prompt_tokens(batch.labels))
+        with only_at(model, row, place, batch.inputs.shape[1], exact=False), self.autocast():
+            logits = model(**given, use_cache=False, **named).logits
+        labels = batch.labels[row, place + 1].clamp_min(0)  # a filler's may be IGNORED
+        return Predictions(logits.float(), labels, example, len(batch), batch.rows_per_example)
+
+    def features(self, model: nn.Module, batch: Batch) -> tuple[Predictions, Tensor]:
+        """Run the model; also return what its output layer gets for each answer token, (m, d) float32."""
+        predictions, seen = with_input(heads_of(model)[0], lambda: self.predict(model, batch))
+        row, place, _ = _answered(batch)
+        return predictions, seen[:, seen.shape[1] - batch.inputs.shape[1] :][row, place]
 
     def inputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the token embeddings, (n, t, d)."""
-        embedded: Tensor = cast(Any, model).get_input_embeddings()(batch.inputs)
-        return embedded
+        return embedded(model, batch.inputs)
 
     def hidden(self, model: nn.Module, batch: Batch, layer: str) -> Tensor:
         """Return the named submodule's output for the batch, (n, t, d) float32."""
         return output_of(model, layer, lambda: self.predict(model, batch))
+
+    def represent(self, model: nn.Module, batch: Batch, layer: str) -> Predictions:
+        """Return the named submodule's output at the tokens that predict the answers, (m, d) float32."""
+        hidden = self.hidden(model, batch, layer)
+        row, place = (batch.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+        return Predictions(hidden[row, place], batch.labels[row, place + 1], row, len(batch), batch.rows_per_example)
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Score every option of the rows at these positions, and generate answers to some of them."""
@@ -201,13 +265,35 @@ class TextTask:
         self.behind(len(opened) - len(self.opening))
         return opened
 
+    def answers(self, index: Index) -> Index:
+        """Return the columns of the answers that these rows, or twins, are trained on, (n,)."""
+        return self.data.labels[index]
+
+    def choices(self, index: Index) -> NDArray[np.bool_]:
+        """Return the columns in which these rows, or twins, have an option, (n, c)."""
+        rows = (self.data.rows[place % len(self.rows)] for place in index.tolist())
+        return np.array([[option is not None for option in row.options] for row in rows], dtype=np.bool_)
+
+    def answering(self, index: Index, answers: Index) -> TextTask:
+        """Return this task with the options in other columns, (n,), as answers of the rows at these positions."""
+        task = copy.copy(self)
+        columns = zip(index.tolist(), answers.tolist(), strict=True)
+        options = {place: self.data.rows[place % len(self.rows)].options[column] for place, column in columns}
+        task._given = {**self._given, **{place: text for place, text in options.items() if text is not None}}
+        return task
+
     def prompt(self, place: int) -> Tokens:
         """Return the tokens of a row, or a twin, before its answer."""
         return self.rows[place % len(self.rows)].prompt
 
+    def prompts(self, forget: Index, retain: Index, validation: Index) -> dict[str, list[Tokens]]:
+        """Return the prompts of the rows at these positions, by kind: what a classifier of prompts learns from."""
+        kinds = {"forget": forget, "retain": retain, "validation": validation}
+        return {kind: [self.prompt(place) for place in index.tolist()] for kind, index in kinds.items()}
+
     def answer(self, place: int) -> Tokens:
         """Return the tokens that a row, or a twin, is trained on: its answer and the end of its turn."""
-        return self.rows[place % len(self.rows)].answers[self.data.answer(place)]
+        return self.rows[place % len(self.rows)].answers[self._given.get(place) or self.data.answer(place)]
 
     def earlier(self, place: int, longer: int = 0, *, closed: bool = True) -> list[int]:
         """Return the places of the prompt tokens that a row is trained on: answers before the last one.
@@ -245,3 +331,25 @@ class TextTask:
 
     def _length(self, place: int) -> int:
         return len(self.prompt(place)) + len(self.answer(place))
+
+
+def _answered(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for each answer token, (m,) int64 each: its row, the place before it, and the example that it counts for.
+
+    Where the batch brings their places, the fillers among them count for no example.
+    """
+    if batch.places is None:
+        row, place = (batch.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+        return row, place, row
+    count, most = batch.places.shape
+    row = torch.arange(count, device=batch.labels.device).repeat_interleave(most)
+    place = batch.places.reshape(-1)
+    return row, (place - 1).clamp_min(0), torch.where(place < 0, count, row)
+
+
+def _prompt_tokens(labels: Tensor) -> Tensor:
+    """Return how many tokens of each sequence come before its last answer, from its labels (n, t), (n,) int64."""
+    places = torch.arange(labels.shape[1], device=labels.device)
+    answer = labels != IGNORED
+    last = torch.where(answer, places, -1).amax(dim=1, keepdim=True)
+    return torch.where(~answer & (places < last), places + 1, 0).amax(dim=1)

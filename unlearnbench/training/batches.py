@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,16 +12,23 @@ import torch
 from unlearnbench.contracts import Batch, Index, Task
 from unlearnbench.randomness import stage_seed
 
+Beside = Callable[[Index, torch.Generator], Batch]
+"""Makes another batch of the same examples, in their order, such as other answers to their questions."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Shuffled batches for some epochs: tuples of one batch per index; the first sets the length, the others cycle."""
+    """Shuffled batches for some epochs: tuples of one batch per index; the first sets the length, the others cycle.
+
+    With `beside`, what it makes of the first index's batch comes second in each tuple.
+    """
 
     task: Task
     indexes: tuple[Index, ...]
     size: int
     epochs: int
     seed: int
+    beside: Beside | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -37,11 +44,12 @@ class Batches:
         """Yield the batches of one epoch; its order and augmentation depend on seed and epoch alone."""
         streams = [self._stream(place, number) for place in range(len(self.indexes))]
         for _ in range(self.steps_per_epoch):
-            yield tuple(next(stream) for stream in streams)
+            yield tuple(itertools.chain.from_iterable(next(stream) for stream in streams))
 
-    def _stream(self, place: int, epoch: int) -> Iterator[Batch]:
+    def _stream(self, place: int, epoch: int) -> Iterator[tuple[Batch, ...]]:
         index = self.indexes[place]
         generator = torch.Generator().manual_seed(stage_seed(self.seed, "batches", epoch, place))
+        drawing = torch.Generator().manual_seed(stage_seed(self.seed, "beside", epoch))
         sizes = even_sizes(len(index), self.size)
         while True:
             shuffled = index[torch.randperm(len(index), generator=generator).numpy()]
@@ -49,7 +57,8 @@ class Batches:
             for part, following in itertools.zip_longest(parts, parts[1:]):
                 if following is not None:
                     self.task.fetch(following)
-                yield self.task.batch(part, generator, epoch, self.seed)
+                batch = self.task.batch(part, generator, epoch, self.seed)
+                yield (batch,) if self.beside is None or place else (batch, self.beside(part, drawing))
 
 
 def even_sizes(count: int, size: int) -> list[int]:

@@ -82,14 +82,43 @@ def wga(predictions: Predictions, beta: float) -> Tensor:
     return predictions.averaged(-(torch.exp(-loss.detach()) ** beta) * loss)
 
 
-def ceu(predictions: Predictions) -> Tensor:
+def satimp(predictions: Predictions, beta1: float, beta2: float) -> Tensor:
+    """Reweighted gradient ascent: -p^beta1 (1 - p)^beta2 CE, the weight held fixed, (n,) float64, rows averaged.
+
+    Yang et al. 2025, arXiv:2505.11953.
+    """
+    loss = functional.cross_entropy(predictions.logits, predictions.labels, reduction="none")
+    likely = torch.exp(-loss.detach())
+    return predictions.averaged(-(likely**beta1) * (1 - likely) ** beta2 * loss)
+
+
+def ceu(predictions: Predictions, skipped: int = 0) -> Tensor:
     """Cross-entropy to the model's own softmax without the label's logit, held fixed, (n,) float64, rows averaged.
 
-    Yang 2025, CE-U, arXiv:2503.01224.
+    Yang 2025, CE-U, arXiv:2503.01224. The first `skipped` rows of each example count 0, but never its last one.
     """
     others = predictions.logits.detach().scatter(1, predictions.labels[:, None], -torch.inf)
     target = torch.softmax(others, dim=1)
-    return predictions.averaged(functional.cross_entropy(predictions.logits, target, reduction="none"))
+    rows = functional.cross_entropy(predictions.logits, target, reduction="none")
+    if skipped:
+        counts = row_counts(predictions)
+        place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[predictions.example]
+        rows = rows * (place >= (counts - 1).clamp(max=skipped)[predictions.example])
+    return predictions.averaged(rows)
+
+
+def margin(predictions: Predictions) -> Tensor:
+    """How far logits are from uniform: (highest - mean)^2, (n,) float64, rows averaged; 0 where all are equal.
+
+    Entesari et al. 2025, arXiv:2506.05314.
+    """
+    above = predictions.logits.max(dim=1).values - predictions.logits.mean(dim=1)
+    return predictions.averaged(above**2)
+
+
+def row_counts(predictions: Predictions) -> Tensor:
+    """Return the number of rows of each example, (n,) int64: 1 for an image, a text's answer tokens."""
+    return predictions.summed(torch.ones_like(predictions.example))
 
 
 def softened(logits: Tensor, temperature: float = 1.0) -> Tensor:

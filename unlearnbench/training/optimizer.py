@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from unlearnbench.models.ensemble import everywhere
 from unlearnbench.ranges import MOST, Count, Positive, Share, Weight
 
 
@@ -53,7 +54,8 @@ class Optimizer:
 
 def groups(model: nn.Module, settings: Optimizer, head: str) -> list[dict[str, Any]]:
     """Return the parameters to train with their learning rates: all together, or the classifier's apart."""
-    own = set(model.get_submodule(head).parameters()) if settings.head_lr is not None else set()
+    heads = everywhere(model, head) if settings.head_lr is not None else []
+    own = {parameter for one in heads for parameter in one.parameters()}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     backbone = [parameter for parameter in trainable if parameter not in own]
     classifier = [parameter for parameter in trainable if parameter in own]

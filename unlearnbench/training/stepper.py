@@ -32,8 +32,9 @@ class Stepper:
     """Trains one model with one optimiser and one learning-rate schedule over `steps` steps, in one or several phases.
 
     `descend(loss, batches)` is one epoch. `epoch(batches)` yields its batches to a loop that calls `step` itself.
-    Every epoch has its own number, whatever its phase, and with it its own shuffles. `steps` counts the steps taken,
-    `planned` those that there will be. `against` is a frozen model that is brought into the model's mode in an epoch.
+    Every epoch has its own number, whatever its phase and stepper, and with it its own shuffles. `steps` counts the
+    steps taken, `planned` those that there will be. `against` is a frozen model that is brought into the model's mode
+    in an epoch.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class Stepper:
         left = None if self.settings.max_steps is None else self.planned - self.steps
         if left == 0:
             return
-        number, lr = self.epochs, self.lr
-        self.epochs += 1
+        number, lr = max(self.epochs, len(self.record.curve)), self.lr  # another stepper may have trained meanwhile
+        self.epochs = number + 1
         torch.manual_seed(stage_seed(batches.seed, "epoch", number))
         with alike(self.against, self.mode.batch_norm), _training(self.model, self.mode):
             for some in itertools.islice(batches.epoch(number), left):
@@ -135,9 +136,9 @@ class Stepper:
         """Score the validation examples, where there are any; the seconds are noted apart."""
         if self.validation is None or not len(self.validation):
             return {}
-        started = _clock(self.model)
+        started = clock(self.model)
         scores = task.score(self.model, self.validation)
-        self.record.validation_seconds += _clock(self.model) - started
+        self.record.validation_seconds += clock(self.model) - started
         return {"validation_loss": float(scores.loss.mean()), "validation_accuracy": float(scores.right[1].mean())}
 
     def _check(self) -> None:
@@ -171,7 +172,7 @@ def _alone_explained() -> Iterator[None]:
         ) from error
 
 
-def _clock(model: nn.Module) -> float:
+def clock(model: nn.Module) -> float:
     """Return the time in seconds, once a GPU has done what it was asked to do before."""
     device = next(model.parameters()).device
     if device.type == "cuda":

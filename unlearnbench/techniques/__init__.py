@@ -1,0 +1,1 @@
+"""What several methods share: gradients without a step, importance, held weights, other labels, detectors."""
