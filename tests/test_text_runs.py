@@ -14,9 +14,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import unlearnbench
+from unlearnbench.assemble import assemble
 from unlearnbench.errors import UserError
 from unlearnbench.report import write
 from unlearnbench.runs.launch import execute, prepare
+from unlearnbench.stages.benches import Benches
 from unlearnbench.tasks.text import TextTask
 
 pytestmark = pytest.mark.slow
@@ -119,6 +121,17 @@ def test_prompts_change_no_weights_and_come_back_from_the_folder(outputs):
     assert other["status"] == "done" and other["run_id"] != result["run_id"]
     _, icul = run(outputs, "method=icul", "method.contexts=2")
     assert icul["weights_changed"] is False
+
+
+@pytest.mark.parametrize("method", ["soft_prompt", "eco", "guardrail"])
+def test_what_is_put_around_a_model_changes_no_weights_and_comes_back_from_the_folder(outputs, method):
+    folder, result = run(outputs, f"method={method}", "save_model=true")
+    assert result["status"] == "done" and result["weights_changed"] is False
+    assert ("detector" in result["tables"]) == (method != "soft_prompt")
+    rows = np.load(folder / "scores" / "unlearned_test.npz")
+    bench = Benches().of(assemble(prepare([f"outputs={outputs}", *TINY, f"method={method}"])).experiment)
+    again = bench.task.score(unlearnbench.load(folder), rows["index"])
+    np.testing.assert_array_equal(again.logits, rows["logits"])
 
 
 def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kept(tmp_path):

@@ -59,6 +59,7 @@ MOVED = {
     "tasks.rendering": "text/*",
     "tasks.scoring": "text/*",
     "tasks.text": "text/*",
+    "techniques.*": "",
     "training.*": "*/train",
 }
 """What an edit of a module moves by itself, as kinds of stages of the two runs; what reads them moves with them.
@@ -160,6 +161,7 @@ WORDS = {
     "threads=1": "",
     "outputs=elsewhere": "",
     "save_model=true": "",
+    "plots=false": "",
     "deterministic=false": "",
 }
 

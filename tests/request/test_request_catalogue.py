@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from typing import get_args
 
 import pytest
 
 from unlearnbench.errors import UserError
+from unlearnbench.problem import Family
 from unlearnbench.request import plugins
-from unlearnbench.request.catalogue import entries, named
+from unlearnbench.request.catalogue import entries, families, named
 
 PLUGIN = '''
 """Shrinking, arXiv:2401.00001."""
@@ -17,6 +20,8 @@ raise RuntimeError("this file must not be run")
 class Shrink:
     """Scale the head's weights."""
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    family: ClassVar[Family] = "weight surgery"
+    year: ClassVar[int] = 2024
     def __call__(self, model, problem): ...
 
 class Settings:
@@ -45,12 +50,33 @@ def test_choices_of_one_class_are_told_apart_by_their_yaml():
 def test_a_method_of_a_plugin_is_described_with_and_without_its_yaml(plugin, tmp_path):
     found = described("methods")["listed_plugin.Shrink"]
     assert (found.kind, found.paper) == ("text", "arXiv:2401.00001")
+    assert (found.family, found.year) == ("weight surgery", "2024")
     assert found.about.startswith("Scale the head's weights. It has no YAML yet")
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "shrink.yaml").write_text("_target_: listed_plugin.Shrink\n")
     named = described("methods", tmp_path / "mine")
     assert named["shrink"].about == "Scale the head's weights"
     assert not any(name.startswith("listed_plugin") for name in named)
+
+
+def test_every_method_of_ours_declares_its_family_and_year():
+    assert families() == get_args(Family)
+    for name, entry in described("methods").items():
+        module, _, of = entry.target.rpartition(".")
+        method = getattr(import_module(module), of)
+        assert entry.family == method.family and entry.family in families(), name
+        assert entry.year == (str(method.year) if method.year else ""), name
+        assert (method.year == 0) == (method.family in ("baseline", "exact") and not entry.paper), name
+
+
+def test_methods_are_listed_by_family_in_80_columns(command):
+    lines = [line for line in command("list", "methods", env={"COLUMNS": "80"}).stdout.splitlines() if line.strip()]
+    _title, header, *rows = lines
+    assert header.split() == ["name", "kinds", "family", "year", "paper"]
+    listed = entries("methods")
+    assert [row.split()[0] for row in rows] == [entry.name for entry in listed]  # each in one line
+    order = [families().index(entry.family) for entry in listed]
+    assert order == sorted(order) and max(map(len, lines)) <= 80
 
 
 METRICS = '''

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 HIDDEN = ("_target_:", "# @package")
 """Lines of a YAML file that are no values."""
+SHORT = ("name", "kinds", "family", "year")
+"""Columns that are not broken into several lines."""
+ROOM = 110
+"""The width of a terminal that has room for what methods are; `unlearnbench list NAME` says it too."""
 
 
 def main(words: list[str]) -> int:
@@ -47,15 +51,36 @@ def _show_topics(console: Console, topics: Sequence[str], folders: Sequence[Path
 
     for topic in topics:
         table = Table(title=topic, title_justify="left", box=None, pad_edge=False)
-        rows = [(entry.name, entry.kind, entry.about, entry.paper) for entry in entries(topic, folders)]
-        columns = dict(zip(("name", "kind", "what it is", "paper"), zip(*rows, strict=True), strict=False))
+        found = entries(topic, folders)
+        columns = _of_methods(found, console.width) if topic == "methods" else _of_others(found)
         used = {title: cells for title, cells in columns.items() if any(cells)}
         for title in used:
-            table.add_column(title, no_wrap=title == "name")
+            table.add_column(title, no_wrap=title in SHORT)
         for cells in zip(*used.values(), strict=True):
             table.add_row(*(escape(text) for text in cells))
         console.print(table)
         console.print()
+
+
+def _of_methods(methods: Sequence[Entry], width: int) -> dict[str, list[str]]:
+    """Return the columns of methods, with the first paper that each cites; what they are only where there is room."""
+    columns = {
+        "name": [one.name for one in methods],
+        "kinds": [one.kind for one in methods],
+        "family": [one.family for one in methods],
+        "year": [one.year for one in methods],
+        "paper": [one.paper.partition(",")[0] for one in methods],
+    }
+    return {**columns, "what it is": [one.about for one in methods]} if width >= ROOM else columns
+
+
+def _of_others(found: Sequence[Entry]) -> dict[str, list[str]]:
+    return {
+        "name": [one.name for one in found],
+        "kind": [one.kind for one in found],
+        "what it is": [one.about for one in found],
+        "paper": [one.paper for one in found],
+    }
 
 
 def _show_entry(console: Console, topic: str, entry: Entry) -> None:
@@ -71,6 +96,8 @@ def _show_entry(console: Console, topic: str, entry: Entry) -> None:
         "choose it": "" if topic == "metrics" else f"unlearnbench run {word}",
         "unit" if topic == "metrics" else "works with": entry.kind,
         "source" if topic == "metrics" else "paper": entry.paper,
+        "family": entry.family,
+        "year": entry.year,
         "class": entry.target,
         "file": str(entry.file or ""),
     }

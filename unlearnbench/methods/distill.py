@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Several
 from unlearnbench.training.losses import kl_to_teacher, softened
 from unlearnbench.training.optimizer import Optimizer
@@ -34,6 +34,8 @@ class Distill:
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "teachers"
+    year: ClassVar[int] = 2023
     epochs: Count
     batch_size: Several
     batch_norm: BatchNorm

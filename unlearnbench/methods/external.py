@@ -19,7 +19,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.models import checkpoint, finetuned, weights
 from unlearnbench.models.loading import hush, tokenizer
 from unlearnbench.models.start import is_four_bit, started
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 
 WEIGHTS = "model.safetensors"
 
@@ -32,6 +32,8 @@ class External:
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "baseline"
+    year: ClassVar[int] = 0
     cost_note: ClassVar[str] = "nobody here knows how long somebody else's unlearning took"
     path: Path | None = field(metadata={"key": False})
     onto: Literal["original", "base"] | None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Several
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -25,6 +25,8 @@ class Finetune:
     """Descend on the retain set's cross-entropy, from the original."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "retain training"
+    year: ClassVar[int] = 2023
     epochs: Count
     batch_size: Several
     batch_norm: BatchNorm

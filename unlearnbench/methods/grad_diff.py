@@ -15,7 +15,7 @@ from torch import nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Weight
 from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -26,6 +26,8 @@ class GradDiff:
     """Minimise retain_weight * CE on retain - forget_weight * CE on forget."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "ascent"
+    year: ClassVar[int] = 2022
     forget_alone: ClassVar[bool] = True
     epochs: Count
     batch_size: Count

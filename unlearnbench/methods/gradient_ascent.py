@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Several
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -27,6 +27,8 @@ class GradientAscent:
     """Ascend on the forget set's cross-entropy, from the original."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "ascent"
+    year: ClassVar[int] = 2022
     forget_alone: ClassVar[bool] = True
     epochs: Count
     batch_size: Several

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from unlearnbench.contracts import Index
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.randomness import stage_seed
 from unlearnbench.tasks.chat import Message
 from unlearnbench.tasks.text import TextTask
@@ -24,7 +24,9 @@ class Icul:
     """Put `contexts` solved examples before every question: half forget ones, corrected, and half retain ones."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
-    prefixes: ClassVar[bool] = True
+    family: ClassVar[Family] = "prompt"
+    year: ClassVar[int] = 2024
+    wraps: ClassVar[bool] = True
     contexts: Literal[2, 4, 6]
 
     def check(self, problem: Problem) -> str | None:

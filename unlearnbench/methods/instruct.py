@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -28,6 +28,8 @@ class Instruct:
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    family: ClassVar[Family] = "relabelling"
+    year: ClassVar[int] = 2025
     epochs: Count
     batch_size: Count
     retain_per_forget: Annotated[float, Field(ge=0, le=1000)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.start import adapter_of
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -24,6 +24,8 @@ class LoraNegation:
     """Train the model's adapter on the forget set and negate it, `strength` times."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    family: ClassVar[Family] = "weight surgery"
+    year: ClassVar[int] = 2023
     epochs: Count
     batch_size: Count
     strength: Positive

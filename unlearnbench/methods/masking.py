@@ -20,7 +20,7 @@ from unlearnbench.contracts import Index
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.models import masks
 from unlearnbench.models.hooks import output_of, replaced
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive
 
 log = logging.getLogger("unlearnbench")
@@ -49,6 +49,8 @@ class Masking:
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
+    family: ClassVar[Family] = "weight surgery"
+    year: ClassVar[int] = 2025
     layer: str | None
     unit: Literal["position", "channel"]
     score: Literal["forget", "difference"]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,8 @@ class Nothing:
     """Return the original as it is."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "baseline"
+    year: ClassVar[int] = 0
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model unchanged."""

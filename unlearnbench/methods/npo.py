@@ -17,7 +17,7 @@ from torch import nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
 from unlearnbench.training.losses import Losses, cross_entropy, npo, summed_loss
 from unlearnbench.training.optimizer import Optimizer
@@ -28,6 +28,8 @@ class Npo:
     """Minimise forget_weight * NPO on forget + retain_weight * CE on retain; `beta` near 0 is gradient ascent."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "ascent"
+    year: ClassVar[int] = 2024
     forget_alone: ClassVar[bool] = True
     epochs: Count
     batch_size: Count

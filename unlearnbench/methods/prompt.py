@@ -13,7 +13,7 @@ from typing import ClassVar
 from torch import nn
 
 from unlearnbench.errors import nearest
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.tasks.chat import Message
 from unlearnbench.tasks.text import TextTask
 
@@ -23,7 +23,9 @@ class Prompt:
     """Put the prompt called `name` before every question as a system message; `text`, where given, is used instead."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
-    prefixes: ClassVar[bool] = True
+    family: ClassVar[Family] = "prompt"
+    year: ClassVar[int] = 2024
+    wraps: ClassVar[bool] = True
     name: str
     text: str | None
     prompts: Mapping[str, str]

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,8 @@ class Retrain:
     """Train a new model on the retain set alone."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "exact"
+    year: ClassVar[int] = 0
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return a model that has never seen the forget set."""

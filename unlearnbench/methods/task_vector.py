@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.models.start import adapter_of
-from unlearnbench.problem import Problem
+from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -28,6 +28,8 @@ class TaskVector:
     """Return theta - strength * (theta reinforced on forget - theta)."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "weight surgery"
+    year: ClassVar[int] = 2023
     forget_alone: ClassVar[bool] = True
     epochs: Count
     batch_size: Count

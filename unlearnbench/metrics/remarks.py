@@ -63,6 +63,12 @@ def little_to_forget(
         )
 
 
+def prepared(seconds: float) -> Iterator[str]:
+    """Yield what to say of a method that spends seconds before anybody asks it to forget."""
+    if seconds:
+        yield "cost_ratio is of the request alone: preparation_seconds, spent before it, are left out"
+
+
 def hardly_trained(original: BySplit, images: int) -> Iterator[str]:
     """Yield what to say of an original that was trained here on few images and gets few of them right."""
     name, right = original["retain"].right

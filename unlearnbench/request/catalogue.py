@@ -33,13 +33,18 @@ ALSO = {"training": "train", "runners": "runner", "scales": "scale"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One choice: its name, the kinds of data it works with, what it does, its source, and its YAML file."""
+    """One choice: its name, the kinds of data it works with, what it does, its source, and its YAML file.
+
+    Methods also have a `family`, and the `year` of their paper, "" without one.
+    """
 
     name: str
     kind: str
     about: str
     paper: str
     file: Path | None = None
+    family: str = ""
+    year: str = ""
 
     @property
     def target(self) -> str:
@@ -55,7 +60,7 @@ def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
     files = {file.stem: file for root in roots for file in sorted((root / group).glob("*.yaml"))}
     read = _experiment if topic in ("experiments", "scales") else _component
     found = [replace(read(name, file), file=file) for name, file in sorted(files.items())]
-    return [*found, *_without_yaml(files.values())] if topic == "methods" else found
+    return _by_family([*found, *_without_yaml(files.values())]) if topic == "methods" else found
 
 
 def named(name: str, folders: Sequence[Path] = ()) -> list[tuple[str, Entry]]:
@@ -93,7 +98,8 @@ def _component(name: str, file: Path) -> Entry:
     comment = first.removeprefix("# ") if first.startswith("# ") and not first.startswith("# @") else ""
     about = ". ".join(part for part in (_about(node), comment) if part)
     kinds = "" if file.parent.name in ("eval", *ALSO.values()) else _kinds(node)
-    return Entry(name, kinds, about, paper_of(ast.get_docstring(tree) or ""))
+    entry = Entry(name, kinds, about, paper_of(ast.get_docstring(tree) or ""))
+    return _with_family(entry, node) if file.parent.name == TOPICS["methods"] else entry
 
 
 def _without_yaml(files: Iterable[Path]) -> Iterator[Entry]:
@@ -105,7 +111,31 @@ def _without_yaml(files: Iterable[Path]) -> Iterator[Entry]:
             name = f"{plugin.stem}.{node.name}" if isinstance(node, ast.ClassDef) else ""
             if isinstance(node, ast.ClassDef) and name not in named and _is_method(node):
                 about = f"{_about(node)}. It has no YAML yet: --config-dir FOLDER with method/NAME.yaml"
-                yield Entry(name, _kinds(node), about, paper_of(ast.get_docstring(tree) or ""))
+                entry = Entry(name, _kinds(node), about, paper_of(ast.get_docstring(tree) or ""))
+                yield _with_family(entry, node)
+
+
+def _by_family(methods: Iterable[Entry]) -> list[Entry]:
+    """Sort methods by family, in the order of `problem.Family`, and by name; those without one of these come last."""
+    known = families()
+    order = {family: number for number, family in enumerate(known)}
+    return sorted(methods, key=lambda one: (order.get(one.family, len(known)), one.family, one.name))
+
+
+def families() -> tuple[str, ...]:
+    """Return the names of the families of methods, read from the source of `problem.Family`."""
+    source = source_of("unlearnbench.problem")
+    assert source is not None
+    value = next(value for name, value in _given(plugins.parsed(source)).items() if name == "Family")
+    return tuple(str(node.value) for node in ast.walk(value) if isinstance(node, ast.Constant))
+
+
+def _with_family(entry: Entry, node: ast.ClassDef | None) -> Entry:
+    """Return a method's entry with its family and year: "" for 0, and for what the class does not declare."""
+    body = node.body if node else []
+    declared = {ast.unparse(item.target): item.value for item in body if isinstance(item, ast.AnnAssign)}
+    values = {name: value.value for name, value in declared.items() if isinstance(value, ast.Constant)}
+    return replace(entry, family=str(values.get("family") or ""), year=str(values.get("year") or ""))
 
 
 def _is_method(node: ast.ClassDef) -> bool:

@@ -1,0 +1,60 @@
+"""A guardrail: an input filter that answers prompts to forget with a refusal; no weight changes.
+
+Thaker, Maurya, Hu, Wu, Smith: Guardrail Baselines for Unlearning in LLMs, 2024, arXiv:2403.03329: a prompt before the
+question (`method=prompt`), or a filter beside the model; one of theirs is a linear classifier on a model's own states.
+
+The filter is the classifier of `eco` (techniques/detector.py): trained on forget against retain prompts, its threshold
+calibrated on validation rows. Where it fires, `refusal` is what the model writes. Answers that are scored and not
+written need a convention: a refusal says nothing, so all tokens are equally likely, and of answer options, which differ
+in length, each gets the same score, apart from differences of at most .001 nats in an order drawn for the row. So a
+refused question is answered at chance, and which option comes first in the data does not matter.
+
+There is no output filter: it would judge each answer option apart, and with one fixed answer a row (TOFU, chats) the
+written one alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from unlearnbench.models.screened import Withheld
+from unlearnbench.problem import Family, Problem
+from unlearnbench.ranges import Share
+from unlearnbench.tasks.text import TextTask
+from unlearnbench.techniques import detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guardrail:
+    """Answer with `refusal` where a classifier takes the prompt for one to forget.
+
+    About the share `false_alarms` of other prompts is refused too.
+    """
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"text"})
+    family: ClassVar[Family] = "prompt"
+    year: ClassVar[int] = 2024
+    wraps: ClassVar[bool] = True
+    refusal: Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"\S")]
+    false_alarms: Share
+
+    def check(self, problem: Problem) -> str | None:
+        """Say so where there are no prompts to tell apart."""
+        assert isinstance(problem.task, TextTask)
+        reason = detector.why_none(problem.task, problem.forget, problem.retain)
+        return f"guardrail {reason}" if reason else None
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model behind its filter."""
+        assert isinstance(problem.task, TextTask)
+        prompts = problem.task.prompts(problem.forget, problem.retain, problem.validation)
+        found, facts = detector.learned(model, prompts, self.false_alarms, problem.task.autocast())
+        problem.record.tables["detector"] = [facts]
+        problem.record.examples += sum(map(len, prompts.values()))
+        refusal = torch.tensor(problem.task.encoder.tokens(self.refusal), device=found.weight.device)
+        return Withheld(model, found, refusal)

@@ -1,0 +1,58 @@
+"""SimNPO: negative preference optimisation without a reference, on the loss per answer token.
+
+Fan, Liu, Lin, Jia, Zhang, Mei, Liu: Simplicity Prevails: Rethinking Negative Preference Optimization for LLM
+Unlearning, NeurIPS 2025, arXiv:2410.07163, with the retain loss of their SimNPO+RT:
+
+    forget_weight * -(2 / beta) log sigmoid(beta (l / rows - delta)) + retain_weight * CE on retain
+
+l is an example's cross-entropy summed over its `rows`: an image's one label, or an answer's tokens. The paper puts its
+margin gamma beside the product with beta, and the authors' code within, as here; theirs is beta * delta here, and both
+use 0. A retain weight of 0 leaves the retain set out.
+
+Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from unlearnbench.contracts import Batch
+from unlearnbench.models.modes import BatchNorm
+from unlearnbench.problem import Family, Problem
+from unlearnbench.ranges import Count, Positive, Weight
+from unlearnbench.training.losses import Losses, cross_entropy, row_counts, simnpo, summed_loss
+from unlearnbench.training.optimizer import Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simnpo:
+    """Minimise forget_weight * SimNPO on forget + retain_weight * CE on retain."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+    family: ClassVar[Family] = "ascent"
+    year: ClassVar[int] = 2025
+    forget_alone: ClassVar[bool] = True
+    epochs: Count
+    batch_size: Count
+    batch_norm: BatchNorm
+    beta: Positive
+    delta: Weight
+    forget_weight: Weight
+    retain_weight: Weight
+    optimizer: Optimizer
+
+    def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
+        """Return the model after its epochs over the forget set, retain batches beside it."""
+
+        def loss(forget: Batch, *retain: Batch) -> Losses:
+            predictions = problem.predict(model, forget)
+            lost = simnpo(summed_loss(predictions), row_counts(predictions), self.beta, self.delta)
+            kept = (self.retain_weight * cross_entropy(problem.predict(model, batch)) for batch in retain)
+            return self.forget_weight * lost, *kept
+
+        indexes = (problem.forget, problem.retain) if self.retain_weight > 0 else (problem.forget,)
+        batches = problem.batches(*indexes, size=self.batch_size, epochs=self.epochs)
+        return problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)
