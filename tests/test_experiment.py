@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas
@@ -214,6 +215,25 @@ def test_asking_for_the_model_later_adds_it_without_training(tmp_path):
     again = execute(request(tmp_path, "save_model=true"))
     assert (again.folder / "model" / "model.safetensors").exists()
     assert set(json.loads((again.folder / "result.json").read_text())["reused"].values()) == {True}
+
+
+@pytest.mark.plots
+def test_a_run_without_figures_is_drawn_once_they_are_asked_for(tmp_path):
+    plain = execute(request(tmp_path, "plots=false"))
+    assert not (plain.folder / "plots").exists()
+    drawn = execute(request(tmp_path))
+    assert drawn.folder == plain.folder and (drawn.folder / "plots" / "membership.png").exists()
+    assert set(json.loads((drawn.folder / "result.json").read_text())["reused"].values()) == {True}
+    assert execute(request(tmp_path, "plots=false")).reused
+
+
+@pytest.mark.plots
+def test_jobs_of_a_sweep_are_drawn_where_its_report_shows_them(tmp_path):
+    drawn = execute(replace(request(tmp_path), sweep_jobs=12))
+    assert (drawn.folder / "plots" / "membership.png").exists()
+    plain = execute(replace(request(tmp_path, "seed=1"), sweep_jobs=13))
+    assert not (plain.folder / "plots").exists()
+    assert execute(replace(request(tmp_path, "seed=1"), sweep_jobs=13)).reused
 
 
 def test_aus_turns_to_the_retrained_model_where_test_has_no_image_of_the_forgotten_class(tmp_path):

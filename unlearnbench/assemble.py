@@ -70,6 +70,7 @@ class Settings:
     deterministic: bool
     outputs: str
     save_model: bool | None
+    plots: bool | None
     reference: Reference
     eval: Scoring
     reported: tuple[Reported, ...]

@@ -247,7 +247,7 @@ def test_a_model_is_kept_where_a_sweep_makes_a_damaged_run_again(copy):
     a_digit(run_of(copy))
     from dataclasses import replace
 
-    execute(replace(request(copy), in_sweep=True))
+    execute(replace(request(copy), sweep_jobs=1))
     assert (run_of(copy) / "model" / "model.safetensors").exists()
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 
-from toys import Sum, do
+from toys import Reading, Sum, do
 from unlearnbench.graph.cache import Cache
 from unlearnbench.runners import claims, execute
 from unlearnbench.runners.claims import Claims
@@ -67,6 +67,22 @@ def test_a_claimed_stage_is_passed_over_and_looked_at_again(tmp_path, monkeypatc
     monkeypatch.setattr(execute.time, "sleep", elsewhere)
     job, done = do(tmp_path, first, second)
     assert job.found == [1.0, 2.0] and done.computed == {second.key}
+
+
+def test_a_job_ends_as_soon_as_another_process_has_done_the_rest_of_it(tmp_path):
+    """What is shared comes while a stage of the first job is computed: the first job ends before the second begins."""
+    shared, ended = Sum(1.0), []
+    held = Claims(tmp_path / "claims").held(shared.key)
+    held.__enter__()
+
+    def elsewhere(_stage):
+        Cache(tmp_path).publish(shared.key, Sum(1.0).compute(None))
+        held.__exit__(None, None, None)
+
+    first = Reading((shared, Sum(2.0, note=elsewhere)))
+    second = Reading((Sum(3.0, note=lambda _stage: ended.append(first.ended)),), key="second")
+    execute.execute([first, second], Cache(tmp_path), Claims(tmp_path / "claims"))
+    assert ended == [True] and first.found == [1.0, 2.0]
 
 
 def test_without_working_claims_results_are_the_same(tmp_path, monkeypatch):

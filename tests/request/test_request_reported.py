@@ -71,7 +71,7 @@ def test_a_list_that_is_none_is_refused(preset, tmp_path):
         execute(preset(words=("method=none", "reported=5")))
 
 
-def test_a_run_carries_what_speaks_of_its_model_and_method(preset):
+def test_a_run_carries_what_speaks_of_its_model_method_and_forget_set(preset):
     entries = [
         GOOD,
         {**GOOD, "model": "tiny_cnn", "method": "none"},
@@ -79,8 +79,10 @@ def test_a_run_carries_what_speaks_of_its_model_and_method(preset):
         {**GOOD, "model": "vgg16"},
         {**GOOD, "role": "original", "method": "finetune"},
         {**GOOD, "role": "retrained", "model": "vgg16"},
+        {**GOOD, "role": "retrained", "forget": "class"},
+        {**GOOD, "role": "retrained", "forget": "random"},
     ]
-    assert carried(preset(*entries)) == [entries[0], entries[1], entries[4]]
+    assert carried(preset(*entries)) == [entries[0], entries[1], entries[4], entries[6]]
 
 
 def test_a_corrected_number_repeats_no_run_and_reaches_the_finished_one(preset):

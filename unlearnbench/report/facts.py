@@ -68,7 +68,9 @@ class Facts:
     precision: Name = ""
     seconds: Amounts = field(default_factory=dict)
     validation_seconds: Amounts = field(default_factory=dict)
+    preparation_seconds: Amounts = field(default_factory=dict)
     peak_mib: Amounts = field(default_factory=dict)
+    examples_seen: Amounts = field(default_factory=dict)
     rows: Annotated[Mapping[Name, Annotated[int, Field(ge=0)]], Field(max_length=100)] = field(default_factory=dict)
     remarks: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
     references: Annotated[int, Field(ge=0)] | None = None

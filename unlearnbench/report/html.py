@@ -15,9 +15,8 @@ from unlearnbench.report.language import READING
 from unlearnbench.report.leaderboard import SEEDS, Board, noise_text, readings
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
+from unlearnbench.request.compose import SHOWN_RUNS
 
-SHOWN_RUNS = 12
-"""Up to this many runs, the page has each run's figures, about 300 kB per run."""
 FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
 ANSWER_FLOORS = ("answer_nll", "rouge_l", "exact_memorisation", "extraction_strength", "mia_auc")
 

@@ -178,10 +178,11 @@ def _remarks(runs: Runs, table: pandas.DataFrame) -> tuple[str, ...]:
 
 
 def _seconds(table: pandas.DataFrame) -> str:
-    """Return the mean seconds of an unlearning without its validation, as text."""
+    """Return the mean seconds of an unlearning without its validation and preparation, as text."""
+    columns = ["seconds", "validation_seconds", "preparation_seconds"]
     known = [
-        float(spent) - float(validation or 0)
-        for spent, validation in table[["seconds", "validation_seconds"]].itertuples(index=False)
+        float(spent) - float(validation or 0) - float(preparation or 0)
+        for spent, validation, preparation in table[columns].itertuples(index=False)
         if spent is not None and not math.isnan(spent)
     ]
     return f"{sum(known) / len(known):.1f}" if known else ""

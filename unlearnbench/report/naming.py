@@ -9,7 +9,8 @@ METHOD = ("tuning", "scale")
 """Groups that may set a method's values, in addition to `method.<field>`."""
 SILENT = (
     "experiment", "dataset", "forget", "model", "method", "tuning", "seed", "reference.count",
-    "outputs", "save_model", "reported", "device", "deterministic", "dataset.root", "dataset.download", "eval.root",
+    "outputs", "save_model", "plots", "reported", "device", "deterministic", "dataset.root", "dataset.download",
+    "eval.root",
 )  # fmt: skip
 """Keys that do not distinguish settings: they are already in a title, or in no digest."""
 

@@ -26,15 +26,29 @@ if TYPE_CHECKING:
 OWN_FILES = "cpu"
 """The scale that a preset has only if it has its own file for it."""
 
+SHOWN_RUNS = 12
+"""Up to this many runs, a report has each run's figures, about 300 kB per run."""
+
 
 @dataclass(frozen=True)
 class Request:
-    """One composed run: plain values, the choice in each group, and the overrides."""
+    """One composed run: plain values, the choice in each group, the overrides, and its sweep's number of jobs."""
 
     config: dict[str, Any]
     choices: dict[str, str | None]
     overrides: tuple[str, ...]
-    in_sweep: bool = False
+    sweep_jobs: int = 0
+
+    @property
+    def in_sweep(self) -> bool:
+        """Whether it is a job of a sweep."""
+        return self.sweep_jobs > 0
+
+    @property
+    def draws(self) -> bool:
+        """Whether to draw the run's figures: as `plots` says, else where a report of its sweep would show them."""
+        wanted = self.config.get("plots")
+        return self.sweep_jobs <= SHOWN_RUNS if wanted is None else bool(wanted)
 
     @property
     def outputs(self) -> Path:

@@ -75,7 +75,7 @@ def composed(sweep: Swept, only: Collection[int] | None = None) -> Iterator[tupl
     to, or that is more than a number or a word, is composed by Hydra each time.
     """
     bases: dict[tuple[str, ...], Composed] = {}
-    plain = set(sweep.plain())
+    plain, jobs = set(sweep.plain()), sum(1 for _ in sweep.words())
     for number, words in enumerate(sweep.words()):
         if only is not None and number not in only:
             continue
@@ -84,18 +84,18 @@ def composed(sweep: Swept, only: Collection[int] | None = None) -> Iterator[tupl
         base = bases.get(key)
         if base is None:
             base = bases[key] = compose(words, sweep.folders)
-            yield number, _in_sweep(base, base.request.config, words)
+            yield number, _in_sweep(base, base.request.config, words, jobs)
             continue
         found = _with_values(base, values)
         if found is None:
             one = compose(words, sweep.folders)
-            yield number, _in_sweep(one, one.request.config, words)
+            yield number, _in_sweep(one, one.request.config, words, jobs)
         else:
-            yield number, _in_sweep(base, found, words)
+            yield number, _in_sweep(base, found, words, jobs)
 
 
-def _in_sweep(base: Composed, config: dict[str, Any], words: Sequence[str]) -> Composed:
-    request = Request(config, base.request.choices, tuple(words), in_sweep=True)
+def _in_sweep(base: Composed, config: dict[str, Any], words: Sequence[str], jobs: int) -> Composed:
+    request = Request(config, base.request.choices, tuple(words), sweep_jobs=jobs)
     refuse_names_of(request)
     return replace(base, request=request)
 

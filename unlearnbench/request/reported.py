@@ -1,7 +1,7 @@
 """Published numbers to compare with measured ones, in a preset or a run.
 
 They do not affect anything: they are in no stage key and no run's identity. A run's result.json keeps the entries about
-its model and method.
+its model, method and forget set.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unlearnbench.request.compose import Request
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """One published number with its source, for one model and method or any.
+    """One published number with its source, for one model, method and kind of forget set (class, random), or any.
 
     `value` null means that the source mentions the metric without a number; only the measured one is shown.
     """
@@ -31,6 +31,7 @@ class Reported:
     source: str
     model: str | None = None
     method: str | None = None
+    forget: str | None = None
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
@@ -61,7 +62,7 @@ def check(entries: Sequence[Reported]) -> None:
 
 
 def carried(request: Request) -> list[dict[str, Any]]:
-    """Return the entries about a request's model and method, as composed.
+    """Return the entries about a request's model, method and forget set, as composed.
 
     They must have been checked.
     """
@@ -74,7 +75,7 @@ def carries(result: Mapping[str, Any], request: Request) -> bool:
 
 
 def _concerns(entry: dict[str, Any], request: Request) -> bool:
-    ours = {"model": request.model}
+    ours = {"model": request.model, "forget": request.name("forget")}
     if entry["role"] == "unlearned":
         ours["method"] = request.method
     return all(entry.get(name) in (None, value) for name, value in ours.items())

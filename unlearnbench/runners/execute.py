@@ -98,12 +98,18 @@ class _Work:
             self._add(job)
 
     def look(self) -> bool:
-        """Look once at all that is left, do what can be done, and return whether there was anything."""
+        """Look at what is left, in order, until a stage is computed; return whether anything was done.
+
+        A stage takes a while, and others may meanwhile have done what the jobs before it wait for: those come first.
+        """
         progress = self._finish()
         for key in list(self.left):
+            known = len(self.done.computed)
             if key in self.left and self._try(*self.left[key]):
                 progress = True
                 self._finish()
+            if len(self.done.computed) > known:
+                break
         return progress
 
     def _add(self, job: Job) -> None:

@@ -49,15 +49,20 @@ def find(request: Request) -> Path | None:
 
 
 def is_finished(folder: Path, request: Request) -> bool:
-    """Return whether a folder holds, undamaged, all the request wants; diverged and failed runs are tried again."""
+    """Return whether a folder holds, undamaged, all the request wants; diverged and failed runs are tried again.
+
+    A run without figures is written again for a request that wants them.
+    """
     if sums.damage(folder) or os.path.basename(os.path.realpath(folder)) != folder.name:  # a link to another run
         return False
     try:
-        status = read_result(folder).get("status")
+        result = read_result(folder)
     except (OSError, ValueError):  # another process has just replaced it
         return False
     has_model = request.config.get("save_model") is not True or (folder / "model" / "config.json").is_file()
-    return status == "skipped" or (status == "done" and has_model)
+    has_plots = not request.draws or result.get("plots") is not False
+    status = result.get("status")
+    return status == "skipped" or (status == "done" and has_model and has_plots)
 
 
 def _entry(request: Request) -> Path:

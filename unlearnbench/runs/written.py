@@ -56,8 +56,10 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     if last.world.bench.info.kind == "text":
         outcome |= _language(job, part, by_role)
     outcome["rows"] = {name: len(index) for name, index in last.world.splits.arrays().items()}
-    outcome["remarks"] = list(_remarks(job, by_role, measured, has_premise=outcome.get("premise") is not None))
-    _plot(job, part, by_role, outcome)
+    outcome["remarks"] = [*remarks.prepared(outcome["preparation_seconds"]["unlearned"])]
+    outcome["remarks"] += list(_remarks(job, by_role, measured, has_premise=outcome.get("premise") is not None))
+    if job.request.draws:
+        _plot(job, part, by_role, outcome)
     return outcome
 
 
@@ -152,6 +154,7 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "circumstances": {name: one["circumstances"] for name, one in facts.items()},
         "seconds": {name: one["seconds"] for name, one in facts.items()},
         "validation_seconds": {name: one["validation_seconds"] for name, one in facts.items()},
+        "preparation_seconds": {name: one.get("preparation_seconds", 0.0) for name, one in facts.items()},
         "peak_mib": {name: one["peak_mib"] for name, one in facts.items()},
         "examples_seen": {name: one["examples"] for name, one in facts.items()},
         "reused": {name: not done.is_new(stage.key) for name, stage in stages.items()},
@@ -168,6 +171,7 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "classes": list(last.world.bench.info.classes),
         "curves": {name: one["curve"] for name, one in facts.items()},
         "tables": facts["unlearned"]["tables"],
+        "plots": job.request.draws,
     }
 
 
