@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Make the tables and pictures of docs/results/methods.md from the reports of its sweeps.
+
+    unlearnbench run experiment=methods_images runner=local runner.workers=2
+    unlearnbench run experiment=methods_text runner=local runner.workers=2
+    python scripts/build_methods_page.py images=REPORT text=REPORT [resnet18=REPORT] [smollm2=REPORT] [cifar10=REPORT]
+
+REPORT is the folder `report` of a sweep. A part of the page between `<!-- NAME -->` and `<!-- end of NAME -->` is made
+anew if its report is given. All else, the notes on methods above all, is written by hand and stays as it is.
+"""
+
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from unlearnbench.plots.figures import PALETTE, figure, plain_text, save, tidy
+from unlearnbench.report.summary import interval
+from unlearnbench.request.catalogue import entries
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "results" / "methods.md"
+IMAGES = ROOT / "docs" / "images"
+PRESETS = {
+    "images": "methods_images", "resnet18": "methods_images_resnet18", "text": "methods_text",
+    "smollm2": "methods_text_smollm2", "cifar10": "methods_cifar10",
+}  # fmt: skip
+"""The parts of the page, and the presets whose reports they show."""
+SPLITS = ("retain", "forget", "test")
+BIAS = (("corrected answers", "accuracy_corrected", "test_forget"), ("flip rate", "flip_rate", "test"))
+"""Further columns where the data have them."""
+FIRST = ("none", "retrain")
+LEAST = 1e-3
+"""Where the axes of the picture begin."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A mean over seeds with its 95 % interval; NaN where it is not known."""
+
+    mean: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return ""
+        return f"{self.mean:.3f}" + ("" if math.isnan(self.low) else f" ± {self.high - self.mean:.3f}")
+
+
+def number(values: Sequence[float]) -> Number:
+    """Return the mean of values of different seeds, and its interval."""
+    mean, low, high, _ = interval(list(values))
+    return Number(mean, low, high)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method's numbers on one forget set."""
+
+    method: str
+    family: str
+    gap: Number
+    rates: tuple[Number, ...]
+    membership: Number
+    cost: Number
+    examples: Number
+    seeds: int
+
+
+class Sweep:
+    """The rows of one forget set in a report."""
+
+    def __init__(self, results: pandas.DataFrame, runs: pandas.DataFrame) -> None:
+        self.results, self.runs = results, runs
+        known = set(results["metric"])
+        self.columns = [(f"{split} accuracy", "accuracy", split) for split in SPLITS]
+        self.columns += [one for one in BIAS if one[1] in known]
+
+    def values(self, role: str, metric: str, split: str, method: str | None = None) -> pandas.Series:
+        """Return a metric's values by seed; those of the original and the references are the same for all methods."""
+        found = self.results[(self.results["role"] == role) & (self.results["metric"] == metric)]
+        found = found[found["split"] == split]
+        found = found if method is None else found[found["method"] == method]
+        return found.groupby("seed")["value"].mean()
+
+    def line(self, method: str) -> Line:
+        """Return a method's line."""
+        gaps = [self.values("unlearned", "gap_accuracy", split, method).abs() for split in SPLITS]
+        mine = self.runs[(self.runs["method"] == method) & (self.runs["status"] == "done")]
+        return Line(
+            method, family_of(method), number(list(sum(gaps) / len(SPLITS))),  # type: ignore[arg-type]
+            tuple(number(list(self.values("unlearned", metric, split, method))) for _, metric, split in self.columns),
+            number(list(self.values("unlearned", "gap_mia_confidence", "forget", method))),
+            Number(float(mine["cost_ratio"].mean())), Number(float(mine["examples_ratio"].mean())), len(mine),
+        )  # fmt: skip
+
+    def lines(self) -> list[Line]:
+        """Return the lines of all methods that ran, nearest to retrained first."""
+        done = sorted(set(self.runs[self.runs["status"] == "done"]["method"]))
+        return sorted(map(self.line, done), key=lambda line: (math.isnan(line.gap.mean), line.gap.mean))
+
+    def floor(self) -> float:
+        """Return how far two retrained models are apart in accuracy: of one seed, else of different ones."""
+        within = [self.values("retrained", "floor_accuracy", split) for split in SPLITS]
+        if all(len(one) for one in within):
+            return sum(float(one.mean()) for one in within) / len(SPLITS)
+        across = [list(self.values("retrained", "accuracy", split)) for split in SPLITS]
+        pairs = [[abs(a - b) for at, a in enumerate(one) for b in one[at + 1 :]] for one in across]
+        return sum(sum(one) / len(one) for one in pairs) / len(SPLITS) if all(pairs) else math.nan
+
+
+@cache
+def families() -> dict[str, str]:
+    """Return the family of each method."""
+    return {entry.name: entry.family for entry in entries("methods")}
+
+
+def family_of(method: str) -> str:
+    """Return a method's family, of NAME_paper that of NAME."""
+    return families().get(method) or families().get(method.removesuffix("_paper"), "")
+
+
+def table(sweep: Sweep) -> str:
+    """Return a forget set's table: the retrained and original models, `none` and `retrain`, then the methods."""
+    titles = ["method", "family", "gap to retrained", *(title for title, _, _ in sweep.columns), "membership gap"]
+    rows = [[*titles, "cost ratio", "examples", "seeds"], ["---"] * (len(titles) + 3)]
+    for role in ("retrained", "original"):
+        own = [str(number(list(sweep.values(role, metric, split)))) for _, metric, split in sweep.columns]
+        rows.append([f"*{role}*", "", "", *own, "", "", "", ""])
+    lines, floor = sweep.lines(), sweep.floor()
+    for line in [*(one for one in lines if one.method in FIRST), *(one for one in lines if one.method not in FIRST)]:
+        star = " *" if line.gap.mean <= floor else ""
+        own = [f"`{line.method}`", line.family, f"{line.gap}{star}", *map(str, line.rates), str(line.membership)]
+        rows.append([*own, str(line.cost), str(line.examples), str(line.seeds)])
+    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    known = "unknown" if math.isnan(floor) else f"{floor:.3f}"
+    return f"{text}\n\nNoise floor: {known}; * marks gaps within it.{others(sweep)}\n"
+
+
+def others(sweep: Sweep) -> str:
+    """Return which methods have no numbers, and why."""
+    rest = sweep.runs[sweep.runs["status"] != "done"]
+    said = [
+        f"`{method}` {status}" + (f" (seed {', '.join(map(str, sorted(rows['seed'])))})" if status != "skipped" else "")
+        + f": {str(rows['reason'].iloc[0]).splitlines()[0].rstrip('.')}"
+        for (method, status), rows in rest.groupby(["method", "status"])
+    ]  # fmt: skip
+    return " Without numbers: " + "; ".join(said) + "." if said else ""
+
+
+def drawn(sweep: Sweep, path: Path) -> None:
+    """Draw cost against gap, a panel for each family, with the other methods in grey."""
+    lines = [line for line in sweep.lines() if line.method not in FIRST and not math.isnan(place(line)[0])]
+    shown = [one for one in dict.fromkeys(families().values()) if any(line.family == one for line in lines)]
+    columns = min(3, len(shown))
+    height = math.ceil(len(shown) / columns)
+    with plain_text():
+        canvas = figure(4.4 * columns, 3.4 * height)
+        every = canvas.subplots(height, columns, squeeze=False, sharex=True, sharey=True).flatten()
+        for axes, family, colour in zip(every, shown, PALETTE, strict=False):
+            panel(axes, lines, family, colour, sweep.floor())
+        for axes in every[len(shown) :]:
+            axes.set_visible(False)
+        for axes in every[max(len(shown) - columns, 0) : len(shown)]:  # also where the panel below is empty
+            axes.tick_params(labelbottom=True)
+        save(canvas, path)
+
+
+def panel(axes: Any, lines: Sequence[Line], family: str, colour: str, floor: float) -> None:
+    """Draw one family's panel."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _place: f"{value:g}")
+    for line in lines:
+        if line.family != family:
+            axes.plot(*place(line), "o", color="#dddddd", markersize=4)
+    mine = sorted((line for line in lines if line.family == family), key=place)
+    for line, height in zip(mine, apart(list(map(place, mine))), strict=True):
+        x, y = place(line)
+        axes.plot(x, y, "o", color=colour, markersize=6)
+        axes.annotate(line.method, (x, y), xytext=(x * 1.15, 10**height), fontsize=7, va="center")
+    axes.axvline(1.0, color="grey", linewidth=0.8, linestyle=":")
+    if floor > 0:
+        axes.axhline(floor, color="grey", linewidth=0.8, linestyle="--")
+    axes.margins(0.08)
+    tidy(axes, family, x="cost (1: retraining)", y="gap to retrained")
+
+
+def place(line: Line) -> tuple[float, float]:
+    """Return where a method lies in the picture: its cost, in examples where seconds are not known, and its gap."""
+    cost = line.examples.mean if math.isnan(line.cost.mean) else line.cost.mean
+    return max(cost, LEAST), max(line.gap.mean, LEAST)
+
+
+def apart(points: Sequence[tuple[float, float]], across: float = 0.6, up: float = 0.13) -> list[float]:
+    """Return heights of labels, log10, so that those of near points do not lie on each other; the lowest stay."""
+    logs = [(math.log10(x), math.log10(y)) for x, y in points]
+    found: dict[int, float] = {}
+    for number in sorted(range(len(logs)), key=lambda at: logs[at][1]):
+        x, y = logs[number]
+        near = (height + up for other, height in found.items() if abs(logs[other][0] - x) < across)
+        found[number] = max([y, *near])
+    return [found[number] for number in range(len(logs))]
+
+
+def part(name: str, report: Path) -> str:
+    """Return a part of the page, and draw its pictures."""
+    results, runs = pandas.read_csv(report / "results.csv"), pandas.read_csv(report / "runs.csv")
+    seeds = ",".join(str(seed) for seed in sorted(runs["seed"].dropna().astype(int).unique()))
+    parts = [f"`unlearnbench run experiment={PRESETS[name]}`, seeds {seeds}.\n"]
+    done = runs[runs["status"] == "done"]
+    for forget in sorted(done["forget"].unique()):
+        label = re.sub(r"\W+", "_", forget.partition(":")[0])
+        same = runs["forget"].isin((forget, forget.partition(":")[0]))  # a job without a run has its choice alone
+        sweep = Sweep(results[results["forget"] == forget], runs[same])
+        image = IMAGES / f"methods_{name}_{label}.png"
+        drawn(sweep, image)
+        parts += [
+            f"### Forgetting {forget}\n",
+            table(sweep),
+            f"![Cost against gap, {forget}](../images/{image.name})\n",
+        ]
+    return "\n".join(parts)
+
+
+def put(text: str, name: str, content: str) -> str:
+    """Return the page with a part in its place."""
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
+    new, found = re.subn(pattern, lambda match: f"{match[1]}\n{content}\n{match[2]}", text, flags=re.DOTALL)
+    if not found:
+        raise SystemExit(f"{PAGE.name} has no part {name}: add <!-- {name} --> and <!-- end of {name} -->")
+    return new
+
+
+def main() -> None:
+    """Make the parts whose reports are given."""
+    given = dict(word.partition("=")[::2] for word in sys.argv[1:])
+    if not given or not set(given) <= set(PRESETS):
+        raise SystemExit(f"{__doc__}\nThe parts are: {', '.join(PRESETS)}.")
+    text = PAGE.read_text()
+    for name, report in given.items():
+        text = put(text, name, part(name, Path(report)))
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""scripts/tune_methods.py and build_methods_page.py: the trials, what is written, and what the page shows."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+import yaml
+
+from worlds import HERE
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = {"epochs": 5, "alpha": 10.0, "optimizer": {"name": "sgd", "lr": 1e-3}}
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return importlib.import_module
+
+
+@pytest.mark.parametrize(
+    "space",
+    [{}, {"alpha": [1, 3, 10]}, {"epochs": [1, 2, 5], "optimizer.lr": {"from": "1e-5", "to": "1e-1"}}],
+)
+def test_every_method_has_the_same_number_of_trials_and_its_default_first(scripts, space):
+    trials = scripts("trials").trials_of("one", SETTINGS, space, 8)
+    assert len(trials) == 8
+    assert all(trials[0][field] == SETTINGS.get(field, SETTINGS["optimizer"]["lr"]) for field in trials[0])
+    assert len({tuple(one.items()) for one in trials}) == 8
+    assert trials == scripts("trials").trials_of("one", SETTINGS, space, 8)
+
+
+def test_a_method_without_anything_to_choose_has_one_trial(scripts):
+    assert scripts("trials").trials_of("none", {}, {}, 8) == [{}]
+
+
+def test_values_are_written_beside_the_comments(scripts):
+    before = "_target_: a.B\nepochs: 5   # as in the paper\noptimizer: {name: sgd, lr: 1e-3, momentum: 0.9}   # 0023\n"
+    after = scripts("trials").written(before, {"epochs": 2, "optimizer.lr": 3e-5})
+    assert after == before.replace("epochs: 5", "epochs: 2").replace("1e-3", "3e-5")
+    assert scripts("trials").written("", {"alpha": 3.0, "optimizer.lr": 1e-4}) == "alpha: 3.0\noptimizer: {lr: 1e-4}\n"
+
+
+def test_a_trial_keeps_the_methods_other_values(scripts):
+    values = {"alpha": 3.0, "optimizer.lr": 1e-4}
+    changed = scripts("trials").changed(SETTINGS, values)
+    assert changed == {"epochs": 5, "alpha": 3.0, "optimizer": {"name": "sgd", "lr": 1e-4}}
+    assert SETTINGS["optimizer"] == {"name": "sgd", "lr": 1e-3}
+    assert scripts("trials").words_of(values) == "method.alpha=3.0 method.optimizer.lr=1e-4"
+
+
+def test_the_cheapest_of_equal_trials_is_best_and_a_diverged_one_never(scripts):
+    rows = pandas.DataFrame(
+        {"trial": [0, 1, 2, 3], "gap": [0.2, 0.1004, 0.1001, float("inf")], "cost_ratio": [1, 0.1, 0.5, 0]}
+    )
+    assert scripts("tune_methods").best(rows)["trial"] == 1
+
+
+def test_the_space_names_fields_that_there_are(scripts):
+    tune = scripts("tune_methods")
+    for method in yaml.safe_load(tune.SPACE.read_text()):
+        file = ROOT / "configs" / "method" / f"{method}.yaml"
+        settings = yaml.safe_load(file.read_text())
+        for kind in ("image", "text"):
+            for field in tune.space_of(tune.SPACE, method, kind):
+                first, _, second = field.partition(".")
+                assert first in settings and (not second or second in settings[first]), f"{method}: {field}"
+
+
+@pytest.mark.slow
+def test_trials_run_as_one_sweep_and_their_table_is_kept(tmp_path):
+    words = [sys.executable, "scripts/tune_methods.py", "finetune", "masking", "--trials", "3", "--workers", "1"]
+    words += ["--outputs", str(tmp_path / "outputs"), "--results", str(tmp_path)]
+    words += ["--words", "dataset.limit=300", "dataset.limit_test=100", "train.epochs=1", "reference.count=1"]
+    done = subprocess.run(words, cwd=ROOT, env=HERE, capture_output=True, text=True, check=True)
+    rows = pandas.read_csv(tmp_path / "tuning_image.csv")
+    assert rows.groupby("method").size().to_dict() == {"finetune": 3, "masking": 3}
+    assert set(rows["status"]) == {"done"} and rows["gap"].between(0, 1).all()
+    assert "finetune: " in done.stdout and "| `masking` | 3 |" in (tmp_path / "tuning.md").read_text()
+
+
+RESULTS = [
+    (seed, method, role, split, metric, value)
+    for seed in (0, 1)
+    for method, wrong in (("none", 0.3), ("npo", 0.1))
+    for split in ("retain", "forget", "test")
+    for role, metric, value in (
+        ("retrained", "accuracy", 0.9 + 0.02 * seed), ("original", "accuracy", 0.9), ("unlearned", "accuracy", 0.8),
+        ("unlearned", "gap_accuracy", -wrong - 0.01 * seed), ("unlearned", "gap_mia_confidence", 0.2),
+    )
+]  # fmt: skip
+
+
+def test_the_page_sorts_by_gap_and_says_what_has_no_numbers(scripts, tmp_path, monkeypatch):
+    page = scripts("build_methods_page")
+    columns = ["seed", "method", "role", "split", "metric", "value"]
+    pandas.DataFrame(RESULTS, columns=columns).assign(forget="class:0").to_csv(tmp_path / "results.csv", index=False)
+    done = [(seed, method, "done", "class:0", "", 0.25, 0.3) for seed in (0, 1) for method in ("none", "npo")]
+    rest = [(0, "ssd", "diverged", "class:0", "NaN at step 3", None, None)]
+    names = ["seed", "method", "status", "forget", "reason", "cost_ratio", "examples_ratio"]
+    pandas.DataFrame(done + rest, columns=names).to_csv(tmp_path / "runs.csv", index=False)
+    monkeypatch.setattr(page, "IMAGES", tmp_path)
+    text = page.put(
+        "hand\n<!-- images -->\nold\n<!-- end of images -->\nnotes\n", "images", page.part("images", tmp_path)
+    )
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [row.split("|")[1].strip() for row in rows] == ["`none`", "`npo`"]
+    assert rows[1].split("|")[2:4] == [" ascent ", " 0.105 ± 0.064 "]
+    assert "Noise floor: 0.020" in text and "`ssd` diverged (seed 0): NaN at step 3." in text
+    assert text.startswith("hand") and text.endswith("notes\n") and "old" not in text
+    assert (tmp_path / "methods_images_class.png").exists()
