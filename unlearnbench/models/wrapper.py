@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -74,6 +74,6 @@ def embedded(model: nn.Module, tokens: Tensor) -> Tensor:
     return found
 
 
-def asked(model: nn.Module, prompt_tokens: Tensor) -> dict[str, Tensor]:
-    """Return the lengths of the prompts, (n,) int64, as an argument by name for a model that asks for them."""
-    return {"prompt_tokens": prompt_tokens} if isinstance(model, Wrapper) and model.asks else {}
+def asked(model: nn.Module, prompt_tokens: Callable[[], Tensor]) -> dict[str, Tensor]:
+    """Return the lengths of the prompts, (n,) int64, as an argument by name; counted only for a model that asks."""
+    return {"prompt_tokens": prompt_tokens()} if isinstance(model, Wrapper) and model.asks else {}

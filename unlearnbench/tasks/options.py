@@ -198,7 +198,7 @@ def forward(model: nn.Module, packed: Packed, exact: bool) -> Found:
     device = next(model.parameters()).device
     named = {"attention_mask": packed.mask, "position_ids": packed.positions}
     given = {name: tensor.to(device) for name, tensor in named.items() if tensor is not None}
-    given |= asked(model, packed.prompt_tokens.to(device))
+    given |= asked(model, lambda: packed.prompt_tokens.to(device))
     inputs, row, before, token = (
         tensor.to(device) for tensor in (packed.inputs, packed.row, packed.before, packed.token)
     )

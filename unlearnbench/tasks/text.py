@@ -191,7 +191,7 @@ class TextTask:
         """
         row, place, example = _answered(batch)
         given = {"input_ids": batch.inputs} if inputs is None else {"inputs_embeds": inputs}
-        named = asked(model, _prompt_tokens(batch.labels))
+        named = asked(model, lambda: _prompt_tokens(batch.labels))
         with only_at(model, row, place, batch.inputs.shape[1], exact=False), self.autocast():
             logits = model(**given, use_cache=False, **named).logits
         labels = batch.labels[row, place + 1].clamp_min(0)  # a filler's may be IGNORED
@@ -214,8 +214,9 @@ class TextTask:
     def represent(self, model: nn.Module, batch: Batch, layer: str) -> Predictions:
         """Return the named submodule's output at the tokens that predict the answers, (m, d) float32."""
         hidden = self.hidden(model, batch, layer)
-        row, place = (batch.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
-        return Predictions(hidden[row, place], batch.labels[row, place + 1], row, len(batch), batch.rows_per_example)
+        row, place, example = _answered(batch)
+        labels = batch.labels[row, place + 1].clamp_min(0)
+        return Predictions(hidden[row, place], labels, example, len(batch), batch.rows_per_example)
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Score every option of the rows at these positions, and generate answers to some of them."""
