@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Find a default for each method on validation data: the same number of trials for each, and all of them kept.
 
-    python scripts/tune_methods.py [METHOD ...] [--kind image|text] [--trials 8] [--write]
+    python scripts/tune_methods.py [METHOD ...] [--kind image|text] [--trials 6] [--write]
 
 Images: `fashion` with `tiny_resnet`, a class and a random tenth; text: `clinical_notes` with `llama_tiny`, its biased
 rows. Seed, class and draw are in no table of docs/results, and test rows are never scored. The first trial of a method
@@ -208,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("methods", nargs="*")
     parser.add_argument("--kind", choices=sorted(SCALE), default="image")
-    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--trials", type=int, default=6)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--outputs", type=Path, default=Path("outputs"))
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables go")
