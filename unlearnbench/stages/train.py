@@ -80,13 +80,13 @@ class Train(Stage):
     def made(self, progress: Progress, state: Resumable | None = None) -> Made:
         """Train it, from `state` on if there is one."""
         bench, seed, record = self.bench, stage_seed(*self.names), Record()
+        resume, save = (None, None) if state is None else (state.resume, state.save)
         with seeded(seed):
             model = bench.task.prepare(started(bench.spec, bench.info))
             model = trainable(bench.spec, model)
             fit(
                 model, bench.task, self.index, self.validation, self.recipe,
-                seed=seed, record=record, progress=progress,
-                resume=state and state.resume, save=state and state.save,
+                seed=seed, record=record, progress=progress, resume=resume, save=save,
             )  # fmt: skip
         return Made(model, record, on_parent=is_pretrained(bench.spec))  # random weights must be kept too
 
