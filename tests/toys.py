@@ -69,6 +69,9 @@ class Reading:
     def computing(self) -> Iterator[None]:
         yield
 
+    def grow(self, workshop: Workshop, done: Done) -> bool:
+        return False
+
     def finish(self, workshop: Workshop, done: Done) -> None:
         self.error = done.error(self.stages)
         if self.error is None:

@@ -67,9 +67,7 @@ def build(experiment: Experiment, bench: Bench) -> tuple[Forgetting, ...]:
     seed, recipe = experiment.seed, experiment.recipe
     splits = bench.requests(experiment.forget)
     first = World(bench, splits[0], seed, experiment.unlearn_seed, experiment.eval_seed)
-    original: Train | Checkpoint = Checkpoint(bench)
-    if experiment.model.checkpoint is None:
-        original = Train(bench, "original", first.all, splits[0].validation, recipe, (seed, "original"))
+    original = original_of(first, recipe)
     found: list[Forgetting] = []
     before: Train | Checkpoint | Unlearn = original
     for number, one in enumerate(splits, 1):
@@ -86,3 +84,11 @@ def build(experiment: Experiment, bench: Bench) -> tuple[Forgetting, ...]:
         found.append(Forgetting(number, world, models, scores, added))
         before = unlearned
     return tuple(found)
+
+
+def original_of(world: World, recipe: Recipe) -> Train | Checkpoint:
+    """Return the model that has learned all training rows: trained by the recipe, or the user's own."""
+    bench = world.bench
+    if bench.spec.checkpoint is not None:
+        return Checkpoint(bench)
+    return Train(bench, "original", world.all, world.splits.validation, recipe, (world.seed, "original"))

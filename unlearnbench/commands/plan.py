@@ -90,6 +90,11 @@ def _show(plan: Plan, jobs: int) -> None:
         console.print("rows of the first job: " + ", ".join(f"{name} {count}" for name, count in plan.rows.items()))
     found = f"{counted(jobs, 'job')}, {counted(len(plan.entries), 'stage')}"
     console.print(f"{found}, {len(missing)} missing; seconds: {_seconds(missing)}")
+    if plan.choosing:
+        console.print(
+            f"These choose the forget set of {counted(plan.choosing, 'job')}: what is trained and unlearned then is "
+            "known, and shown here, once they are done. `unlearnbench run` does both."
+        )
 
 
 def _seconds(missing: list[Entry]) -> str:

@@ -32,7 +32,7 @@ INTERFACES: dict[str, set[str]] = {
 MODULES = {
     "model": ("unlearnbench.models.",),
     "dataset": ("unlearnbench.data.",),
-    "forget": ("unlearnbench.forget.",),
+    "forget": ("unlearnbench.forget.", "unlearnbench.selection."),
     "method": ("unlearnbench.methods.",),
     "train": ("unlearnbench.training.recipe",),
     "eval": ("unlearnbench.evaluations.",),

@@ -47,6 +47,9 @@ class Job(Protocol):
     def computing(self) -> AbstractContextManager[None]:
         """Set the machine as its stages want it: threads, device."""
 
+    def grow(self, workshop: Workshop, done: Done) -> bool:
+        """Lay out the stages that follow from the results of those so far; return False where these were all."""
+
     def finish(self, workshop: Workshop, done: Done) -> None:
         """Do it; `done` says which stages failed."""
 
@@ -204,6 +207,9 @@ class _Work:
                 return False
             if not job.is_done():
                 try:
+                    if job.grow(self.workshop, self.done):
+                        self._add(job)
+                        return False
                     job.finish(self.workshop, self.done)
                 except Damaged as damage:
                     self.cache.set_aside(damage)

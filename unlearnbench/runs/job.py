@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnbench.assemble import Assembled
+from unlearnbench.choosing import Choice, choices, chosen
 from unlearnbench.errors import Diverged, UserError, counted
 from unlearnbench.experiment import Forgetting, build
 from unlearnbench.files import disk, sums
 from unlearnbench.files.escapes import printable
 from unlearnbench.forget.splits import remarks, twins_retained
 from unlearnbench.graph.artefact import Damaged
+from unlearnbench.graph.cache import Cache
 from unlearnbench.graph.outside import Looked
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
@@ -49,7 +51,8 @@ class RunJob:
     """One run: what was asked for, where its folder goes, and the stages that it needs.
 
     `error` is what made it fail, `status` what became of it once it is finished. With `raises`, mistakes of the user
-    and interruptions of its stages are raised and not written down.
+    and interruptions of its stages are raised and not written down. `choices` are what trained models choose of the
+    forget set; until they have, the picture is `rehearsed` with other rows, and the stages are those of the choices.
     """
 
     request: Request
@@ -58,6 +61,8 @@ class RunJob:
     outside: Looked
     raises: bool = False
     picture: tuple[Forgetting, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    rehearsed: bool = False
     skipped: str | None = None
     error: Exception | None = None
     status: str = ""
@@ -84,15 +89,50 @@ class RunJob:
             return False
 
     def draw(self, benches: Benches) -> None:
-        """Load the data and lay out the stages; note where the method cannot run, or what fails."""
-        experiment = self.assembled.experiment
+        """Load the data and lay out the stages; note where the method cannot run, or what fails.
+
+        Where trained models choose the forget set, these are their stages alone until all of them are done.
+        """
+        with self._failing():
+            self.choices = choices(self.assembled.experiment, benches)
+            self._benches = benches
+            workshop = Workshop(Cache(self.request.outputs / "cache"))
+            try:
+                first = all(workshop.cache.read(one.key) for choice in self.choices for one in choice.stages.values())
+                self._lay_out(workshop if first else None)
+            except Damaged as damage:
+                workshop.cache.set_aside(damage)
+                self._lay_out(None)
+
+    def grow(self, workshop: Workshop, done: Done) -> bool:
+        """Lay out the stages that follow from the chosen rows; return False where the stages so far were all."""
+        if not self.rehearsed or self.skipped is not None or self.error or done.error(self.stages):
+            return False
         try:
-            bench = benches.of(experiment)
-            self.picture = build(experiment, bench)
-            self._warn(benches.said)
-            unlearned = cast(Any, self.picture[-1].models.unlearned)
-            self.skipped = unlearned.why_not()
-        except UserError:
+            with self._failing():
+                self._lay_out(workshop)
+        except UserError as error:  # `finish` writes it down, or raises it
+            self.error = error
+        return self.error is None
+
+    def _lay_out(self, workshop: Workshop | None) -> None:
+        """Lay out the graph for the rows that were chosen; without a workshop rehearse it with others, as many."""
+        experiment = self.assembled.experiment
+        if workshop is not None:
+            experiment = chosen(experiment, self.choices, workshop)
+        self.picture = build(experiment, self._benches.of(experiment))
+        self.rehearsed = workshop is None
+        self.__dict__.pop("stages", None)
+        if not self.rehearsed:
+            self._warn(self._benches.said)
+        self.skipped = cast(Any, self.picture[-1].models.unlearned).why_not()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Note what fails in the block; raise the user's mistakes and a full disk."""
+        try:
+            yield
+        except (UserError, Damaged):
             raise
         except Exception as error:
             if disk.why(error, self.request.outputs):
@@ -102,7 +142,7 @@ class RunJob:
 
     def forget_stages(self) -> None:
         """Let go of what `draw` laid out."""
-        self.picture = ()
+        self.picture, self.choices = (), ()
         self.__dict__.pop("stages", None)
 
     @cached_property
@@ -110,9 +150,13 @@ class RunJob:
         """The stages whose results the folder is made from: none where the method cannot run."""
         if self.skipped is not None or self.error is not None:
             return ()
+        before = [stage for choice in self.choices for stage in choice.stages.values()]
+        if self.rehearsed:
+            return tuple({stage.key: stage for stage in before}.values())
         models = [model for asked in self.picture for _, model in asked.models.roles()]
         first = [model for model in models if isinstance(model, Stage)]
-        return tuple({stage.key: stage for asked in self.picture for stage in (*first, *asked.stages())}.values())
+        asked_for = [stage for asked in self.picture for stage in asked.stages()]
+        return tuple({stage.key: stage for stage in (*before, *first, *asked_for)}.values())
 
     def device(self) -> str:
         """The device of the run."""
@@ -174,7 +218,9 @@ class RunJob:
 
     def _lines(self, done: Done) -> list[str]:
         """Return what was logged while stages of this run were computed here."""
-        return [line for asked in self.picture for stage in self._all(asked) for line in done.lines.get(stage.key, ())]
+        before = [stage for choice in self.choices for stage in choice.stages.values()]
+        stages = (*before, *(stage for asked in self.picture for stage in self._all(asked)))
+        return [line for stage in stages for line in done.lines.get(stage.key, ())]
 
     def _all(self, asked: Forgetting) -> Iterator[Stage]:
         yield from (cast(Stage, model) for _, model in asked.models.roles())

@@ -53,7 +53,10 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Plan:
-    """The words of a line, where its results go, and its stages; `rows` are those of its first job, by split."""
+    """The words of a line, where its results go, and its stages; `rows` are those of its first job, by split.
+
+    `choosing` counts the jobs of which only the stages that choose their forget set are known yet.
+    """
 
     words: tuple[str, ...]
     parameters: tuple[str, ...]
@@ -61,6 +64,7 @@ class Plan:
     outputs: str
     entries: tuple[Entry, ...]
     rows: Mapping[str, int] = field(default_factory=dict)
+    choosing: int = 0
 
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
@@ -69,7 +73,7 @@ class Plan:
 
     def write(self, path: Path) -> None:
         """Write plan.jsonl: the line first, then a stage a line."""
-        head = {name: value for name, value in vars(self).items() if name not in ("entries", "chunks", "rows")}
+        head = {name: value for name, value in vars(self).items() if name not in ("entries", "chunks", "rows", "choosing")}
         lines = [head, *map(asdict, self.entries)]
         leftovers.replace(path, "".join(json.dumps(line) + "\n" for line in lines))
 
@@ -111,15 +115,17 @@ def with_stages(sweep: Sweep, outputs: Path) -> Plan:
     cache = Cache(outputs / "cache")
     known, entries, readers = _known_seconds(cache), dict[str, Entry](), dict[str, list[int]]()
     rows: dict[str, int] = {}
+    choosing = 0
     for number, job in sweep.drawn():
         rows = rows or {name: len(index) for name, index in job.picture[0].world.splits.arrays().items()}
+        choosing += job.rehearsed and bool(job.stages)
         for stage in in_order(job.stages):
             if stage.key not in entries:
                 entries[stage.key] = _planned(stage, entries, known, cache)
             readers.setdefault(stage.key, []).append(number)
         job.forget_stages()
     complete = (replace(one, jobs=tuple(readers[key])) for key, one in entries.items())
-    return replace(of(sweep, outputs), entries=tuple(complete), rows=rows)
+    return replace(of(sweep, outputs), entries=tuple(complete), rows=rows, choosing=choosing)
 
 
 def _planned(stage: Stage, before: Mapping[str, Entry], known: Mapping[str, float], cache: Cache) -> Entry:

@@ -1,0 +1,1 @@
+"""Forget sets that trained models choose."""
