@@ -67,8 +67,8 @@ def first_rows(order: Index, data: Data, size: int, *, whole_pairs: bool) -> Ind
     return rows
 
 
-def rehearsed(data: Data, size: int, seed: int, *, whole_pairs: bool) -> Splits:
-    """Return splits of the right size with rows drawn at random."""
-    order = np.random.default_rng(stage_seed(seed, "forget", "rehearsed")).permutation(data.train)
+def rehearsed(data: Data, size: int, *names: str | int, whole_pairs: bool) -> Splits:
+    """Return splits of the right size with rows drawn at random, other ones for other names."""
+    order = np.random.default_rng(stage_seed("forget", "rehearsed", *names)).permutation(data.train)
     rows = first_rows(order, data, size, whole_pairs=whole_pairs)
     return Splits(np.setdiff1d(data.train, rows), rows, data.validation, data.test)

@@ -73,7 +73,8 @@ class Plan:
 
     def write(self, path: Path) -> None:
         """Write plan.jsonl: the line first, then a stage a line."""
-        head = {name: value for name, value in vars(self).items() if name not in ("entries", "chunks", "rows", "choosing")}
+        here = ("entries", "chunks", "rows", "choosing")
+        head = {name: value for name, value in vars(self).items() if name not in here}
         lines = [head, *map(asdict, self.entries)]
         leftovers.replace(path, "".join(json.dumps(line) + "\n" for line in lines))
 
