@@ -12,7 +12,10 @@ import pytest
 from unlearnbench.errors import UserError
 from unlearnbench.graph.cache import Cache
 from unlearnbench.graph.workshop import Workshop
+from unlearnbench.runs import plan
 from unlearnbench.runs.launch import Outcome, execute, found, prepare
+from unlearnbench.runs.sweep import Sweep
+from unlearnbench.runs.work import work
 from unlearnbench.stages.benches import Benches
 from worlds import TINY
 
@@ -56,6 +59,7 @@ def test_the_chosen_rows_are_those_of_the_highest_loss(tmp_path):
     assert scores.loss[np.isin(scores.index, rows)].min() >= scores.loss[~np.isin(scores.index, rows)].max()
 
 
+@pytest.mark.slow
 def test_a_sweep_over_seeds_forgets_the_same_rows(tmp_path):
     one, two = (execute(prepare([*HARD, *QUICK, f"outputs={tmp_path}", f"seed={seed}"])) for seed in (0, 1))
     assert np.array_equal(forgotten(one), forgotten(two))
@@ -126,6 +130,7 @@ def test_a_stream_may_have_requests_that_models_choose(tmp_path):
     assert kinds(tmp_path)["train"] == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_choice_is_made_again(tmp_path):
     words = [*HARD, *QUICK, f"outputs={tmp_path}"]
     first = execute(prepare(words))
@@ -136,6 +141,7 @@ def test_a_damaged_choice_is_made_again(tmp_path):
     assert list((tmp_path / "cache" / "damaged").iterdir())
 
 
+@pytest.mark.slow
 def test_a_choice_that_repeats_a_training_needs_one(tmp_path):
     first = execute(prepare([*HARD, *QUICK, "save_model=true", f"outputs={tmp_path}"]))
     words = [*HARD, *QUICK, f"model.checkpoint={first.folder / 'model' / 'model.safetensors'}", f"outputs={tmp_path}"]
@@ -144,18 +150,29 @@ def test_a_choice_that_repeats_a_training_needs_one(tmp_path):
     assert execute(prepare(words)).status == "done"
 
 
+def test_a_job_of_an_array_chooses_and_then_does_the_rest(tmp_path):
+    words = [*HARD, *QUICK, "threads=1", f"outputs={tmp_path}"]
+    laid_out = plan.with_stages(Sweep(words, (), ()), tmp_path)
+    assert laid_out.choosing == 1 and [one.level for one in laid_out.chunks] == ["train", "unlearn"]
+    assert [work(laid_out, tmp_path, number) for number in (0, 1)] == [0, 0]
+    assert kinds(tmp_path)["train"] == 2 and kinds(tmp_path)["unlearn"] == 1
+    again = plan.with_stages(Sweep(words, (), (), planning=True), tmp_path)
+    assert not again.choosing and not again.chunks and len(again.entries) > len(laid_out.entries)
+
+
 @pytest.mark.slow
 def test_workers_choose_and_then_do_the_rest(tmp_path, capsys):
-    from unlearnbench.commands import plan, run
+    from unlearnbench.commands import plan as planned
+    from unlearnbench.commands import run
 
     words = ["-m", *TINY, "forget=hard", "forget.score=loss", "method=none,finetune", f"outputs={tmp_path}"]
-    assert plan.main(words) == 0
+    assert planned.main(words) == 0
     assert "choose the forget set of 2 jobs" in capsys.readouterr().out
     sweep = [*words, f"hydra.sweep.dir={tmp_path}/sweep", "runner=local", "runner.workers=2"]
     assert run.main(sweep) == 0
     assert list(pandas.read_csv(tmp_path / "sweep" / "jobs.csv")["status"]) == ["done", "done"]
     assert kinds(tmp_path)["train"] == 2
-    assert plan.main(words) == 0
+    assert planned.main(words) == 0
     assert "choose the forget set" not in capsys.readouterr().out
 
 
