@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
+from unlearnbench.report.over_seeds import over_seeds
 from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
 
@@ -66,11 +67,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Added:
-    """The headline of a further evaluation: a table of its columns, one line a method."""
+    """The headline of a further evaluation: a table of its columns, one line a method, and a note below it."""
 
     name: str
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Board:
     models, averaged over retain, forget and test; NaN if there is only one. `premise` and `bias` are for text,
     `reported` has published numbers, `cost_note` is about cost ratios that are missing or not comparable, `base_note`
     about weights that may have seen the forget rows, and `checkpoint` about what a user's own original has seen.
-    `rows` says how many each split has, and `remarks` are what a reader must know before the numbers.
+    `rows` says how many each split has, and `remarks` are what a reader must know before the numbers. `across` are the
+    rows of across.csv.
     """
 
     title: str
@@ -98,6 +101,7 @@ class Board:
     checkpoint: str = ""
     rows: str = ""
     remarks: tuple[str, ...] = ()
+    across: tuple[dict[str, Any], ...] = ()
 
     @property
     def scale_note(self) -> str:
@@ -133,11 +137,13 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
 
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
+    seeds = over_seeds(runs, table)
+    tables = tuple(Added(*one) for one in seeds.tables)
+    added = (*_further(of.added, lines, cell), *_added(runs, mine, table), *tables)
     return Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
         _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table), _rows(runs, table),
-        _remarks(runs, table),
+        (*_remarks(runs, table), *seeds.remarks), seeds.rows,
     )  # fmt: skip
 
 
