@@ -12,7 +12,7 @@ import numpy as np
 from unlearnbench.evidence import OPTIONS, Floats, Scores
 
 LARGEST = 100.0
-"""Where confidences are cut, as in Easy Data Unlearning Bench: a label of probability 0 or 1 has no finite one."""
+"""Where confidences are cut, as in Easy Data Unlearning Bench: p of 1 or 0 has none that is finite."""
 
 
 def confidence(scores: Scores) -> Floats:
