@@ -9,19 +9,16 @@ from pathlib import Path
 def write(folders: Sequence[Path], target: Path) -> Path:
     """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it.
 
-    Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures, report.html, reported.csv if runs have
-    published numbers, and across.csv if there are numbers over seeds. Raises UserError if a folder does not exist or
-    has no runs, or if the target is not writable.
+    Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures, report.html, and reported.csv if runs have
+    published numbers. Raises UserError if a folder does not exist or has no runs, or if the target is not writable.
     """
-    import pandas
-
     from unlearnbench.files.escapes import csv_table
     from unlearnbench.plots import report as plots
     from unlearnbench.report.collect import collect
     from unlearnbench.report.html import page
     from unlearnbench.report.leaderboard import boards
     from unlearnbench.report.markdown import markdown
-    from unlearnbench.report.over_seeds import COLUMNS
+    from unlearnbench.report.over_seeds import write as write_across
     from unlearnbench.report.reported import csv_rows
     from unlearnbench.report.summary import summarise
     from unlearnbench.request.places import writable
@@ -33,15 +30,12 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     csv_table(runs.results).to_csv(target / "results.csv", index=False, lineterminator="\n")
     csv_table(runs.table).to_csv(target / "runs.csv", index=False, lineterminator="\n")
+    write_across(target, [row for board in groups for row in board.across])
     csv_table(summary).to_csv(target / "summary.csv", index=False, lineterminator="\n")
     published = [one for board in groups for one in board.reported]
     (target / "reported.csv").unlink(missing_ok=True)
     if published:
         csv_table(csv_rows(published)).to_csv(target / "reported.csv", index=False, lineterminator="\n")
-    across = pandas.DataFrame([row for board in groups for row in board.across], columns=list(COLUMNS))
-    (target / "across.csv").unlink(missing_ok=True)
-    if len(across):
-        csv_table(across).to_csv(target / "across.csv", index=False, lineterminator="\n")
     (target / "leaderboard.md").write_text(markdown(groups), encoding="utf-8", errors="replace")
     figures = plots.draw(target, groups)
     (target / "report.html").write_text(page(runs, groups, figures), encoding="utf-8", errors="replace")

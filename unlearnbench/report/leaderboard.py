@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
-from unlearnbench.report.over_seeds import over_seeds
+from unlearnbench.report.over_seeds import OverSeeds, over_seeds
 from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
 
@@ -83,12 +83,13 @@ class Board:
     models, averaged over retain, forget and test; NaN if there is only one. `premise` and `bias` are for text,
     `reported` has published numbers, `cost_note` is about cost ratios that are missing or not comparable, `base_note`
     about weights that may have seen the forget rows, and `checkpoint` about what a user's own original has seen.
-    `rows` says how many each split has, and `remarks` are what a reader must know before the numbers. `across` are the
-    rows of across.csv.
+    `rows` says how many each split has, and `remarks` are what a reader must know before the numbers.
     """
 
     title: str
     lines: tuple[Line, ...]
+    across: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
+    """The rows of across.csv: numbers over seeds."""
     noise: float
     floor: dict[tuple[str, str], float]
     premise: str = ""
@@ -101,7 +102,6 @@ class Board:
     checkpoint: str = ""
     rows: str = ""
     remarks: tuple[str, ...] = ()
-    across: tuple[dict[str, Any], ...] = ()
 
     @property
     def scale_note(self) -> str:
@@ -113,7 +113,16 @@ def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
     """Return one board per experiment, data set, forget set, model and setting."""
     done = runs.table[runs.table["status"] == "done"]
     keys = [*GROUP, "setting"]
-    return [_board(runs, summary, tuple(map(str, group)), rows) for group, rows in done.groupby(keys, sort=True)]
+    found = [
+        (rows, _board(runs, summary, tuple(map(str, group)), rows)) for group, rows in done.groupby(keys, sort=True)
+    ]
+    return [_with_seeds(board, over_seeds(runs, rows)) for rows, board in found]
+
+
+def _with_seeds(board: Board, seeds: OverSeeds) -> Board:
+    """Return a board with its numbers over seeds, and what is missing for them."""
+    tables = (Added(*one) for one in seeds.tables)
+    return replace(board, added=(*board.added, *tables), remarks=(*board.remarks, *seeds.remarks), across=seeds.rows)
 
 
 def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame) -> Board:
@@ -137,13 +146,11 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
 
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    seeds = over_seeds(runs, table)
-    tables = tuple(Added(*one) for one in seeds.tables)
-    added = (*_further(of.added, lines, cell), *_added(runs, mine, table), *tables)
+    added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
     return Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
         _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table), _rows(runs, table),
-        (*_remarks(runs, table), *seeds.remarks), seeds.rows,
+        _remarks(runs, table),
     )  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.across.cell import Across, Compared, over_draws, side
 from unlearnbench.across.kinds import asked
+from unlearnbench.files.escapes import csv_table
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.joined import ORIGINAL, Joined, join
 
@@ -55,6 +57,16 @@ def over_seeds(runs: Runs, table: pandas.DataFrame) -> OverSeeds:
         remarks += [text for who in enough if (text := _one_model(name, who, joined))]
         rows += [row for who, numbers in found.items() for row in _rows(name, who, numbers, joined, table)]
     return OverSeeds(tuple(rows), tuple(tables), tuple(dict.fromkeys(remarks)))
+
+
+def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write across.csv into a report's folder; where there are no numbers over seeds, remove an old one."""
+    import pandas
+
+    (target / "across.csv").unlink(missing_ok=True)
+    if rows:
+        table = csv_table(pandas.DataFrame(rows, columns=list(COLUMNS)))
+        table.to_csv(target / "across.csv", index=False, lineterminator="\n")
 
 
 def _chosen(runs: Runs, table: pandas.DataFrame) -> dict[str, Across]:
