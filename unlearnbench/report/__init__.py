@@ -18,6 +18,7 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     from unlearnbench.report.html import page
     from unlearnbench.report.leaderboard import boards
     from unlearnbench.report.markdown import markdown
+    from unlearnbench.report.over_seeds import write as write_across
     from unlearnbench.report.reported import csv_rows
     from unlearnbench.report.summary import summarise
     from unlearnbench.request.places import writable
@@ -29,6 +30,7 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     csv_table(runs.results).to_csv(target / "results.csv", index=False, lineterminator="\n")
     csv_table(runs.table).to_csv(target / "runs.csv", index=False, lineterminator="\n")
+    write_across(target, [row for board in groups for row in board.across])
     csv_table(summary).to_csv(target / "summary.csv", index=False, lineterminator="\n")
     published = [one for board in groups for one in board.reported]
     (target / "reported.csv").unlink(missing_ok=True)

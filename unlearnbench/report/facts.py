@@ -51,6 +51,7 @@ class Facts:
     method: Name
     seed: Seed
     status: Literal["done", "skipped", "diverged", "failed"]
+    unlearn_seed: Seed | None = None
     versions: Mapping[Name, Name]
     reason: Annotated[str, Field(max_length=1_000_000)] = ""
     setting: Name = ""
@@ -80,6 +81,8 @@ class Facts:
         default_factory=dict
     )
     """What a leaderboard shows of each evaluation: metrics of the unlearned model, each with its split."""
+    across: Annotated[Mapping[Name, Mapping[Name, Finite]], Field(max_length=100)] = field(default_factory=dict)
+    """The settings of the evaluations over seeds that the run asked for."""
 
     def __post_init__(self) -> None:
         if self.status == "done" and self.weights_changed is None:

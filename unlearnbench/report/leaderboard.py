@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
+from unlearnbench.report.over_seeds import OverSeeds, over_seeds
 from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
 
@@ -66,11 +67,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Added:
-    """The headline of a further evaluation: a table of its columns, one line a method."""
+    """The headline of a further evaluation: a table of its columns, one line a method, and a note below it."""
 
     name: str
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Board:
 
     title: str
     lines: tuple[Line, ...]
+    across: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
+    """The rows of across.csv: numbers over seeds."""
     noise: float
     floor: dict[tuple[str, str], float]
     premise: str = ""
@@ -109,7 +113,16 @@ def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
     """Return one board per experiment, data set, forget set, model and setting."""
     done = runs.table[runs.table["status"] == "done"]
     keys = [*GROUP, "setting"]
-    return [_board(runs, summary, tuple(map(str, group)), rows) for group, rows in done.groupby(keys, sort=True)]
+    found = [
+        (rows, _board(runs, summary, tuple(map(str, group)), rows)) for group, rows in done.groupby(keys, sort=True)
+    ]
+    return [_with_seeds(board, over_seeds(runs, rows)) for rows, board in found]
+
+
+def _with_seeds(board: Board, seeds: OverSeeds) -> Board:
+    """Return a board with its numbers over seeds, and what is missing for them."""
+    tables = (Added(*one) for one in seeds.tables)
+    return replace(board, added=(*board.added, *tables), remarks=(*board.remarks, *seeds.remarks), across=seeds.rows)
 
 
 def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame) -> Board:

@@ -33,6 +33,7 @@ def markdown(groups: list[Board]) -> str:
             parts += [*_table(BIAS_HEADER, board.bias), ""]
         for one in board.added:
             parts += [f"### {in_markdown(one.name)}\n", *_table(one.header, one.lines), ""]
+            parts += [f"{in_markdown(one.note)}\n"] if one.note else []
         if board.reported:
             parts.append("### Reported and measured\n")
             parts += [f"{in_markdown(board.scale_note)}\n"] if board.scale_note else []

@@ -34,6 +34,10 @@ WITHOUT = (("gap_held_out_accuracy", "forget"), ("mia_auc", "forget"), ("js_to_o
 """What is shown too of a run without retrained models."""
 WITHOUT_OPTIONS = (("gap_held_out_answer_nll", "forget"),)
 """The same where rows have no answer options."""
+OVER_SEEDS = (
+    "one run says nothing; the report of a sweep over seeds does. Try: unlearnbench run -m 'seed=range(0,8)' "
+    "reference.count=2 and the other words"
+)
 UNKNOWN = (
     "no model was retrained (reference.count=0): how a model that never saw the forget rows answers them is unknown, "
     "so nothing here says whether too little or too much was forgotten. gap_held_out: forget less held-out rows of the "
@@ -64,6 +68,8 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
             console.print(f"premise: {result['premise']['text']}", markup=False, soft_wrap=True)
         for remark in result.get("remarks", ()):
             console.print(str(remark), markup=False, soft_wrap=True)
+        for name in result.get("across", ()):
+            console.print(f"{printable(name)}: {OVER_SEEDS}", markup=False, soft_wrap=True)
         if result.get("base_note"):
             console.print(printable(str(result["base_note"])), markup=False, soft_wrap=True)
         console.print(_cost(result), markup=False, soft_wrap=True)

@@ -181,6 +181,7 @@ class RunJob:
             with _logged(part / "run.log", self._lines(done)):
                 finding = self._finding(part, workshop, done, error)
             facts = {**result.facts(self.request, self.identity), **digests(self.assembled)}
+            facts["unlearn_seed"] = self.assembled.experiment.unlearn_seed
             facts["base_note"] = base_note(self.assembled.experiment.model)
             result.write_result(part, {**facts, **finding})
             sums.write(part)

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
+from unlearnbench.across.kinds import recorded
 from unlearnbench.evaluations.evaluation import Found, divided, headline_of
 from unlearnbench.evidence import BySplit
 from unlearnbench.experiment import Forgetting
@@ -168,6 +169,7 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
             name: list(map(list, headline_of(one, experiment.references)))
             for name, one in experiment.evaluations.items()
         },
+        "across": recorded(experiment.evaluations),
         "classes": list(last.world.bench.info.classes),
         "curves": {name: one["curve"] for name, one in facts.items()},
         "tables": facts["unlearned"]["tables"],
