@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from unlearnbench.contracts import DataInfo
-from unlearnbench.errors import UserError, WrongKind, nearest
+from unlearnbench.errors import UserError, WrongKind, counted, nearest
 from unlearnbench.experiment import Experiment
 from unlearnbench.forget.splits import full_label
 from unlearnbench.machine.devices import Device, on_cuda
@@ -112,12 +112,8 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
             f"Try: dataset=clinical_notes 'eval.extra=[{request.name('dataset')}]' eval.root=FOLDER"
         )
     forget = full_label(parts["forget"], info)
-    for group, part in (("method", method), ("model", model)):
-        if info.kind not in part.kinds:
-            raise WrongKind(
-                f"{group}={request.name(group)} needs {' or '.join(WORDS[kind] for kind in sorted(part.kinds))}; "
-                f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {group}s`"
-            )
+    _check_kinds(request, {"method": method, "model": model}, evaluations, info)
+    _check_references(evaluations, settings.reference.count)
     precision = resolve(
         settings.precision, settings.device, request.name("model"), max(info.shape, default=0), planning=planning
     )
@@ -150,6 +146,30 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
         deterministic=settings.deterministic or not on_cuda(precision.device),  # on a CPU, equal runs are equal anyway
     )
     return Assembled(experiment, settings, info, forget)
+
+
+def _check_kinds(request: Request, parts: dict[str, Any], evaluations: dict[str, Any], info: DataInfo) -> None:
+    """Raise WrongKind for a part of the run, or an evaluation, that is made for another kind of data."""
+    named = [(f"{group}={request.name(group)}", f"{group}s", part) for group, part in parts.items()]
+    named += [(f"eval={name}", "evaluations", one) for name, one in evaluations.items()]
+    for word, topic, part in named:
+        kinds = getattr(part, "kinds", WORDS.keys())
+        if info.kind not in kinds:
+            raise WrongKind(
+                f"{word} needs {' or '.join(WORDS[kind] for kind in sorted(kinds))}; "
+                f"dataset={request.name('dataset')} is {info.kind}.\nTry: `unlearnbench list {topic}`"
+            )
+
+
+def _check_references(evaluations: dict[str, Any], count: int) -> None:
+    """Raise UserError where an evaluation needs more retrained models than the run has."""
+    for name, one in evaluations.items():
+        needed: int = getattr(one, "references", 0)
+        if count < needed:
+            raise UserError(
+                f"eval={name} needs at least {counted(needed, 'retrained model')}; reference.count={count}.\n"
+                f"Try: reference.count={needed}"
+            )
 
 
 def _check_unsteered(dataset: Any, recipe: Any, method: Any, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from unlearnbench.contracts import Index
+from unlearnbench.errors import UserError, counted
 from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.graph.artefact import Artefact
 from unlearnbench.graph.stage import Model, Stage
@@ -47,7 +48,11 @@ class Models:
 
 
 class Evaluation(Protocol):
-    """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name."""
+    """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name.
+
+    Some have more: `kinds`, the kinds of data that it can be asked of, if not all; `references`, how many retrained
+    models it needs at least.
+    """
 
     headline: ClassVar[tuple[Column, ...]]
     """What a leaderboard shows of it. Without references (`reference.count=0`) it shows `headline_unreferenced`, if the
@@ -94,6 +99,19 @@ class Found:
     def artefact(self, name: str) -> Artefact:
         """Return what another stage of this evaluation left."""
         return self.workshop.artefact(self.stages[name])
+
+
+def check_held_out(name: str, world: World) -> None:
+    """Raise UserError where fewer than two of the scored test rows are of the forget rows' kind."""
+    splits, labels = dict(world.scored()), world.bench.data.labels
+    test, part = splits["test"], world.parts().get("test_forget")
+    like = np.isin(labels[test], labels[splits["forget"]])
+    count = int((like if part is None else like | np.isin(test, part)).sum())
+    if count < 2:
+        raise UserError(
+            f"eval={name} tells forget rows from held-out rows of the same classes, and needs two of those; "
+            f"the test rows have {counted(count, 'such row')}.\nTry: a larger dataset.limit_test, or eval=[standard]"
+        )
 
 
 def score_all(model: Model, world: World) -> dict[str, Score]:

@@ -97,7 +97,7 @@ def _component(name: str, file: Path) -> Entry:
     first = text(file).partition("\n")[0]
     comment = first.removeprefix("# ") if first.startswith("# ") and not first.startswith("# @") else ""
     about = ". ".join(part for part in (_about(node), comment) if part)
-    kinds = "" if file.parent.name in ("eval", *ALSO.values()) else _kinds(node)
+    kinds = "" if file.parent.name in ALSO.values() else _kinds(node, "" if file.parent.name == "eval" else "image")
     entry = Entry(name, kinds, about, paper_of(ast.get_docstring(tree) or ""))
     return _with_family(entry, node) if file.parent.name == TOPICS["methods"] else entry
 
@@ -154,11 +154,11 @@ def _about(node: ast.ClassDef | None) -> str:
     return ((ast.get_docstring(node) if node else None) or "").partition("\n")[0].rstrip(".")
 
 
-def _kinds(node: ast.ClassDef | None) -> str:
+def _kinds(node: ast.ClassDef | None, undeclared: str = "image") -> str:
     for item in node.body if node else []:
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id == "kinds":
             return ", ".join(sorted(n.value for n in ast.walk(item) if _is_text(n)))  # type: ignore[attr-defined]
-    return "image"
+    return undeclared
 
 
 def _is_text(node: ast.AST) -> bool:

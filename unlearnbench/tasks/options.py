@@ -32,6 +32,10 @@ WINDOWS = ("sliding_window", "window_size", "attention_window", "attention_chunk
 """Configuration keys for how far back a token can see."""
 BY_LENGTH = ("dynamic", "longrope")
 """Rotary embeddings that depend on the longest sequence of a forward pass."""
+ROWS = 256
+"""The rows of logits whose spread is computed at once."""
+LEAST = -1e4
+"""A log-probability whose probability is 0."""
 
 Options = Sequence[Sequence[tuple[int, Tokens]]]
 Places = Sequence[Sequence[int]]
@@ -74,12 +78,15 @@ class Found:
     """What a model says of m option tokens.
 
     `log_probability` (m,) float32, `hit` (m,) bool: it is the most likely token; `withheld` (m,) bool: the model
-    withholds its answer to the question.
+    withholds its answer to the question. `mean` and `deviation` (m,) float32 are those of the log-probability, over the
+    vocabulary by its probabilities.
     """
 
     log_probability: Tensor
     hit: Tensor
     withheld: Tensor
+    mean: Tensor
+    deviation: Tensor
 
     @staticmethod
     def joined(parts: Sequence[Found]) -> Found:
@@ -207,7 +214,22 @@ def forward(model: nn.Module, packed: Packed, exact: bool) -> Found:
     log_probabilities = out.logits.float().log_softmax(dim=1)
     chosen = log_probabilities.gather(1, token[:, None])[:, 0]
     withheld = out.withheld[row] if isinstance(out, Screened) else torch.zeros_like(token, dtype=torch.bool)
-    return Found(chosen, log_probabilities.argmax(dim=1) == token, withheld)
+    return Found(chosen, log_probabilities.argmax(dim=1) == token, withheld, *spread(log_probabilities))
+
+
+def spread(log_probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the log-probability (m, vocabulary) under itself, (m,) each.
+
+    A few rows at a time, so that there is no second array of this size.
+    """
+    means, deviations = [], []
+    for some in log_probabilities.split(ROWS):
+        some = some.clamp_min(LEAST)  # 0 times minus infinity is not a number
+        weight = some.exp()
+        mean = (weight * some).sum(dim=1)  # a product of vectors would be in bfloat16 under autocast
+        means.append(mean)
+        deviations.append((some - mean[:, None]).square_().mul_(weight).sum(dim=1).sqrt())
+    return torch.cat(means), torch.cat(deviations)
 
 
 def heads_of(model: nn.Module) -> list[nn.Module]:

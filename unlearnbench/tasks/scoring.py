@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from unlearnbench.contracts import Index
 from unlearnbench.evidence import Scores
@@ -51,6 +52,17 @@ class Likelihoods:
     packed: Packed
     found: Found
     mine: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What a model says of the tokens that a row is trained on, (t,) each, and how long their text is, compressed."""
+
+    log_probability: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    hit: NDArray[np.int8]
+    zlib_bytes: int
 
 
 def scored(task: TextTask, model: nn.Module, index: Index) -> Scores:
@@ -104,7 +116,7 @@ def _summed(task: TextTask, index: Index, kept: dict[int, Likelihoods]) -> Score
     logits = np.full((len(index), columns), -np.inf, dtype=np.float32)
     lengths = np.zeros((len(index), columns), dtype=np.int64)
     label = data.labels[index]
-    answers: list[tuple[NDArray[np.float32], NDArray[np.int8]]] = []
+    answers: list[Answer] = []
     for place in range(len(index)):
         one = kept[place]
         mine = one.packed.question == one.mine
@@ -114,8 +126,9 @@ def _summed(task: TextTask, index: Index, kept: dict[int, Likelihoods]) -> Score
             lengths[place, column] = (option == column).sum()
         if bool(one.found.withheld[mine].any()):
             logits[place] = _undecided(logits[place], int(index[place]))
-        trained_on = (option == label[place]) | (option == EARLIER)
-        answers.append((value[trained_on], one.found.hit[mine].numpy()[trained_on].astype(np.int8)))
+        answers.append(
+            _answer(task, one, mine & ((one.packed.option == label[place]) | (one.packed.option == EARLIER)))
+        )
     ends = [task.rows[place].ends[data.answer(place)] for place in index.tolist()]
     corrected = {"corrected": data.labels[index + len(data.rows)]} if data.corrected is not None else {}
     extras = {
@@ -124,11 +137,26 @@ def _summed(task: TextTask, index: Index, kept: dict[int, Likelihoods]) -> Score
         "pair": data.unit[index],
         "cluster": data.cluster[index],
         "option_tokens": lengths,
-        "answer_log_probability": _padded([value for value, _ in answers], np.nan),
-        "answer_hit": _padded([hit for _, hit in answers], -1),
+        "answer_log_probability": _padded([one.log_probability for one in answers], np.nan),
+        "answer_vocabulary_mean": _padded([one.mean for one in answers], np.nan),
+        "answer_vocabulary_deviation": _padded([one.deviation for one in answers], np.nan),
+        "answer_hit": _padded([one.hit for one in answers], -1),
         "answer_end_tokens": np.array(ends, dtype=np.int64),
+        "answer_zlib_bytes": np.array([one.zlib_bytes for one in answers], dtype=np.int64),
     }
     return Scores(logits, label, np.asarray(index, dtype=np.int64), extras)
+
+
+def _answer(task: TextTask, one: Likelihoods, mine: Tensor) -> Answer:
+    """Return what is kept of the tokens that `mine` (m,) bool marks."""
+    found, text = one.found, task.encoder.decoded(one.packed.token[mine].tolist())
+    return Answer(
+        log_probability=found.log_probability[mine].numpy(),
+        mean=found.mean[mine].numpy(),
+        deviation=found.deviation[mine].numpy(),
+        hit=found.hit[mine].numpy().astype(np.int8),
+        zlib_bytes=len(zlib.compress(text.encode())),
+    )
 
 
 def _undecided(scores: NDArray[np.float32], position: int) -> NDArray[np.float32]:
