@@ -15,12 +15,12 @@ from unlearnbench.across.klom import KlomAcross
 KINDS: Mapping[str, type[Any]] = {"klom": KlomAcross, "forgetting_score": ForgettingScoreAcross}
 
 
-def recorded(evaluations: Mapping[str, object]) -> dict[str, dict[str, float]]:
+def recorded(evaluations: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Return the settings of those evaluations that are over seeds, by name."""
     return {
         name: dataclasses.asdict(one)
         for name, one in evaluations.items()
-        if name in KINDS and isinstance(one, KINDS[name]) and dataclasses.is_dataclass(one)
+        if name in KINDS and isinstance(one, KINDS[name])
     }
 
 
