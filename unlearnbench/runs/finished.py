@@ -28,7 +28,7 @@ PLACES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", 
 def find(request: Request) -> Path | None:
     """Return the folder of this very request's finished run, if there is one; a damaged entry counts as none.
 
-    So does a run that read a file which has changed since, and one that carries other reported numbers than the
+    So does a run that read a file which has changed since, and one that carries other reported numbers or margins than the
     request: `execute` finds that one by its name, and mends it.
     """
     entry = _entry(request)
