@@ -141,9 +141,7 @@ def _place(metric: Metric, unlearned: float, found: list[float], back: list[floa
         return among(unlearned, found)
     ideal, others = metric.ideal or 0.0, len(back) - 1
     away = [abs(value - ideal) for value in found]
-    means = [
-        fmean([*away[k * others : (k + 1) * others], abs(value - ideal)]) for k, value in enumerate(back)
-    ]
+    means = [fmean([*away[k * others : (k + 1) * others], abs(value - ideal)]) for k, value in enumerate(back)]
     return farthest(abs(unlearned - ideal), means)
 
 
