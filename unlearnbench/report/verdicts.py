@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 Values = Mapping[tuple[str, str, str, str], float]
 """The numbers of a board's runs, by run, role, split and metric."""
 READING = (
-    "Verdicts are about differences to retrained over seeds; of JS to retrained, about how much farther away the method "
-    "is than another retrained model. equivalent: two one-sided t-tests show that the mean difference is smaller than "
-    "the margin (±). different: a two-sided t-test shows that it is not 0. undecided: neither is shown. That is no sign "
-    "of equality; more seeds can decide. p is adjusted by Holm's method over the methods of a board, for each column; "
-    "where undecided, the p of equivalence comes first, then that of a difference. all: equivalent if every column is; "
-    "different if one still is after Bonferroni's correction for their number."
+    "Verdicts are about differences to retrained over seeds; of JS to retrained, about how much farther away the "
+    "method is than another retrained model. equivalent: two one-sided t-tests show that the mean difference is "
+    "smaller than the margin (±). different: a two-sided t-test shows that it is not 0. undecided: neither is shown. "
+    "That is no sign of equality; more seeds can decide. p is adjusted by Holm's method over the methods of a board, "
+    "for each column; where undecided, the p of equivalence comes first, then that of a difference. all: equivalent "
+    "if every column is; different if one still is after Bonferroni's correction for their number."
 )
 
 
@@ -192,7 +192,9 @@ def _cell(of: Paired) -> str:
 
 
 def _p(p: float) -> str:
-    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+    if p < 0.001 or p >= 0.995:
+        return "< .001" if p < 0.001 else "1"
+    return f"{p:.{3 if p < 0.1 else 2}f}".removeprefix("0")
 
 
 def _family(
