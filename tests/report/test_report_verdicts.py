@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from run_folders import make_run
-from unlearnbench.cli import main
+from unlearnbench.commands.report import main
 from unlearnbench.errors import UserError
 from unlearnbench.files import sums
 from unlearnbench.report import write
@@ -23,9 +23,11 @@ SPREAD = (-0.001, 0.0, 0.002, -0.002, 0.001)
 
 
 def runs(folder, method, away, seeds=5, **changes):
-    """Write a run a seed, `away` from retrained in all accuracies but for a little spread."""
+    """Write a run a seed, `away` from retrained in all accuracies, towards the middle, but for a little spread."""
     for seed in range(seeds):
-        accuracy = {split: value + 0.01 * seed + away + SPREAD[seed] for split, value in TARGET.items()}
+        signs = {"retain": -1, "forget": 1, "test": -1}
+        moved = {split: sign * (away + SPREAD[seed]) for split, sign in signs.items()}
+        accuracy = {split: TARGET[split] + 0.01 * seed + one for split, one in moved.items()}
         name = f"{sum(map(ord, method)):07x}{seed}"
         make_run(folder, name, method, seed, accuracy=accuracy, margin=MARGIN, **changes)
 
@@ -37,7 +39,7 @@ def verdicts(folder, target, margins=None):
 
 @pytest.fixture
 def three(tmp_path):
-    for method, away in (("same", 0.001), ("other", -0.3), ("between", 0.0195)):
+    for method, away in (("same", 0.001), ("other", 0.3), ("between", 0.0195)):
         runs(tmp_path / "outputs", method, away)
     return tmp_path / "outputs"
 
@@ -75,13 +77,13 @@ def test_p_is_adjusted_for_the_methods_of_the_board(tmp_path):
 
 
 def test_one_seed_decides_nothing_and_two_noisy_ones_little(tmp_path):
-    runs(tmp_path / "one", "other", -0.3, seeds=1)
+    runs(tmp_path / "one", "other", 0.3, seeds=1)
     assert set(verdicts(tmp_path / "one", tmp_path / "r").values()) == {"undecided"}
     text = (tmp_path / "r" / "leaderboard.md").read_text()
     assert "One seed shows no equivalence" in text and "without 19 retrained models" in text
-    for seed, away in enumerate((0.3, -0.25)):
-        make_run(tmp_path / "two", f"aaaaaaa{seed}", "noisy", seed, margin=MARGIN,
-                 accuracy={split: value + away for split, value in TARGET.items()})  # fmt: skip
+    for seed, away in enumerate((0.3, 0.02)):
+        accuracy = {"retain": 0.95 - away, "forget": away, "test": 0.85 - away}
+        make_run(tmp_path / "two", f"aaaaaaa{seed}", "noisy", seed, margin=MARGIN, accuracy=accuracy)
     assert set(verdicts(tmp_path / "two", tmp_path / "r").values()) == {"undecided"}
     assert "2 seeds are too few to tell" in (tmp_path / "r" / "leaderboard.md").read_text()
 
@@ -111,13 +113,13 @@ def test_two_hundred_methods_are_two_hundred_lines(tmp_path):
         make_run(tmp_path, f"{number:08x}", f"m{number:03}", margin=MARGIN)
     lines = (write([tmp_path], tmp_path / "r") / "leaderboard.md").read_text().partition("### Verdicts")[2]
     assert sum(line.startswith("| m") for line in lines.splitlines()) == 201
-    assert max(map(len, lines.partition("\n\nVerdicts are")[0].splitlines())) < 400
+    assert max(len(line) for line in lines.splitlines() if line.startswith("|")) < 200
 
 
-def test_mistakes_of_margins_are_told(three, tmp_path, capsys):
+def test_mistakes_of_margins_are_told(three, tmp_path):
     for word in ("accuracy", "accuracy=none", "accuracy=0", "=0.1", "accuracy=nan"):
-        assert main(["report", str(three), "--to", str(tmp_path / "r"), "--margin", word]) == 2
-        assert "Try: --margin accuracy=0.01" in capsys.readouterr().err
+        with pytest.raises(UserError, match=r"Try: --margin accuracy=0\.01"):
+            main([str(three), "--to", str(tmp_path / "r"), "--margin", word])
     with pytest.raises(UserError, match="Did you mean 'accuracy'"):
         write([three], tmp_path / "r", {"acuracy": 0.1})
 
@@ -140,15 +142,15 @@ def png():
 
 def test_the_page_shows_pictures_and_escapes_what_rows_say(tmp_path):
     one, two = (make_run(tmp_path, f"aaaaaaa{seed}", "distill", seed) for seed in range(2))
-    exposed(one, ["7,<b>id</b>,shirt,,3.5,4,0.5,1.0", "9,,coat,,3,4,1,1.0"], png())
+    exposed(one, ["7,<b>id</b>,shirt,,4.5,5,0.5,1.0", "9,,coat,,3,4,1,1.0"], png())
     exposed(two, ["9,,coat,,5,6,1,1.0", "4,,shoe,,4,5,1,1.0"], png())
     text = make_run(tmp_path, "bbbbbbb1", "finetune")
     exposed(text, ['3,,<script>yes</script>,"What, & why?",1.5,2,.5,'])
     page = (write([tmp_path], tmp_path / "r") / "report.html").read_text()
-    assert page.count('<figure><img src="data:image/png') >= 2 and "&lt;b&gt;id" not in page.partition("distill:")[0]
+    assert page.count("<figcaption>") == 2
     assert "<script>" not in page and "&lt;script&gt;yes" in page and "What, &amp; why?" in page
-    assert page.index("row 9") < page.index("&lt;b&gt;id&lt;/b&gt;")  # it is in both seeds' lists
-    assert "+4.0, 2 of 2" in page and "distill: +4.0 to +3.5 standard deviations, 2 seeds" in page
+    assert page.index("row 9") < page.index("&lt;b&gt;id&lt;/b&gt;")  # in both seeds' lists
+    assert "+4.0, 2 of 2" in page and "distill: +4.5 to +4.0 standard deviations, 2 seeds" in page
     assert "finetune: +1.5 to +1.5 log odds" in page
 
 
@@ -173,5 +175,5 @@ def test_only_the_nearest_methods_rows_are_shown(tmp_path):
         run = make_run(tmp_path, f"aaaaaa{number:02}", f"m{number:02}", accuracy={**TARGET, "test": 0.8 - number / 100})
         exposed(run, ["7,,shirt,,3.5,4,0.5,1.0"])
     page = (write([tmp_path], tmp_path / "r") / "report.html").read_text()
-    assert page.count("<summary>m") - page.count("open><summary>m") == 10
+    assert page.count("<summary>m") == 10
     assert "Those of 2 more methods" in page
