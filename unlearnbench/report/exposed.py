@@ -77,7 +77,7 @@ class Exposed:
 
 def exposed(runs: Runs, table: pandas.DataFrame, names: Sequence[str]) -> tuple[Exposed, ...]:
     """Return the rows of a board's methods that have some, at most METHODS of them in the order of `names`."""
-    found = []
+    found: list[Exposed] = []
     places = {str(name): [runs.folders[str(one)] for one in rows["run_id"]] for name, rows in table.groupby("variant")}
     for name in names:
         lists = [(run, rows) for run in places.get(name, ()) if (rows := _read(run))]
@@ -94,14 +94,14 @@ def _joined(method: str, lists: Sequence[tuple[Path, list[dict[str, str]]]]) -> 
             by_index.setdefault(int(row["index"]), []).append((run, row))
     means = {index: sum(float(row["score"]) for _, row in seen) / len(seen) for index, seen in by_index.items()}
     order = sorted(by_index, key=lambda index: (-len(by_index[index]), -means[index], index))
-    rows = []
+    shown = []
     for index in order[: max(len(rows) for _, rows in lists)]:
         run, row = by_index[index][0]
         names = (row["id"] or f"row {index}", row["answer"], row["question"])
-        rows.append(Row(index, *names, means[index], len(by_index[index]), _picture(run, index)))
+        shown.append(Row(index, *names, means[index], len(by_index[index]), _picture(run, index)))
     first = lists[0][1][0]
     unit = "standard deviations" if first["spread"] else "log odds" if first["retrained"] else "log odds, uncalibrated"
-    return Exposed(method, tuple(rows), len(lists), unit)
+    return Exposed(method, tuple(shown), len(lists), unit)
 
 
 def _read(run: Path) -> list[dict[str, str]]:
