@@ -54,14 +54,14 @@ def shown(folder):
     return page(*joined(folder), [])
 
 
-def tests_of(folder, margins=None):
+def table_of(folder, margins=None):
     """Return the rows of verdicts.csv by method, metric and split."""
     table = csv_rows([board.verdicts for board in joined(folder, margins)[1]])
     return table.set_index(["variant", "metric", "split"]).sort_index()
 
 
 def verdicts(folder, margins=None):
-    return tests_of(folder, margins)["verdict"].to_dict()
+    return table_of(folder, margins)["verdict"].to_dict()
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_p_is_adjusted_for_the_methods_of_the_board(tmp_path):
     runs(alone, "same", 0.001)
     for number in range(6):
         runs(many, "same" if not number else f"m{number}", 0.001)
-    p = [tests_of(folder).loc[("same", "accuracy", "test")] for folder in (alone, many)]
+    p = [table_of(folder).loc[("same", "accuracy", "test")] for folder in (alone, many)]
     assert p[1]["p_equivalent"] == pytest.approx(6 * p[0]["p_equivalent"])
     assert (p[0]["family"], p[1]["family"]) == (1, 6)
 
