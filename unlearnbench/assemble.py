@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,8 +21,8 @@ from unlearnbench.models import checkpoint
 from unlearnbench.models.start import adapter_of, is_pretrained, reads_folder, started
 from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.models.weightless import weightless
-from unlearnbench.ranges import MOST, Count, Limit, Seed
-from unlearnbench.request import plugins, reported
+from unlearnbench.ranges import MOST, Count, Limit, Positive, Seed
+from unlearnbench.request import margins, plugins, reported
 from unlearnbench.request.compose import Request
 from unlearnbench.request.config import build, build_class, config_root, typed
 from unlearnbench.request.once import Once
@@ -46,7 +47,8 @@ class Reference:
 class Scoring:
     """How many examples a split are scored (null: all), and how many at once; what else is evaluated of text.
 
-    `held_out` is what is scored as test: the test set, or the validation part, to choose settings by.
+    `held_out` is what is scored as test: the test set, or the validation part, to choose settings by. `exposed` is how
+    many forget rows are shown that are still most exposed.
     """
 
     held_out: Literal["test", "validation"]
@@ -55,11 +57,12 @@ class Scoring:
     generate: Annotated[int, Field(ge=0, le=MOST)]
     extra: tuple[str, ...]
     root: Path | None
+    exposed: Annotated[int, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The keys of a run that stand outside the groups."""
+    """The keys of a run that are outside the groups."""
 
     seed: Seed
     unlearn_seed: Seed | None
@@ -73,6 +76,7 @@ class Settings:
     plots: bool | None
     reference: Reference
     eval: Scoring
+    margin: Mapping[str, Positive]
     reported: tuple[Reported, ...]
 
 
@@ -99,6 +103,7 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     evaluations, outside["eval"] = _evaluations(config["eval"])
     settings: Settings = typed(Settings, outside, "")
     reported.check(settings.reported)
+    margins.check(settings.margin, (column.metric for one in evaluations.values() for column in one.headline))
     if config.get("tuning"):
         raise UserError("tuning has no settings: a model's are in tuned/NAME/METHOD.yaml, for the tuning of that NAME.")
     parts = {name: _part(config, name) for name in PARTS if name != "forget"}

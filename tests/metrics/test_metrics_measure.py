@@ -298,3 +298,15 @@ def test_docstrings_are_short_and_say_what_is_perfect(each: Metric) -> None:
     text = each.function.__doc__ or ""
     assert len(each.about) < 95 and text.partition("\n")[0].endswith(".")
     assert "perfect" in text.lower() and each.source
+
+
+def test_nineteen_references_say_where_the_unlearned_model_lies_among_them() -> None:
+    references = [number(1 + k / 100) for k in range(19)]
+    far, middle = (
+        numbers(run(number(5), number(value), *references, metrics=(*WIDTH, *RATIO))) for value in (3.0, 1.09)
+    )
+    for name in ("p_width", "p_ratio"):
+        assert far["unlearned", name] == pytest.approx(1 / 20)
+        assert middle["unlearned", name] > 0.5
+    few = numbers(run(number(5), number(3), *references[:18], metrics=WIDTH))
+    assert ("unlearned", "p_width") not in few

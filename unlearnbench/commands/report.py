@@ -21,9 +21,16 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--to", type=Path, default=Path("report"), metavar="FOLDER", help="where to write it (default: report)"
     )
+    parser.add_argument(
+        "--margin", action="append", default=[], metavar="NAME=NUMBER",
+        help="how far from retrained's a metric may be that a verdict calls equivalent, such as accuracy=0.01; for all "
+        "metrics of a unit rate=0.01 (default: what the runs state)",
+    )  # fmt: skip
     given = parser.parse_args(words)
+    from unlearnbench.request.margins import typed
     from unlearnbench.request.places import writable
 
+    margins = typed(given.margin)
     writable(given.to, "--to ")
     if not given.folders and not Path("outputs").is_dir():
         raise UserError(
@@ -33,7 +40,7 @@ def main(words: list[str]) -> int:
     from unlearnbench.report import write
 
     log_to_terminal()
-    target = write(given.folders or [Path("outputs")], given.to)
+    target = write(given.folders or [Path("outputs")], given.to, margins)
     print((target / "leaderboard.md").read_text())
     print(f"report: {target / 'report.html'}")
     return DONE

@@ -20,7 +20,7 @@ from unlearnbench.files.durable import write_durably
 
 NAME = "sums.json"
 LEFT_OUT = (NAME, "run.log")
-READ_WHOLE = ("scores", "model", "plots")
+READ_WHOLE = ("scores", "model", "plots", "exposed")
 """Folders that we read by pattern, so that extra files count as damage; elsewhere they may be notes."""
 ALWAYS = ("config.yaml", "result.json")
 DONE = ("metrics.csv", "splits.npz")

@@ -1,4 +1,4 @@
-"""Turn the scores of the three roles into rows: values, gaps to the retrained models, and the noise floor."""
+"""Turn the scores of the three roles into rows: values, gaps to the retrained models, the noise floor, and places."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from unlearnbench.evidence import BySplit, Evidence
 from unlearnbench.metrics import Metric, numbers
+from unlearnbench.metrics.equivalence import REFERENCES, among, farthest
 
 Values = dict[tuple[str, str], float]
 """One model's numbers by metric and split."""
@@ -47,6 +48,8 @@ def measure(
     Retrained's value is the mean over the references. A relative metric has none there, since a reference against
     itself has the ideal value. gap_ is unlearned minus retrained (relative: minus the ideal). floor_ needs two
     references: it is the mean |difference| of two (relative: the mean |value - ideal| of one against another).
+    p_ (unlearned) needs 19: the exact p that the unlearned model is one of the retrained ones, by its place among them
+    (relative: by its mean |value - ideal| against the others). In [1 / (K + 1), 1]; .05 or less shows a difference.
     A metric is computed on those of its splits that have examples. Rows go by role, metric, split.
 
     The jobs of a sweep share the original and the retrained models: `once` is given the name of each model but the
@@ -74,6 +77,7 @@ def measure(
         for k, one in enumerate(retrained)
     ]
     pairs = [values(one, (other,), relative) for one, other in permutations(retrained, 2)]
+    back = [values(one, (unlearned,), relative) for one in retrained] if len(retrained) >= REFERENCES else []
 
     rows: dict[str, list[Row]] = {"original": [], "retrained": [], "unlearned": []}
     for metric in possible:
@@ -85,12 +89,16 @@ def measure(
             rows["unlearned"].append(Row("unlearned", split, metric.name, after[place]))
             if not retrained:
                 continue
-            target, apart = _target(metric, [_at(one, place) for one in (pairs if metric.relative else targets)])
+            found = [_at(one, place) for one in (pairs if metric.relative else targets)]
+            target, apart = _target(metric, found)
             if not metric.relative:
                 rows["retrained"].append(Row("retrained", split, metric.name, target))
             rows["unlearned"].append(Row("unlearned", split, f"gap_{metric.name}", after[place] - target))
             if apart:
                 rows["retrained"].append(Row("retrained", split, f"floor_{metric.name}", fmean(apart)))
+            if len(retrained) >= REFERENCES:
+                p = _place(metric, after[place], found, [_at(one, place) for one in back] if metric.relative else [])
+                rows["unlearned"].append(Row("unlearned", split, f"p_{metric.name}", p))
     return [row for role in rows.values() for row in role]
 
 
@@ -123,6 +131,20 @@ def _target(metric: Metric, values: list[float]) -> tuple[float, list[float]]:
         raise ValueError(f"metric {metric.name} is relative, and must declare its ideal value")
     ideal = metric.ideal
     return ideal, [abs(value - ideal) for value in values]
+
+
+def _place(metric: Metric, unlearned: float, found: list[float], back: list[float]) -> float:
+    """Return the p of the unlearned model's place among the references.
+
+    `found` are the references' own values, or, of a relative metric, those of each against each other one in the order
+    of `permutations`; `back` are those of each reference against the unlearned model.
+    """
+    if not metric.relative:
+        return among(unlearned, found)
+    ideal, others = metric.ideal or 0.0, len(back) - 1
+    away = [abs(value - ideal) for value in found]
+    means = [fmean([*away[k * others : (k + 1) * others], abs(value - ideal)]) for k, value in enumerate(back)]
+    return farthest(abs(unlearned - ideal), means)
 
 
 def usable(role: str, scores: BySplit, needed: tuple[str, ...] = ("retain", "forget", "test")) -> BySplit:

@@ -75,6 +75,9 @@ class Facts:
     rows: Annotated[Mapping[Name, Annotated[int, Field(ge=0)]], Field(max_length=100)] = field(default_factory=dict)
     remarks: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
     references: Annotated[int, Field(ge=0)] | None = None
+    margin: Annotated[Mapping[Name, Annotated[Finite, Field(gt=0)]], Field(max_length=1000)] = field(
+        default_factory=dict
+    )
     premise: Premise | None = None
     checkpoint: Checkpoint | None = None
     headline: Annotated[Mapping[Name, tuple[tuple[Name, Name], ...]], Field(max_length=100)] = field(

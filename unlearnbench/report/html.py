@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from unlearnbench.report.collect import Runs
+from unlearnbench.report.exposed import READING as EXPOSED
 from unlearnbench.report.headline import CHOICES
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import METRICS as BIAS_METRICS
@@ -15,6 +16,7 @@ from unlearnbench.report.language import READING
 from unlearnbench.report.leaderboard import SEEDS, Board, noise_text, readings
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
+from unlearnbench.report.verdicts import READING as VERDICTS
 from unlearnbench.request.compose import SHOWN_RUNS
 
 FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
@@ -37,6 +39,8 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
             bias_note=READING if any(board.bias for board in boards) else "",
             reported_header=REPORTED_HEADER,
             reported_note=NOTE if any(board.reported for board in boards) else "",
+            verdicts_note=VERDICTS if any(board.verdicts for board in boards) else "",
+            exposed_note=EXPOSED if any(board.exposed for board in boards) else "",
             boards=[(board, noise_text(board), _floor_rows(board)) for board in boards],
             figures=_inlined(figures),
             of_runs=_figures_of_runs(runs),

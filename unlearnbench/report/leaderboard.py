@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.exposed import Exposed, exposed
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
 from unlearnbench.report.over_seeds import OverSeeds, over_seeds
 from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
+from unlearnbench.report.verdicts import Verdicts, verdicts
 
 if TYPE_CHECKING:
     import pandas
@@ -83,7 +85,8 @@ class Board:
     models, averaged over retain, forget and test; NaN if there is only one. `premise` and `bias` are for text,
     `reported` has published numbers, `cost_note` is about cost ratios that are missing or not comparable, `base_note`
     about weights that may have seen the forget rows, and `checkpoint` about what a user's own original has seen.
-    `rows` says how many each split has, and `remarks` are what a reader must know before the numbers.
+    `rows` says how many each split has, and `remarks` are what a reader must know before the numbers. `verdicts` say
+    which methods are equivalent to retrained, and `exposed` which forget rows they still give away.
     """
 
     title: str
@@ -102,6 +105,13 @@ class Board:
     checkpoint: str = ""
     rows: str = ""
     remarks: tuple[str, ...] = ()
+    verdicts: Verdicts | None = None
+    exposed: tuple[Exposed, ...] = ()
+
+    @property
+    def without_rows(self) -> int:
+        """How many methods' exposed rows are not shown."""
+        return sum(line.role == "unlearned" for line in self.lines) - len(self.exposed)
 
     @property
     def scale_note(self) -> str:
@@ -109,12 +119,16 @@ class Board:
         return scale_note(self.reported)
 
 
-def boards(runs: Runs, summary: pandas.DataFrame) -> list[Board]:
-    """Return one board per experiment, data set, forget set, model and setting."""
+def boards(runs: Runs, summary: pandas.DataFrame, margins: Mapping[str, float]) -> list[Board]:
+    """Return one board per experiment, data set, forget set, model and setting.
+
+    `margins` of verdicts count before those that the runs state.
+    """
     done = runs.table[runs.table["status"] == "done"]
     keys = [*GROUP, "setting"]
     found = [
-        (rows, _board(runs, summary, tuple(map(str, group)), rows)) for group, rows in done.groupby(keys, sort=True)
+        (rows, _board(runs, summary, tuple(map(str, group)), rows, margins))
+        for group, rows in done.groupby(keys, sort=True)
     ]
     return [_with_seeds(board, over_seeds(runs, rows)) for rows, board in found]
 
@@ -125,7 +139,9 @@ def _with_seeds(board: Board, seeds: OverSeeds) -> Board:
     return replace(board, added=(*board.added, *tables), remarks=(*board.remarks, *seeds.remarks), across=seeds.rows)
 
 
-def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame) -> Board:
+def _board(
+    runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame, margins: Mapping[str, float]
+) -> Board:
     mine = summary[(summary[[*GROUP, "setting"]] == list(group)).all(axis=1)]
     mine = mine[mine["request"] == mine["request"].max()]  # of a stream, the state after its last request
     compared = bool((mine["role"] == "retrained").any())
@@ -147,10 +163,11 @@ def _board(runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table:
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
     added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
+    names = [line.name for line in lines if line.role == "unlearned"]
     return Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
         _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table), _rows(runs, table),
-        _remarks(runs, table),
+        _remarks(runs, table), verdicts(runs, table, of, names, margins), exposed(runs, table, names),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from unlearnbench.report.language import READING
 from unlearnbench.report.leaderboard import SEEDS, Board, noise_text, readings
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
+from unlearnbench.report.verdicts import READING as VERDICTS
 
 
 def markdown(groups: list[Board]) -> str:
@@ -31,6 +32,9 @@ def markdown(groups: list[Board]) -> str:
         parts += [f"{in_markdown(remark)}\n" for remark in board.remarks]
         if board.bias:
             parts += [*_table(BIAS_HEADER, board.bias), ""]
+        if board.verdicts:
+            parts += ["### Verdicts\n", *_table(board.verdicts.header, board.verdicts.lines), ""]
+            parts.append(f"{in_markdown(board.verdicts.note)}\n")
         for one in board.added:
             parts += [f"### {in_markdown(one.name)}\n", *_table(one.header, one.lines), ""]
             parts += [f"{in_markdown(one.note)}\n"] if one.note else []
@@ -41,6 +45,8 @@ def markdown(groups: list[Board]) -> str:
     if not groups:
         parts.append("No finished runs: runs.csv says why.\n")
     parts += [f"{reading} {SEEDS}\n" for reading in readings(groups)]
+    if any(board.verdicts for board in groups):
+        parts.append(f"{VERDICTS}\n")
     if any(board.bias for board in groups):
         parts.append(f"{READING}\n")
     if any(board.reported for board in groups):

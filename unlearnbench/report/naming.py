@@ -10,7 +10,7 @@ METHOD = ("tuning", "scale")
 SILENT = (
     "experiment", "dataset", "forget", "model", "method", "tuning", "seed", "reference.count",
     "outputs", "save_model", "plots", "reported", "device", "deterministic", "dataset.root", "dataset.download",
-    "eval.root",
+    "eval.root", "eval.exposed",
 )  # fmt: skip
 """Keys that do not distinguish settings: they are already in a title, or in no digest."""
 
@@ -67,4 +67,4 @@ def _sets_the_method(key: str) -> bool:
 
 
 def _sets_the_rest(key: str) -> bool:
-    return not key.startswith(("method.", "forget.", "hydra.")) and key not in SILENT
+    return not key.startswith(("method.", "forget.", "hydra.", "margin.")) and key not in SILENT

@@ -60,6 +60,9 @@ def explain(
         if known and last not in known:
             if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
                 return f"{override[1]} is a setting that this YAML does not list.\nTry: ++{override[1]}=VALUE"
+            if section == "margin":
+                units = f"margin has {', '.join(known)}.{nearest(last, known)}"
+                return f"{override[1]}: {units}\nTry: +{override[1]}={value} if {last} is a metric"
             meant = elsewhere(override[1], value, config)
             if meant:
                 return f"{override[1]}: unknown setting.\nTry: {meant}"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.ranges import Number
-from unlearnbench.request import plugins
+from unlearnbench.request import margins, plugins
 from unlearnbench.request.compose import Request
 
 
@@ -70,8 +70,8 @@ def carried(request: Request) -> list[dict[str, Any]]:
 
 
 def carries(result: Mapping[str, Any], request: Request) -> bool:
-    """Return whether a run's result.json has the same entries as the request."""
-    return bool(result.get("reported", []) == carried(request))
+    """Return whether a run's result.json has the same entries, and margins, as the request."""
+    return bool(result.get("reported", []) == carried(request) and result.get("margin", {}) == margins.carried(request))
 
 
 def _concerns(entry: dict[str, Any], request: Request) -> bool:

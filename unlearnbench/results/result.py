@@ -10,6 +10,7 @@ from typing import Any
 
 from unlearnbench.files import leftovers, stored, sums
 from unlearnbench.machine import provenance
+from unlearnbench.request import margins
 from unlearnbench.request.compose import Request
 from unlearnbench.request.reported import carried, carries
 from unlearnbench.results.identity import Identity
@@ -25,6 +26,7 @@ def facts(request: Request, identity: Identity) -> dict[str, Any]:
         "versions": provenance.versions(),
         "git_revision": provenance.git_revision(),
         "reported": carried(request),
+        "margin": margins.carried(request),
     }
 
 
@@ -39,12 +41,12 @@ def _json(values: Mapping[str, Any]) -> bytes:
 
 
 def refresh(folder: Path, request: Request) -> None:
-    """Give a finished run the reported numbers of the request, where its result.json has others."""
+    """Give a finished run the reported numbers and margins of the request, where its result.json has others."""
     result = read_result(folder)
     if carries(result, request):
         return
     with leftovers.part(folder.parent) as part:
-        part.write_bytes(_json({**result, "reported": carried(request)}))
+        part.write_bytes(_json({**result, "reported": carried(request), "margin": margins.carried(request)}))
         part.replace(folder / "result.json")
     sums.renew(folder, "result.json")  # killed before this, the run is seen as damaged and made again
 

@@ -28,8 +28,8 @@ PLACES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", 
 def find(request: Request) -> Path | None:
     """Return the folder of this very request's finished run, if there is one; a damaged entry counts as none.
 
-    So does a run that read a file which has changed since, and one that carries other reported numbers than the
-    request: `execute` finds that one by its name, and mends it.
+    So does a run that read a file which has changed since, and one that carries other reported numbers or margins than
+    the request: `execute` finds that one by its name, and mends it.
     """
     entry = _entry(request)
     try:
@@ -51,7 +51,8 @@ def find(request: Request) -> Path | None:
 def is_finished(folder: Path, request: Request) -> bool:
     """Return whether a folder holds, undamaged, all the request wants; diverged and failed runs are tried again.
 
-    A run without figures is written again for a request that wants them.
+    A run without figures is written again for a request that wants them, and so is one that shows more or fewer forget
+    rows than the request asks for: with eval.exposed=0 none must be left.
     """
     if sums.damage(folder) or os.path.basename(os.path.realpath(folder)) != folder.name:  # a link to another run
         return False
@@ -61,8 +62,9 @@ def is_finished(folder: Path, request: Request) -> bool:
         return False
     has_model = request.config.get("save_model") is not True or (folder / "model" / "config.json").is_file()
     has_plots = not request.draws or result.get("plots") is not False
+    shows = result.get("exposed") == (request.config.get("eval") or {}).get("exposed")
     status = result.get("status")
-    return status == "skipped" or (status == "done" and has_model and has_plots)
+    return status == "skipped" or (status == "done" and has_model and has_plots and shows)
 
 
 def _entry(request: Request) -> Path:

@@ -1,4 +1,4 @@
-"""What a finished run writes: measured rows, scores, the model, transcripts and figures."""
+"""What a finished run writes: measured rows, scores, rows still exposed, the model, transcripts and figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unlearnbench.metrics import remarks
 from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.premise import premise
 from unlearnbench.plots import run as plots
-from unlearnbench.results import model, rows, scores, transcripts
+from unlearnbench.results import exposed, model, rows, scores, transcripts
 from unlearnbench.runners.execute import Done
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     last = job.picture[-1]
     rows.write_metrics(part, job.identity, measured)
     scores.write_scores(part, last.world.splits.arrays(), by_role)
+    exposed.write(part, last.world.bench.data, by_role, job.assembled.settings.eval.exposed)
     rows.write_left_out(part, getattr(last.world.bench.data, "left_out", {}))
     if _keeps_model(job):
         write_model(job, part, workshop)
@@ -174,6 +175,7 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "curves": {name: one["curve"] for name, one in facts.items()},
         "tables": facts["unlearned"]["tables"],
         "plots": job.request.draws,
+        "exposed": job.assembled.settings.eval.exposed,
     }
 
 
