@@ -21,6 +21,7 @@ from unlearnbench.machine.precision import Precision
 from unlearnbench.models.ensemble import everywhere
 from unlearnbench.models.hooks import output_of, with_input
 from unlearnbench.models.modes import evaluating
+from unlearnbench.tasks import states
 from unlearnbench.tasks.augment import coloured, erased, moved
 
 
@@ -147,6 +148,13 @@ class ImageTask:
     def rewritten(self, model: nn.Module, index: Index, instruction: str, temperature: float) -> list[str]:
         """Raise TypeError: images are not questions."""
         raise TypeError("images have no written answers")
+
+    def states(self, model: nn.Module, index: Index, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return what each of the named submodules makes of the images at these positions, (n, d) each.
+
+        The mean over places.
+        """
+        return states.of_images(self, model, index, layers)
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the images at these positions, in order, without augmentation."""
