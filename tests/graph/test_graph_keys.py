@@ -60,7 +60,7 @@ MOVED = {
     "tasks.options": "text/*",
     "tasks.rendering": "text/*",
     "tasks.scoring": "text/*",
-    "tasks.states": "images/* text/*",
+    "tasks.states": "text/*",
     "tasks.text": "text/*",
     "techniques.*": "",
     "training.*": "*/train",

@@ -1,8 +1,8 @@
-"""What the layers of a model make of examples: one row of numbers per example and layer, for probes."""
+"""What the layers of a language model make of questions: one row of numbers per question and layer, for probes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,24 +17,11 @@ from unlearnbench.models.screened import padded
 from unlearnbench.tasks.options import by_length, only_at
 
 if TYPE_CHECKING:
-    from unlearnbench.tasks.image import ImageTask
     from unlearnbench.tasks.text import TextTask
 
 States = dict[str, NDArray[np.float32]]
 TOKENS = 4096
 """Tokens per forward pass, padding included."""
-
-
-def of_images(task: ImageTask, model: nn.Module, index: Index, layers: Sequence[str]) -> States:
-    """Return each layer's output for images, (n, d): the mean over rows and columns, or over tokens."""
-    found: list[Mapping[str, Tensor]] = []
-    places = [np.arange(start, min(start + task.score_batch, len(index))) for start in _starts(task, index)]
-    with evaluating(model), torch.inference_mode():
-        for here in places:
-            batch = task.batch(index[here], None)
-            out = outputs_of(model, layers, lambda batch=batch: task.predict(model, batch))  # type: ignore[misc]
-            found.append({layer: _pooled(one) for layer, one in out.items()})
-    return _in_order(np.concatenate(places), found, layers)
 
 
 def of_texts(task: TextTask, model: nn.Module, index: Index, layers: Sequence[str]) -> States:
@@ -54,19 +41,5 @@ def of_texts(task: TextTask, model: nn.Module, index: Index, layers: Sequence[st
                     model, layers, lambda tokens=tokens: model(input_ids=tokens, use_cache=False)  # type: ignore[misc]
                 )  # fmt: skip
             found.append({layer: one[row, lengths - 1] for layer, one in out.items()})
-    return _in_order(np.concatenate(batches), found, layers)
-
-
-def _starts(task: ImageTask, index: Index) -> Iterator[int]:
-    yield from range(0, len(index), task.score_batch)
-
-
-def _pooled(out: Tensor) -> Tensor:
-    """Return the mean of (n, c, h, w) over places, or of (n, t, d) over tokens."""
-    return out.mean(dim=(2, 3)) if out.ndim == 4 else out.mean(dim=1) if out.ndim == 3 else out.flatten(1)
-
-
-def _in_order(places: NDArray[np.integer], found: Sequence[Mapping[str, Tensor]], layers: Sequence[str]) -> States:
-    """Join batches, and put their rows back in order."""
-    back = np.argsort(places, kind="stable")
+    back = np.argsort(np.concatenate(batches), kind="stable")
     return {layer: torch.cat([one[layer] for one in found]).cpu().numpy()[back] for layer in layers}
