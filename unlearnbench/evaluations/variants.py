@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from unlearnbench.contracts import Index
+from unlearnbench.contracts import Data, Index
 from unlearnbench.data.text import TextData, TextRow, Turn
 from unlearnbench.errors import UserError
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, beyond_retrained
@@ -109,7 +109,7 @@ class Variants:
             "few_shot": [after(row, self._shots(world, data)) for row in rows],
             "prefix": [begun(row, PREFIX) for row in rows],
         }
-        benches = dict(bench.on({name: only(data, few) for name, few in ways.items()}).extra)
+        benches = dict(bench.on({name: cast(Data, only(data, few)) for name, few in ways.items()}).extra)
         self._check(benches)
         return benches
 
