@@ -12,6 +12,7 @@ import torch
 from toys import made
 from unlearnbench.data.text import TextRow
 from unlearnbench.errors import UserError
+from unlearnbench.evaluations.evaluation import Found
 from unlearnbench.evaluations.fluency import Fluency, Perplexity
 from unlearnbench.evaluations.probe import Probe, layers_of, probed
 from unlearnbench.evaluations.quantise import Rounded
@@ -253,6 +254,23 @@ def test_perplexity_is_that_of_the_written_tokens(small, tmp_path):
     assert facts["perplexity"] == pytest.approx(np.exp(np.mean(nats)), rel=1e-4)
 
 
+def test_equal_writers_have_no_gaps_of_fluency(small, tmp_path):
+    writes = Made("withheld", small)
+    models = Roles(Made("nothing", small), (("retrained", writes), ("unlearned", writes)))
+    stages = Fluency().stages(models, small)
+    assert set(stages) == {f"{role}_{split}" for role, _ in models.roles() for split in ("retain", "forget")}
+    scores = {role: {} for role, _ in models.roles()}
+    for name, stage in stages.items():
+        _, workshop = made(tmp_path, stage)
+        role, _, split = name.rpartition("_")
+        scores[role][split] = stage.score.read(workshop)
+    found = Found(models, small, scores, {}, stages, workshop, whole_class=False)
+    rows = {(row.role, row.split, row.metric): row.value for row in Fluency().measure(found)}
+    gaps = {value for (_, _, metric), value in rows.items() if metric.startswith("gap_")}
+    assert gaps == {0.0} and rows["unlearned", "forget", "distinct_1"] < 0.6  # two refusals, the same
+    assert rows["unlearned", "forget", "perplexity"] > 1
+
+
 @pytest.mark.slow
 def test_a_run_on_text_with_all_audits(tmp_path):
     words = ["dataset=clinical_notes", "model=llama_tiny", "model.hidden=16", "model.vocabulary=600", "method=eco"]
@@ -261,4 +279,4 @@ def test_a_run_on_text_with_all_audits(tmp_path):
     rows = pandas.read_csv(execute(prepare([*words, "eval.variants.shots=1"])).folder / "metrics.csv")
     mine = set(rows[rows["role"] == "unlearned"]["metric"])
     assert {"relearn_gap", "quantise_recovery", "quantise_robustness", "probe_gap", "variant_gain"} <= mine
-    assert {"gap_distinct_1", "gap_perplexity"} <= mine and np.isfinite(rows["value"]).all()
+    assert np.isfinite(rows["value"]).all()
