@@ -27,9 +27,8 @@ FEW = ("eval.relearn.steps=2", "eval.relearn.seeds=1", "eval.variants.shots=1")
 def test_the_rows_of_one_person_are_forgotten_by_one_command(command, tmp_path):
     json_lines(tmp_path / "rows.jsonl", conversations(140))
     words = (*TINY, "forget=column", "forget.column=person", "forget.value=3", "reference.count=2")
-    done = command(
-        "run", "-m", *words, "method=npo,prompt,icul", "eval=[standard,relearn,quantise,shadow,variants]", *FEW
-    )
+    audits = ("eval=[standard,relearn,quantise,variants,lira]", "eval.lira.models=9")
+    done = command("run", "-m", *words, "method=npo,prompt,icul", *audits, *FEW)
     assert done.returncode == 0, done.stderr
     folders = {file.parent for file in (tmp_path / "outputs" / "runs").glob("npo_*/result.json")}
     (folder,) = folders
