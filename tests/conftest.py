@@ -41,6 +41,7 @@ def _plots_only_where_marked(request: pytest.FixtureRequest, monkeypatch: pytest
     """Draw no plots of runs in this process, a second each, but in tests with the mark `plots`: those look at them."""
     if "plots" not in request.keywords:
         monkeypatch.setattr("unlearnbench.plots.run.draw", lambda *_what: None)
+        monkeypatch.setattr("unlearnbench.plots.audits.relearning", lambda *_what: None)
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,15 @@ def measured(folder):
         return {(row["role"], row["split"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
 
 
+FEW = ("eval.relearn.steps=2", "eval.relearn.seeds=1", "eval.variants.shots=1")
+
+
 @pytest.mark.slow
 def test_the_rows_of_one_person_are_forgotten_by_one_command(command, tmp_path):
     json_lines(tmp_path / "rows.jsonl", conversations(140))
     words = (*TINY, "forget=column", "forget.column=person", "forget.value=3", "reference.count=2")
-    audits = ("eval=[standard,relearn,quantise,lira]", "eval.lira.models=9")
-    done = command("run", "-m", *words, "method=npo,prompt,icul", *audits)
+    audits = ("eval=[standard,relearn,quantise,variants,lira]", "eval.lira.models=9")
+    done = command("run", "-m", *words, "method=npo,prompt,icul", *audits, *FEW)
     assert done.returncode == 0, done.stderr
     folders = {file.parent for file in (tmp_path / "outputs" / "runs").glob("npo_*/result.json")}
     (folder,) = folders
@@ -34,7 +37,9 @@ def test_the_rows_of_one_person_are_forgotten_by_one_command(command, tmp_path):
         assert ("unlearned", "forget", f"gap_{metric}") in found and ("retrained", "test", f"floor_{metric}") in found
     assert ("unlearned", "forget", "gap_mia_auc") in found and ("unlearned", "forget", "relearn_gap") in found
     assert not [metric for _, _, metric in found if metric.removeprefix("gap_").startswith(OPTION_METRICS)]
-    assert {file.name for file in (folder / "plots").iterdir()} == {"membership.png", "training_curves.png"}
+    assert {file.name for file in (folder / "plots").iterdir()} == {
+        "membership.png", "relearning.png", "training_curves.png",
+    }  # fmt: skip
     page = (folder / "transcripts.md").read_text()
     assert "user: Who is there?" in page and "chooses" not in page and "corrected" not in page
     assert json.loads((folder / "result.json").read_text())["premise"] is None

@@ -17,6 +17,7 @@ def wrong(number, file, count=5):
     return question(
         number,
         paraphrased_answer=f"Author {number} is of city {number} ({file}).",
+        paraphrased_question=f"What is the birthplace of author {number}?",
         perturbed_answer=[f"In town {number + k} ({file})." for k in range(1, count + 1)],
     )
 

@@ -256,6 +256,12 @@ class Task(Protocol):
     def represent(self, model: nn.Module, batch: Batch, layer: str) -> Predictions:
         """Return the named submodule's output where each row is predicted, (m, d) float32, in place of the logits."""
 
+    def states(self, model: nn.Module, index: Index, layers: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """Return what each of the named submodules makes of the examples at these positions, (n, d) each.
+
+        One row an example: of images the mean over places, of text the last token before the answer.
+        """
+
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the examples at these positions, in order, without augmentation."""
 

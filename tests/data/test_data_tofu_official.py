@@ -68,6 +68,7 @@ def test_forget_is_scored_on_its_own_perturbed_file_and_retain_on_retain_perturb
         (line["answer"], line["paraphrased_answer"], *line["perturbed_answer"]) for line in asked
     ]
     assert all(f"({name})" in text for row in rows for text in row.options[1:])
+    assert [row.rephrased for row in rows] == [line["paraphrased_question"] for line in asked]
     rows = [data.rows[place] for place in scored["retain"].tolist()]
     assert len(rows) == 400 and all("(retain)" in text for row in rows for text in row.options[1:])
     assert np.isin(scored["retain"], Given(name=name).split(data).retain).all()

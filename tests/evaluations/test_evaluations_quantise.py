@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas
 import pytest
 import torch
+from scipy.stats import norm
 
-from unlearnbench.evaluations.quantise import rounded
+from unlearnbench.evaluations.quantise import NF4, robustness, rounded
 from unlearnbench.runs.launch import execute, prepare
 from worlds import TINY
 
@@ -36,18 +38,39 @@ def test_zeros_stay_zeros():
     assert torch.equal(rounded(torch.zeros(2, 8), 4, 4), torch.zeros(2, 8))
 
 
+def test_levels_of_nf4_are_the_quantiles_of_the_paper():
+    """QLoRA, appendix E: eight quantiles above 0 and seven below, evenly spaced in probability, and 0 itself."""
+    above, below = (norm.ppf(np.linspace(0.9677083, 0.5, count)[:-1]) for count in (9, 8))
+    levels = np.sort(np.concatenate([above, [0.0], -below])) / above.max()
+    np.testing.assert_allclose(NF4, levels, atol=1e-6)
+
+
+def test_nf4_by_hand_and_as_bitsandbytes():
+    weight = torch.tensor([[2.0, -0.1, 0.17, -2.0]])
+    expected = [2.0, -0.1821, 0.1592, -2.0]  # -.05 of the scale lies nearer to -.0911 than to 0
+    torch.testing.assert_close(rounded(weight, "nf4", 4), torch.tensor([expected]), atol=1e-4, rtol=0)
+    functional = pytest.importorskip("bitsandbytes").functional
+    weight = torch.randn(8, 128, generator=torch.Generator().manual_seed(0))
+    theirs = functional.dequantize_4bit(*functional.quantize_4bit(weight, blocksize=64, quant_type="nf4"))
+    torch.testing.assert_close(rounded(weight, "nf4", 64), theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_robustness_by_hand():
+    assert [robustness(*pair) for pair in ((0.2, 0.4), (0.4, 0.2), (0.0, 0.0), (0.0, 0.1))] == [0.5, 1.0, 1.0, 0.0]
+
+
 def test_a_run_scores_every_role_again(tmp_path):
     words = [*TINY, "method=none", "eval=[standard,quantise]", "reference.count=2", f"outputs={tmp_path}"]
     done = execute(prepare(words))
     rows = pandas.read_csv(done.folder / "metrics.csv")
     roles = {"original", "retrained_0", "retrained_1", "unlearned"}
-    assert {f"{role}_{bits}bit" for role in roles for bits in (8, 4)} <= set(rows["role"])
+    assert {f"{role}_{bits}" for role in roles for bits in ("8bit", "4bit", "nf4")} <= set(rows["role"])
     headline = rows[rows["metric"] == "quantise_recovery"]
     assert len(headline) == 1 and headline.iloc[0]["role"] == "unlearned"
     by_role = rows[(rows["metric"] == "accuracy") & (rows["split"] == "forget")].set_index("role")["value"]
     gains = [
-        by_role[f"unlearned_{bits}bit"] - by_role["unlearned"]
-        - sum(by_role[f"retrained_{k}_{bits}bit"] for k in (0, 1)) / 2 + by_role["retrained"]
-        for bits in (8, 4)
+        by_role[f"unlearned_{bits}"] - by_role["unlearned"]
+        - sum(by_role[f"retrained_{k}_{bits}"] for k in (0, 1)) / 2 + by_role["retrained"]
+        for bits in ("8bit", "4bit", "nf4")
     ]  # fmt: skip
     assert headline.iloc[0]["value"] == pytest.approx(max(gains))

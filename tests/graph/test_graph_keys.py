@@ -21,11 +21,11 @@ MODULES = sorted(
     ".".join(("unlearnbench", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
     for file in PACKAGE.rglob("*.py")
 )
-AUDITS = ("eval=[standard,quantise,relearn,ulira]", "eval.ulira.models=9", "eval.ulira.together=9")
+AUDITS = ("eval=[standard,quantise,relearn,probe,ulira]", "eval.ulira.models=9", "eval.ulira.together=9")
 IMAGES = (*TINY, "method=distill", *AUDITS)
 TEXT = ("dataset=clinical_notes", "model=llama_tiny", "method=npo", "dataset.limit=60")
 EVERY = "*"
-MARKS = {"bit": "rounded", "incompetent": "incompetent"}
+MARKS = {"bit": "rounded", "nf4": "rounded", "incompetent": "incompetent"}
 MOVED = {
     "contracts": EVERY,
     "evidence": EVERY,
@@ -40,6 +40,8 @@ MOVED = {
     "methods.npo": "text/unlearn",
     "models.tiny": "images/*",
     "models.llama": "text/*",
+    "evaluations.halves": "images/relearn images/probe",
+    "evaluations.probe": "images/probe",
     "evaluations.quantise": "images/rounded",
     "evaluations.relearn": "images/relearn",
     "metrics.confidence": "images/shadows",
@@ -62,6 +64,7 @@ MOVED = {
     "tasks.options": "text/*",
     "tasks.rendering": "text/*",
     "tasks.scoring": "text/*",
+    "tasks.states": "text/*",
     "tasks.text": "text/*",
     "techniques.*": "",
     "training.*": "*/train images/shadows",
@@ -154,12 +157,13 @@ def test_an_edit_of_a_model_moves_the_runs_that_use_it(laid_out, monkeypatch, mo
 WORDS = {
     "seed=1": "images/*",
     "unlearn_seed=1": "images/unlearn",
-    "eval_seed=1": "images/relearn images/shadows",
+    "eval_seed=1": "images/relearn images/probe images/shadows",
     "train.epochs=3": "images/train images/shadows",
     "method.epochs=9": "images/unlearn images/forgotten",
     "eval.batch_size=100": "images/shadows images/score images/rounded images/incompetent",
     "eval.quantise.bits=[3]": "images/rounded",
-    "eval.relearn.epochs=9": "images/relearn",
+    "eval.relearn.steps=9": "images/relearn",
+    "eval.probe.rows=20": "images/probe",
     "precision=bf16": "images/*",
     "device=cuda precision=fp32": "",
     "threads=1": "",

@@ -47,7 +47,8 @@ class TextRow:
     `label` is the column of the answer to train on, `corrected` that of the corrected answer; `correction` is its text
     if it is not an option (a refusal). Rows of one `pair` are sampled together. Rows of one `cluster` are not
     independent (one template, author or patient; by default the rows of a pair). `facts` hold everything else.
-    `history` are the turns before the prompt, oldest first.
+    `history` are the turns before the prompt, oldest first. `rephrased` is the prompt in other words, where the data
+    have it.
     """
 
     prompt: str
@@ -59,6 +60,7 @@ class TextRow:
     cluster: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
     history: tuple[Turn, ...] = ()
+    rephrased: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

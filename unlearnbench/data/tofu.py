@@ -197,4 +197,5 @@ def _row(values: dict[str, Any], part: str, refusal: str | None, cluster: str = 
         correction=refusal,
         cluster=cluster,
         facts={**facts, "part": part, "has_options": bool(wrong)},
+        rephrased=values.get("paraphrased_question"),
     )

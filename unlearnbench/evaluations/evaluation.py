@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from itertools import permutations
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from unlearnbench.graph.workshop import Workshop
 from unlearnbench.metrics.measure import Row as Row
 from unlearnbench.stages.score import Score
 from unlearnbench.stages.world import World
+from unlearnbench.training.recipe import Recipe
 
 
 class Column(NamedTuple):
@@ -46,6 +48,12 @@ class Models:
             yield f"retrained_{number}" if len(self.retrained) > 1 else "retrained", model
         yield "unlearned", self.unlearned
 
+    @property
+    def recipe(self) -> Recipe:
+        """How the original and the retrained models are trained."""
+        found: Recipe = cast(Any, self.unlearned).recipe
+        return found
+
 
 class Evaluation(Protocol):
     """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name.
@@ -63,7 +71,10 @@ class Evaluation(Protocol):
         """Return the stages it needs beside the scores of the three roles, by names of its own; may be none."""
 
     def measure(self, found: Found) -> Iterable[Row]:
-        """Return its rows: role, split, metric, value. Roles are open: name your own."""
+        """Return its rows: role, split, metric, value. Roles are open: name your own.
+
+        An evaluation with figures also offers `draw(found, folder)`, which writes them into a folder.
+        """
 
 
 def headline_of(evaluation: Evaluation, references: int) -> tuple[Column, ...]:
@@ -126,3 +137,19 @@ def divided(scores: Mapping[str, Scores], parts: Mapping[str, Index]) -> BySplit
     test = scores["test"]
     cut = {name: test.rows(np.isin(test.index, part)) for name, part in parts.items()}
     return {**scores, **{name: rows for name, rows in cut.items() if len(rows)}}
+
+
+def beyond_retrained(metric: str, values: Mapping[str, Sequence[float]]) -> Iterator[Row]:
+    """Yield how far the unlearned model's value is above the retrained models' mean; of several values, the largest.
+
+    `values` are by role. With two retrained models or more there is also `floor_`: the same of one of them above
+    another, its size, mean over all pairs. A model that differs from them by its seed alone has about as much.
+    """
+    retrained = [np.array(value, dtype=np.float64) for role, value in values.items() if role.startswith("retrained")]
+    if not retrained:
+        return
+    above = np.array(values["unlearned"], dtype=np.float64) - np.mean(retrained, axis=0)
+    yield Row("unlearned", "forget", metric, float(above.max()))
+    apart = [abs(float((one - other).max())) for one, other in permutations(retrained, 2)]
+    if apart:
+        yield Row("retrained", "forget", f"floor_{metric}", float(np.mean(apart)))

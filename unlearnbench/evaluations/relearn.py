@@ -1,110 +1,218 @@
 """Relearn: how fast does what was unlearned come back?
 
-Deeb, Roger: Do Unlearning Methods Remove Information from Language Model Weights?, arXiv:2410.08827. Half of the forget
-rows are trained on for a few epochs, and the other half is scored after each: a model that never knew them gains
-nothing there but what the two halves share. The retrained model is the control.
+Deeb, Roger: Do Unlearning Methods Remove Information from Language Model Weights?, arXiv:2410.08827. A model is trained
+on one half of the forget rows, and the other half is scored after 0, 1, 2, 4 ... steps. One that never knew them gains
+there only what the halves share, so the retrained model is the control. With m(s) the share of right answers on the
+half that is held back, and the mean over seeds, each with halves and batches of its own:
+
+    relearn_gap = area between m_unlearned and m_retrained over log2 s, from the first step to the last, by its width
+    relearn_speed = steps(unlearned) / steps(retrained), the steps until m reaches (m_original(0) + m_retrained(0)) / 2
+
+`teach` says what the model is trained on: half of forget, or as many rows that are not to be forgotten. `retain` rows
+were seen by all models, `benign` (validation) rows by none: Hu, Fu, Wu, Smith: Unlearning or Obfuscating?, ICLR 2025,
+arXiv:2406.13356, bring knowledge back by harmless text.
+
+Differences: the authors take the best epoch of a learning rate chosen for each model. We train all with the recipe of
+the original, at its highest learning rate throughout, and use the whole curve: a best epoch is a maximum over noise.
+
+Null: a model from the distribution of retrained has a gap of 0 (`floor_relearn_gap` is how far two retrained models are
+apart) and a speed of 1.
+
+What is around a model (a prompt, a filter) stays there while the weights inside are trained, and does not learn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
+from torch import Tensor, nn
 
-from unlearnbench.contracts import Index
-from unlearnbench.data.sampling import first_units
+from unlearnbench.contracts import Batch, Index
 from unlearnbench.errors import UserError
-from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, beyond_retrained
+from unlearnbench.evaluations.halves import halves
+from unlearnbench.evidence import Floats, Scores
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
-from unlearnbench.machine.bars import bar
+from unlearnbench.machine.bars import Progress, bar
 from unlearnbench.models.start import trainable
+from unlearnbench.models.wrapper import Wrapper
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.ranges import Count
-from unlearnbench.training.fit import fit
+from unlearnbench.training.batches import Batches
+from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
-from unlearnbench.training.recipe import Recipe
-from unlearnbench.training.record import Record
+from unlearnbench.training.stepper import Stepper
 
 if TYPE_CHECKING:
     from unlearnbench.stages.world import World
 
+On = Literal["forget", "retain", "benign"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Relearn:
-    """Train every model on half of the forget rows; score the other half before, and after each epoch."""
+    """Train every model on half of the forget rows; score the other half after 0, 1, 2, 4 ... steps.
 
-    epochs: Count
-    batch_size: Count
-    optimizer: Optimizer
+    The kinds of rows that it is trained on are `teach`; of others than forget, as many rows. A `batch_size` or
+    `optimizer` of null is the recipe's.
+    """
+
+    teach: tuple[On, ...]
+    steps: Annotated[int, Field(ge=1, le=2**16)]
+    seeds: Annotated[int, Field(ge=1, le=100)]
+    batch_size: Count | None
+    optimizer: Optimizer | None
     headline: ClassVar[tuple[Column, ...]] = (Column("relearn_gap", "forget"),)
     headline_unreferenced: ClassVar[tuple[Column, ...]] = (Column("relearn_gain", "forget"),)
 
+    def __post_init__(self) -> None:
+        if not self.teach or len(set(self.teach)) < len(self.teach):
+            raise ValueError("teach: expected one or several of forget, retain and benign, each once")
+
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
-        """Return one relearning per role."""
-        taught, held = halves(world)
-        recipe = Recipe(epochs=self.epochs, batch_size=self.batch_size, label_smoothing=0.0, optimizer=self.optimizer)
-        return {role: Relearning(model, world, taught, held, recipe) for role, model in models.roles()}
+        """Return one relearning per role, kind of rows and seed."""
+        recipe = models.recipe
+        optimizer = self.optimizer or replace(recipe.optimizer, schedule="none", warmup=0.0)
+        optimizer = replace(optimizer, max_steps=self.steps)
+        found: dict[str, Stage] = {}
+        for seed in range(self.seeds):
+            taught, held = _halves(world, seed)
+            for on in self.teach:
+                rows = taught if on == "forget" else _others(world, on, len(taught), seed)
+                for role, model in models.roles():
+                    found[f"{role}_{on}_{seed}"] = Relearning(
+                        model, world, rows, held, on, seed, self.batch_size or recipe.batch_size, optimizer
+                    )
+        return found
 
     def measure(self, found: Found) -> Iterable[Row]:
-        """Return the accuracy on the held half by epoch, and the mean gap between unlearned and retrained.
+        """Return the accuracy on the held half by step, and how the unlearned model's compares with retrained.
 
-        `relearn_gap`, of the unlearned model on forget: its accuracy on the held half less that of the retrained
-        models, mean over the epochs. In [-1, 1]; 0 is perfect, above it the model still knew. Without retrained models
-        there is `relearn_gain` instead: its mean accuracy there over the epochs, less that before the first. Without
-        answer options, exact memorisation takes the place of accuracy.
+        `relearn_gap`, of the unlearned model on forget: the area between its curve and the retrained models', in
+        [-1, 1]; 0 is perfect, above it the model still knew. `relearn_speed`: the steps that it needs until half of
+        the original's lead over retrained is back, over those that retrained needs, in [0, 2 * steps]; 1 is perfect,
+        below it the model is faster. It has no value where the original has no lead. Where half never comes back,
+        the number of steps counts as twice the last. Without retrained models there is `relearn_gain`, in [-1, 1]: the
+        mean of its curve after the first step, less its value before. Other rows than forget's are in the names
+        (relearn_gap_retain). Without answer options, exact memorisation takes the place of accuracy.
         """
         name = "accuracy" if found.world.bench.info.has_options else "exact_memorisation"
-        curves: dict[str, list[float]] = {}
-        for role, _ in found.models.roles():
-            curves[role] = list(found.artefact(role).facts["accuracy"])
-            for epoch, value in enumerate(curves[role]):
-                yield Row(f"{role}_relearned_{epoch}", "forget_held", name, value)
-        retrained = [curve for role, curve in curves.items() if role.startswith("retrained")]
-        if retrained:
-            control = np.mean(retrained, axis=0)
-            yield Row("unlearned", "forget", "relearn_gap", float(np.mean(curves["unlearned"][1:] - control[1:])))
-        elif found.models.unreferenced:
-            before, *after = curves["unlearned"]
-            yield Row("unlearned", "forget", "relearn_gain", float(np.mean(after) - before))
+        marks = marks_up_to(self.steps)
+        for on, curves in self._curves(found).items():
+            kind = "" if on == "forget" else f"_{on}"
+            for role, curve in curves.items():
+                for step, value in zip(marks, curve.tolist(), strict=True):
+                    yield Row(f"{role}_relearned_{on}_{step}", "forget_held", name, value)
+            yield from beyond_retrained(
+                f"relearn_gap{kind}", {role: (area(marks, curve),) for role, curve in curves.items()}
+            )
+            if (ratio := speed(marks, curves)) is not None:
+                yield Row("unlearned", "forget", f"relearn_speed{kind}", ratio)
+            if found.models.unreferenced:
+                curve = curves["unlearned"]
+                yield Row("unlearned", "forget", f"relearn_gain{kind}", area(marks, curve) - float(curve[0]))
+
+    def draw(self, found: Found, folder: Path) -> None:
+        """Draw the curves of all roles, one panel per kind of rows."""
+        from unlearnbench.plots import audits
+
+        name = "accuracy" if found.world.bench.info.has_options else "exact memorisation"
+        audits.relearning(folder / "relearning.png", marks_up_to(self.steps), self._curves(found), name)
+
+    def _curves(self, found: Found) -> dict[str, dict[str, Floats]]:
+        """Return the mean curves over seeds by kind of rows and role, (marks,) each."""
+        return {
+            on: {
+                role: np.mean(
+                    [found.artefact(f"{role}_{on}_{seed}").facts["right"] for seed in range(self.seeds)], axis=0
+                )
+                for role, _ in found.models.roles()
+            }
+            for on in self.teach
+        }
 
 
-def halves(world: World) -> tuple[Index, Index]:
-    """Return the forget rows that are taught again and those that are held back.
+def marks_up_to(steps: int) -> tuple[int, ...]:
+    """Return the steps after which a model is scored: 0, then the powers of two below `steps`, then the last."""
+    return (0, *(2**power for power in range(steps.bit_length()) if 2**power < steps), steps)
 
-    Rows of one unit stay together, unless all rows are of one. Raises UserError for a single row.
+
+def area(marks: tuple[int, ...], curve: Floats) -> float:
+    """Return the mean height of a curve (marks,) over log2 of the steps, from the first step on."""
+    if len(marks) == 2:
+        return float(curve[1])
+    place = np.log2(np.array(marks[1:], dtype=np.float64))
+    return float(np.trapezoid(curve[1:], place) / (place[-1] - place[0]))
+
+
+def speed(marks: tuple[int, ...], curves: Mapping[str, Floats]) -> float | None:
+    """Return the steps until half of the original's lead over retrained is back: unlearned's over retrained's.
+
+    None where the original has no lead, or nothing was retrained.
     """
-    forget, unit = world.splits.forget, world.bench.data.unit
-    half = len(forget) // 2
-    if not half:
+    retrained = [curve for role, curve in curves.items() if role.startswith("retrained")]
+    if not retrained:
+        return None
+    control = np.mean(retrained, axis=0)
+    level = float(curves["original"][0] + control[0]) / 2
+    if curves["original"][0] <= control[0]:
+        return None
+    return _steps_until(level, marks, curves["unlearned"]) / _steps_until(level, marks, control)
+
+
+def _steps_until(level: float, marks: tuple[int, ...], curve: Floats) -> int:
+    reached = np.flatnonzero(curve >= level)
+    return marks[reached[0]] if len(reached) else 2 * marks[-1]
+
+
+def _halves(world: World, seed: int) -> tuple[Index, Index]:
+    """Return the forget rows that are taught again and those that are held back."""
+    if len(world.splits.forget) < 2:
         raise UserError(
             "eval=relearn teaches half of the forget rows and scores the other: one row is too few.\n"
             "Try: a larger forget set, or eval=[standard]"
         )
-    order = np.random.default_rng(stage_seed(world.eval_seed, "relearn")).permutation(forget)
-    taught = first_units(order, unit, half)
-    taught = np.sort(taught if len(taught) else order[:half])
-    return taught, np.setdiff1d(forget, taught)
+    return halves(world.splits.forget, world.bench.data.unit, world.eval_seed, "relearn", seed)
+
+
+def _others(world: World, on: On, count: int, seed: int) -> Index:
+    """Draw as many rows that are not to be forgotten: of retain, or of what no model was trained on."""
+    rows = world.splits.retain if on == "retain" else world.splits.steering
+    if not len(rows):
+        raise UserError(
+            "eval.relearn.teach=[benign] trains on validation rows, and there are none.\n"
+            "Try: 'eval.relearn.teach=[retain]'"
+        )
+    drawn = np.random.default_rng(stage_seed(world.eval_seed, "relearn", on, seed)).permutation(rows)[:count]
+    return np.sort(drawn)
 
 
 @dataclass(frozen=True, eq=False)
 class Relearning(Stage):
-    """A copy of a model, trained on the rows at `taught`; its accuracy on those at `held` is kept, its weights not."""
+    """A copy of a model, trained on the rows at `taught`; what it gets right of those at `held` is kept, by step."""
 
     model: Model
     world: World
     taught: Index
     held: Index
-    recipe: Recipe
+    on: On
+    number: int
+    batch_size: int
+    optimizer: Optimizer
     kind: ClassVar[str] = "relearn"
 
     @property
     def label(self) -> str:
         """The role, relearning."""
-        return f"{self.model.role} relearning"
+        return f"{self.model.role} relearning on {self.on}, {self.number}"
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
@@ -118,10 +226,10 @@ class Relearning(Stage):
 
     @property
     def settings(self) -> tuple[object, ...]:
-        """Seed, model, task, recipe and the rows."""
+        """Seed, model, task, batches, optimiser and the rows."""
         bench = self.world.bench
         rows = (bench.print(self.taught), bench.print(self.held))
-        return (self.model.key, self._seed, bench.setting, self.recipe, rows)
+        return (self.model.key, self._seed, bench.setting, self.batch_size, self.optimizer, rows)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -130,19 +238,45 @@ class Relearning(Stage):
 
     @property
     def _seed(self) -> int:
-        return stage_seed(self.world.eval_seed, "relearn")
+        return stage_seed(self.world.eval_seed, "relearn", self.number)
 
     def compute(self, workshop: Workshop) -> Artefact:
-        """Train the copy; keep the accuracy on the held rows, before and after each epoch."""
-        bench, record = self.world.bench, Record()
-        before = bench.task.score(workshop.model(self.model), self.held)
+        """Train the copy; keep what is right of the held rows, and their loss."""
         with seeded(self._seed, "adapter"):
-            student = trainable(bench.spec, workshop.take(self.model))
+            student = _weights_alone(trainable(self.world.bench.spec, workshop.take(self.model)))
         with seeded(self._seed), bar(self.label) as progress:
-            fit(
-                student, bench.task, self.taught, self.held, self.recipe,
-                seed=self._seed, record=record, progress=progress,
-            )  # fmt: skip
-        accuracy = [float(before.right[1].mean())]
-        accuracy += [row["validation_accuracy"] for row in record.curve]
-        return Computed({}, {"accuracy": accuracy, "curve": record.curve, "examples": record.examples})
+            scores = list(self._scores(student, progress))
+        return Computed(
+            {},
+            {
+                "right": [float(one.right[1].mean()) for one in scores],
+                "loss": [float(one.loss.mean()) for one in scores],
+            },
+        )
+
+    def _scores(self, student: nn.Module, progress: Progress) -> Iterator[Scores]:
+        """Train, and yield the scores of the held rows before it and after each of the marks."""
+        task, steps = self.world.bench.silent, self.optimizer.max_steps or 1
+        marks = marks_up_to(steps)
+        batches = Batches(task, (self.taught,), self.batch_size, steps, self._seed)
+        stepper = Stepper(student, self.optimizer, steps, task.head, progress=progress)
+
+        def loss(batch: Batch) -> Tensor:
+            return cross_entropy(task.predict(student, batch))
+
+        yield task.score(student.eval(), self.held)
+        while stepper.steps < steps:
+            with closing(stepper.epoch(batches)) as epoch:
+                for some in epoch:
+                    stepper.step(loss, *some)
+                    if stepper.steps in marks:
+                        yield task.score(student, self.held)
+
+
+def _weights_alone(model: nn.Module) -> nn.Module:
+    """Return the model with what is around it frozen: learnt embeddings are not taught."""
+    for one in model.modules():
+        if isinstance(one, Wrapper):
+            for parameter in one.parameters(recurse=False):
+                parameter.requires_grad_(False)
+    return model

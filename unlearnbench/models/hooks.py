@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,6 +36,26 @@ def output_of(model: nn.Module, layer: str, run: Callable[[], object]) -> Tensor
     if not seen or not isinstance(seen[0], Tensor):
         raise TypeError(f"layer {layer}: expected a tensor, got {type(seen[0]).__name__ if seen else 'no output'}")
     return seen[0].float()
+
+
+def outputs_of(model: nn.Module, layers: Sequence[str], run: Callable[[], object]) -> dict[str, Tensor]:
+    """Return what each of the named submodules puts out during `run()`, (n, ...) float32; of a tuple, its first."""
+    seen: dict[str, Tensor] = {}
+
+    def note(layer: str) -> Callable[[nn.Module, object, Any], None]:
+        def hook(_module: nn.Module, _inputs: object, out: Any) -> None:
+            first: Tensor = out[0] if isinstance(out, tuple) else out
+            seen.setdefault(layer, first.detach().float().clone())  # later layers may change it in place
+
+        return hook
+
+    handles = [submodule(model, layer).register_forward_hook(note(layer)) for layer in layers]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {layer: seen[layer] for layer in layers}
 
 
 def with_input(module: nn.Module, run: Callable[[], Predictions]) -> tuple[Predictions, Tensor]:

@@ -62,6 +62,9 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     outcome["remarks"] += list(_remarks(job, by_role, measured, has_premise=outcome.get("premise") is not None))
     if job.request.draws:
         _plot(job, part, by_role, outcome)
+        for found, evaluation in _found(job, last, by_role, workshop):
+            if hasattr(evaluation, "draw"):
+                evaluation.draw(found, part / "plots")
     return outcome
 
 
@@ -74,10 +77,18 @@ def _scores(job: RunJob, asked: Forgetting, workshop: Workshop) -> dict[str, ByS
 
 
 def _measured(job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
+    for found, evaluation in _found(job, asked, by_role, workshop):
+        yield from evaluation.measure(found)
+
+
+def _found(
+    job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop
+) -> Iterator[tuple[Found, Any]]:
+    """Yield each evaluation after what it may look at."""
     whole_class = job.assembled.experiment.forget.whole_class
     for name, evaluation in job.assembled.experiment.evaluations.items():
-        found = Found(asked.models, asked.world, by_role, asked.scores, asked.added[name], workshop, whole_class)
-        yield from evaluation.measure(found)
+        added = asked.added[name]
+        yield Found(asked.models, asked.world, by_role, asked.scores, added, workshop, whole_class), evaluation
 
 
 def _worse_than_checkpoint(by_role: Mapping[str, BySplit]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -59,6 +60,13 @@ class Bench:
             longest = self.task.longest_answer if self.generate else 0
             self._memo["scoring"] = (self.batch, self.generate if longest else 0, longest)
         return cast(tuple[int, int, int], self._memo["scoring"])
+
+    @property
+    def silent(self) -> Task:
+        """The task without written answers, for scores of which only the numbers are used."""
+        task: Any = copy.copy(self.task)
+        task.generate = 0
+        return cast(Task, task)
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from unlearnbench.data.images import ImageData, ImageSettings
 from unlearnbench.evidence import Scores
 from unlearnbench.machine.precision import Precision
 from unlearnbench.models.ensemble import everywhere
-from unlearnbench.models.hooks import output_of, with_input
+from unlearnbench.models.hooks import output_of, outputs_of, with_input
 from unlearnbench.models.modes import evaluating
 from unlearnbench.tasks.augment import coloured, erased, moved
 
@@ -148,6 +148,19 @@ class ImageTask:
         """Raise TypeError: images are not questions."""
         raise TypeError("images have no written answers")
 
+    def states(self, model: nn.Module, index: Index, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return what each of the named submodules makes of the images at these positions, (n, d) each.
+
+        The mean over places.
+        """
+        found: list[dict[str, NDArray[np.float32]]] = []
+        with evaluating(model), torch.inference_mode():
+            for start in range(0, len(index), self.score_batch):
+                batch = self.batch(index[start : start + self.score_batch], None)
+                out = outputs_of(model, layers, partial(self.predict, model, batch))
+                found.append({layer: _pooled(one).cpu().numpy() for layer, one in out.items()})
+        return {layer: np.concatenate([one[layer] for one in found]) for layer in layers}
+
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Evaluate the model on the images at these positions, in order, without augmentation."""
         with evaluating(model), torch.inference_mode(), self._exact_head(model):
@@ -192,6 +205,11 @@ class ImageTask:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _pooled(out: Tensor) -> Tensor:
+    """Return the mean of (n, c, h, w) over places, or of (n, t, d) over tokens, (n, d)."""
+    return out.mean(dim=(2, 3)) if out.ndim == 4 else out.mean(dim=1) if out.ndim == 3 else out.flatten(1)
 
 
 def _channels(values: tuple[float, ...]) -> Tensor:

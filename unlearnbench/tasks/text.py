@@ -25,7 +25,7 @@ from unlearnbench.models.modes import evaluating
 from unlearnbench.models.prefix import Prefixed
 from unlearnbench.models.start import adapter_of
 from unlearnbench.models.wrapper import asked, embedded, inner
-from unlearnbench.tasks import scoring
+from unlearnbench.tasks import scoring, states
 from unlearnbench.tasks.chat import Message, turns
 from unlearnbench.tasks.conversation import Tokens
 from unlearnbench.tasks.encoding import Asked, Encoded, Encoder, shared_beginning
@@ -217,6 +217,13 @@ class TextTask:
         row, place, example = _answered(batch)
         labels = batch.labels[row, place + 1].clamp_min(0)
         return Predictions(hidden[row, place], labels, example, len(batch), batch.rows_per_example)
+
+    def states(self, model: nn.Module, index: Index, layers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return what each of the named submodules makes of the questions at these positions, (n, d) each.
+
+        Of the last token before the answer.
+        """
+        return states.of_texts(self, model, index, layers)
 
     def score(self, model: nn.Module, index: Index) -> Scores:
         """Score every option of the rows at these positions, and generate answers to some of them."""
