@@ -47,7 +47,11 @@ class Models:
 
 
 class Evaluation(Protocol):
-    """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name."""
+    """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name.
+
+    It may also have `details(found)`, which returns what result.json says of the last request beside its rows, times
+    for example, and `draw(found, folder)`, which writes figures into plots/ of the run's folder.
+    """
 
     headline: ClassVar[tuple[Column, ...]]
     """What a leaderboard shows of it. Without references (`reference.count=0`) it shows `headline_unreferenced`, if the
