@@ -21,7 +21,7 @@ MODULES = sorted(
     ".".join(("unlearnbench", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
     for file in PACKAGE.rglob("*.py")
 )
-IMAGES = (*TINY, "method=distill", "eval=[standard,quantise,relearn,shadow]")
+IMAGES = (*TINY, "method=distill", "eval=[standard,quantise,relearn,shadow,path]")
 TEXT = ("dataset=clinical_notes", "model=llama_tiny", "method=npo", "dataset.limit=60")
 EVERY = "*"
 MARKS = {"bit": "rounded", "incompetent": "incompetent"}
@@ -46,6 +46,7 @@ MOVED = {
     "stages.train": "*/train",
     "stages.trained": "*/train",
     "stages.unlearn": "*/unlearn",
+    "stages.path": "images/path",
     "stages.score": "*/score images/rounded */incompetent",
     "stages.incompetent": "*/incompetent",
     "tasks.image": "images/*",
@@ -60,6 +61,7 @@ MOVED = {
     "tasks.scoring": "text/*",
     "tasks.text": "text/*",
     "techniques.*": "",
+    "training.watch": "*/unlearn",
     "training.*": "*/train",
 }
 """What an edit of a module moves by itself, as kinds of stages of the two runs; what reads them moves with them.

@@ -2,17 +2,19 @@
 
 The unlearning is repeated with its own seed, and the model is scored after some of its steps, on retain, forget, test
 and validation. Two rules then pick a point of the path. One looks at forget and validation rows alone, as the rewinding
-of SCRUB+R does (Kurmanji et al., NeurIPS 2023, arXiv:2302.09880, section 3.3): it stops where forget rows are least
-unlike rows that the model never saw,
+of SCRUB+R does (Kurmanji et al., NeurIPS 2023, arXiv:2302.09880): it stops where the model is to forget rows as the
+original is to rows that it never saw,
 
-    stopped = arg min over the points of u,   u = sup over x of |F_forget(x) - F_validation(x)|
+    stopped = arg min over the points of u,   u = sup over x of |F_forget(x) - F_unseen(x)|
 
-with the distributions F of losses, validation weighted to forget's mix of labels. SCRUB+R compares two errors; but a
-model that still knows half of forget and spoils the other half has the right error too. Where all rows of some classes
-go, no validation row is like them. A model that never saw a class gets it wrong, so u is then the accuracy on forget,
-and of equal values the point with the lowest validation loss is taken. The other rule, `best`, knows the retrained
-models: it is the point with the smallest mean gap. Null: between forget and validation, a retrained model has
-u of about .87 sqrt(1/n + 1/m) for n forget and m validation rows; `unlike_unseen` of retrained shows it.
+with F_forget the distribution of the point's losses on forget, and F_unseen that of the original's on validation,
+weighted to forget's mix of labels. SCRUB+R compares two errors; but a model that still knows half of forget and spoils
+the other half has the right error too. Its reference is the last student's validation; but a student that is spoiled
+everywhere treats all rows alike. Where all rows of some classes go, no validation row is like them: a model that never
+saw a class gets it wrong, so u is then the accuracy on forget, and of equal values the point with the lowest validation
+loss is taken. The other rule, `best`, knows the retrained models: it is the point with the smallest mean gap. Null: a
+retrained model never saw forget, as the original never saw validation, so that its u is about .87 sqrt(1/n + 1/m) for n
+forget and m validation rows; `unlike_unseen` of retrained shows it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import numpy as np
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.evidence import BySplit, Floats, Scores
 from unlearnbench.graph.stage import Stage
-from unlearnbench.metrics.stopping import best, distance, mixed_like
+from unlearnbench.metrics.stopping import best, by_chance, distance, mixed_like
 from unlearnbench.plots.path import Trail, draw
 from unlearnbench.ranges import Several
 from unlearnbench.stages.path import Repeated, Spacing, unwritten, watched
@@ -62,12 +64,13 @@ class Path:
     def measure(self, found: Found) -> Iterable[Row]:
         """Return the numbers of each point, of where the rules stop, and what stopping there would have gained.
 
-        `unlike_unseen`, on forget: how unlike unseen rows forget rows are to the model, u above. In [0, 1]; 0 is
-        perfect. `mean_gap`: the mean absolute difference to the retrained models in accuracy on retain, forget and
-        test, in [0, 1]; 0 is perfect. `stop_gain`, of the unlearned model on forget: its mean gap less that of the
-        stopped one, in [-1, 1]; 0 is perfect, and above it the method went on for too long. `stopped_at`: the share of
-        the steps after which the rule stops, in [0, 1]; 1 is perfect. Without answer options, exact memorisation takes
-        the place of accuracy.
+        `unlike_unseen`, on forget: how unlike unseen rows forget rows are, u above. In [0, 1]; 0 is perfect, and
+        `unlike_by_chance` is what it stays below in 95 of 100 pairs of samples of one distribution: where the original
+        is below that, the rule has nothing to go by. `mean_gap`: the mean absolute difference to the retrained models
+        in accuracy on retain, forget and test, in [0, 1]; 0 is perfect. `stop_gain`, of the unlearned model on forget:
+        its mean gap less that of the stopped one, in [-1, 1]; 0 is perfect, and above it the method went on for too
+        long. `stopped_at`: the share of the steps after which the rule stops, in [0, 1]; 1 is perfect. Without answer
+        options, exact memorisation takes the place of accuracy.
         """
         walk = walked(found, self.stopping)
         for point in walk.points:
@@ -75,6 +78,8 @@ class Path:
         if walk.unlike is not None and found.models.retrained:
             known = [walk.unlike(one) for one in walk.retrained]
             yield Row("retrained", "forget", "unlike_unseen", float(np.mean(known)))
+        if walk.chance:
+            yield Row("unlearned", "forget", "unlike_by_chance", walk.chance)
         stopped = walk.stopped
         if stopped is not None:
             yield from walk.rows(stopped, "unlearned_stopped")
@@ -94,7 +99,7 @@ class Path:
             **{name: [getattr(point, name) for point in walk.points] for name in ("steps", "examples", "seconds")},
             "stopped": None if walk.stopped is None else walk.stopped.steps,
             "best": None if walk.best is None else walk.best.steps,
-            "no_stop": walk.why_not,
+            "says": walk.words(),
             "repeats": walk.repeats,
         }
 
@@ -138,13 +143,15 @@ Unlike = Callable[[Point], float]
 class Walk:
     """A path, the retrained models beside it, and where it should have stopped.
 
-    `unlike` is u, None where no rows are like the forgotten ones; `why_not` is then, or elsewhere, why there is no stop.
+    `unlike` is u, None where no rows are like the forgotten ones; `chance` is what u of two samples of one distribution
+    hardly exceeds, 0 where u compares no samples. `why_not` is why there is no stop, or "".
     """
 
     metric: str
     points: tuple[Point, ...]
     retrained: tuple[Point, ...]
     unlike: Unlike | None
+    chance: float
     why_not: str
     repeats: bool
 
@@ -189,17 +196,17 @@ class Walk:
             yield Row(role, "forget", "mean_gap", gap)
 
     def words(self) -> str:
-        """Return what a figure says of the stop."""
-        if self.stopped is None:
-            return f"No stopping point: {self.why_not}"
-        last, gap = self.points[-1], self.gap(self.stopped)
+        """Return what there is to say of the stop."""
+        if self.stopped is None or self.unlike is None:
+            return f"No stopping point: {self.why_not}."
+        last, first = self.points[-1], self.unlike(self.points[0])
         found = f"Forget is least unlike unseen rows after step {self.stopped.steps} of {last.steps}"
-        if gap is None or self.best is None:
-            return found
-        return (
-            f"{found}: mean gap {gap:.3f} there, {self.gap(last):.3f} at the end, {self.gap(self.best):.3f} at best "
-            f"(step {self.best.steps})"
-        )
+        if self.best is not None:
+            there, end, best = map(self.gap, (self.stopped, last, self.best))
+            found += f": mean gap {there:.3f} there, {end:.3f} at the end, {best:.3f} at best (step {self.best.steps})"
+        if first < self.chance:
+            found += f". But the original's {first:.2f} may be chance (up to {self.chance:.2f}): this says little"
+        return f"{found}."
 
 
 NO_RULE = "no rule was asked for"
@@ -211,7 +218,7 @@ UNMATCHED = "no validation rows are like the forgotten ones"
 def walked(found: Found, stopping: str) -> Walk:
     """Return the path of a finished run."""
     facts = found.artefact("path").facts
-    unlike = _unlike(found)
+    unlike, chance = _unlike(found)
     reasons = {
         NO_STEPS: not facts["total"], ELSEWHERE: not facts["ends_there"], NO_RULE: stopping == "none",
         UNMATCHED: unlike is None,
@@ -223,6 +230,7 @@ def walked(found: Found, stopping: str) -> Walk:
             _point(role, _scores(found, role)) for role in found.scores if role.startswith("retrained")
         ),
         unlike=unlike,
+        chance=chance,
         why_not=next((reason for reason, holds in reasons.items() if holds), ""),
         repeats=bool(facts["repeats"]),
     )  # fmt: skip
@@ -237,9 +245,8 @@ def _points(found: Found) -> Iterator[Point]:
     for place, steps in enumerate(facts["steps"]):
         right, loss = ({split: tensors[f"{split}_{what}"][place] for split in splits} for what in ("right", "loss"))
         yield Point(str(steps), steps, facts["examples"][place], facts["seconds"][place], right, loss)
-    unlearned: Any = found.models.unlearned
-    seconds = float(found.workshop.artefact(unlearned).facts["seconds"])
-    yield _point("end", _scores(found, "unlearned"), facts["total"], facts["examples_in_all"], seconds)
+    in_all = (facts["total"], facts["examples_in_all"], facts["seconds_in_all"])
+    yield _point("end", _scores(found, "unlearned"), *in_all)
 
 
 def _point(name: str, scores: BySplit, steps: int = 0, examples: int = 0, seconds: float = 0.0) -> Point:
@@ -254,21 +261,23 @@ def _scores(found: Found, role: str) -> BySplit:
     return {**scores, "validation": found.read(role)} if role in found.stages else scores
 
 
-def _unlike(found: Found) -> Unlike | None:
-    """Return u, a function of a point; None where no validation row is like a forgotten one."""
+def _unlike(found: Found) -> tuple[Unlike | None, float]:
+    """Return u, a function of a point, and what chance makes of it; None where no rows are like the forgotten ones."""
     splits, task = found.world.splits, found.world.bench.task
     forget = found.scores["original"]["forget"].label
     options = found.world.bench.info.has_options
     if splits.validation_retain is not None:  # whole values go: of classes no label is left, of columns nobody knows
         gone = options and not np.isin(forget, task.answers(splits.retain)).any()
-        return (lambda point: point.rate("forget")) if gone else None
+        return (lambda point: point.rate("forget")) if gone else None, 0.0
     if "original" not in found.stages:
-        return None
-    validation = found.read("original").label
+        return None, 0.0
+    unseen = found.read("original")
+    validation = unseen.label
     if not options:
         forget, validation = np.zeros_like(forget), np.zeros_like(validation)
     same = np.isin(forget, validation)
     if not same.any():
-        return None
+        return None, 0.0
     weight = mixed_like(validation, forget[same])
-    return lambda point: distance(point.loss["forget"][same], point.loss["validation"], weight)
+    chance = by_chance(int(same.sum()), weight)
+    return (lambda point: distance(point.loss["forget"][same], unseen.loss, weight)), chance

@@ -19,7 +19,7 @@ def distance(one: Floats, other: Floats, weight: Floats | None = None) -> float:
     """Return the Kolmogorov-Smirnov distance of two samples (n,) and (m,), the second weighted by `weight` (m,).
 
     In [0, 1]; 0 for equal distributions, 1 where every value of one is below all of the other. Of two samples from one
-    distribution it is about .87 sqrt(1/n + 1/m).
+    distribution it is about .87 sqrt(1/n + 1/m), with m = 1 / sum(weight^2) where weights have the sum 1.
     """
     share = np.full(len(other), 1 / len(other)) if weight is None else weight / weight.sum()
     order, values = np.argsort(other, kind="stable"), np.unique(np.concatenate([one, other]))
@@ -27,6 +27,14 @@ def distance(one: Floats, other: Floats, weight: Floats | None = None) -> float:
     summed = np.concatenate([[0.0], np.cumsum(share[order])])
     weighted = summed[np.searchsorted(other[order], values, side="right")]
     return float(np.abs(below - weighted).max())
+
+
+def by_chance(count: int, weight: Floats) -> float:
+    """Return the distance below which 95 in 100 pairs of samples of one distribution are, large ones: 1.358 sqrt(...).
+
+    `weight` (m,) are the weights of the second sample, whose sum is 1; the limit is Kolmogorov's.
+    """
+    return float(min(1.358 * np.sqrt(1 / count + np.square(weight).sum()), 1.0))
 
 
 def mixed_like(labels: Integers, wanted: Integers) -> Floats:

@@ -81,7 +81,7 @@ def _target(axes: Axes, trail: Trail) -> None:
     if len(forget) > 1:
         corner, size = (forget.min(), retain.min()), (np.ptp(forget), np.ptp(retain))
         span = f"where the {len(forget)} retrained models are"
-        axes.add_patch(Rectangle(corner, *size, color=colour, alpha=0.25, label=span))
+        axes.add_patch(Rectangle(corner, *size, color=colour, alpha=0.25, linewidth=2, label=span))
     axes.plot(forget.mean(), retain.mean(), "*", color=colour, markersize=16, label="retrained", zorder=1)
 
 

@@ -85,11 +85,13 @@ class Repeated(Stage):
         first = workshop.artefact(self.unlearned)
         total = int(first.facts["steps"])
         looks = _Looks(self.unlearned.world, total)
-        facts = {"total": total, "examples_in_all": first.facts["examples"], "repeats": True, "ends_there": True}
+        in_all = {f"{what}_in_all": first.facts[what] for what in ("examples", "seconds")}
+        facts = {"total": total, **in_all, "repeats": True, "ends_there": True}
         if total:
             at = {total, *between(total, self.points, self.spacing)}
             with bar(self.label) as progress:
                 made = self.unlearned.made(workshop, progress, at, looks.look)
+            facts["seconds_in_all"] = time.perf_counter() - looks.started - looks.looked_for
             facts["ends_there"] = looks.last == fingerprint(weights.state_of(made.model))
             model = made.model if first.facts["adapter"] else weights.merged(made.model)
             facts["repeats"] = fingerprint(weights.state_of(model)) == fingerprint(first.tensors)

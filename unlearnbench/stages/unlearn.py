@@ -93,9 +93,7 @@ class Unlearn(Stage):
 
         return kept(self, self.world.bench, workshop, lambda progress: self.made(workshop, progress))
 
-    def made(
-        self, workshop: Workshop, progress: Progress, at: Collection[int] = (), look: Look | None = None
-    ) -> Made:
+    def made(self, workshop: Workshop, progress: Progress, at: Collection[int] = (), look: Look | None = None) -> Made:
         """Apply the method; call `look` after the steps in `at`, which changes nothing."""
         record = Record()
         student, reference = self._student(workshop)
@@ -129,9 +127,7 @@ class Unlearn(Stage):
             model = bench.spec.build(bench.info)
         return cast("str | None", check(self.problem(model, Record(), Quiet())))
 
-    def problem(
-        self, reference: nn.Module, record: Record, progress: Progress, watch: Watch | None = None
-    ) -> Problem:
+    def problem(self, reference: nn.Module, record: Record, progress: Progress, watch: Watch | None = None) -> Problem:
         """Return what the method sees."""
         bench, splits = self.world.bench, self.world.splits
         return Problem(
