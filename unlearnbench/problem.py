@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unlearnbench.training.recipe import Recipe
     from unlearnbench.training.record import Record
     from unlearnbench.training.stepper import Loss, Stepper
+    from unlearnbench.training.watch import Watch
 
 
 Family = Literal[
@@ -53,7 +54,7 @@ class Problem:
     """All that a method may see: no test data, no retrained model.
 
     `retain`, `forget` and `validation` are positions in the data set, `validation` without what is forgotten where that
-    is whole classes; `reference` is the frozen original.
+    is whole classes; `reference` is the frozen original. `watch` is told of the steps: no method has to know of it.
     """
 
     task: Task
@@ -68,6 +69,7 @@ class Problem:
     record: Record
     progress: Progress
     twins: Index | None = None
+    watch: Watch | None = None
 
     @property
     def parts(self) -> Parts:
@@ -176,7 +178,7 @@ class Problem:
         return Stepper(
             model, optimizer, steps, self.task.head, record=self.record, progress=self.progress,
             validation=self.validation if optimizer.schedule == "plateau" else None,
-            mode=Mode(batch_norm=batch_norm, dropout=against is None), against=against,
+            mode=Mode(batch_norm=batch_norm, dropout=against is None), against=against, watch=self.watch,
         )  # fmt: skip
 
     def optimize(
@@ -201,5 +203,5 @@ class Problem:
 
         return fit(
             model, self.task, index, self.validation, self.recipe,
-            seed=self.seed, record=self.record, progress=self.progress,
+            seed=self.seed, record=self.record, progress=self.progress, watch=self.watch,
         )  # fmt: skip

@@ -21,7 +21,7 @@ MODULES = sorted(
     ".".join(("unlearnbench", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
     for file in PACKAGE.rglob("*.py")
 )
-AUDITS = ("eval=[standard,quantise,relearn,probe,ulira]", "eval.ulira.models=9", "eval.ulira.together=9")
+AUDITS = ("eval=[standard,quantise,relearn,probe,path,ulira]", "eval.ulira.models=9", "eval.ulira.together=9")
 IMAGES = (*TINY, "method=distill", *AUDITS)
 TEXT = ("dataset=clinical_notes", "model=llama_tiny", "method=npo", "dataset.limit=60")
 EVERY = "*"
@@ -47,6 +47,7 @@ MOVED = {
     "metrics.confidence": "images/shadows",
     "stages.shadows": "images/shadows",
     "stages.forgotten": "images/forgotten",
+    "stages.path": "images/path",
     "stages.resumable": "*/train images/shadows",
     "stages.resume": "*/train images/shadows",
     "stages.train": "*/train images/shadows",
@@ -67,6 +68,7 @@ MOVED = {
     "tasks.states": "text/*",
     "tasks.text": "text/*",
     "techniques.*": "",
+    "training.watch": "*/unlearn images/forgotten",
     "training.*": "*/train images/shadows",
 }
 """What an edit of a module moves by itself, as kinds of stages of the two runs; what reads them moves with them.

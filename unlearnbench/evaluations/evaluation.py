@@ -59,7 +59,8 @@ class Evaluation(Protocol):
     """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name.
 
     Some have more: `kinds`, the kinds of data that it can be asked of, if not all; `references`, how many retrained
-    models it needs at least.
+    models it needs at least; `details(found)`, what result.json says of the last request beside its rows, times for
+    example; `draw(found, folder)`, which writes figures into a folder.
     """
 
     headline: ClassVar[tuple[Column, ...]]
@@ -71,10 +72,7 @@ class Evaluation(Protocol):
         """Return the stages it needs beside the scores of the three roles, by names of its own; may be none."""
 
     def measure(self, found: Found) -> Iterable[Row]:
-        """Return its rows: role, split, metric, value. Roles are open: name your own.
-
-        An evaluation with figures also offers `draw(found, folder)`, which writes them into a folder.
-        """
+        """Return its rows: role, split, metric, value. Roles are open: name your own."""
 
 
 def headline_of(evaluation: Evaluation, references: int) -> tuple[Column, ...]:

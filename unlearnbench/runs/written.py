@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.across.kinds import recorded
-from unlearnbench.evaluations.evaluation import Found, divided, headline_of
+from unlearnbench.evaluations.evaluation import Evaluation, Found, divided, headline_of
 from unlearnbench.evidence import BySplit
 from unlearnbench.experiment import Forgetting
 from unlearnbench.forget.splits import twins_retained
@@ -60,11 +60,16 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     outcome["rows"] = {name: len(index) for name, index in last.world.splits.arrays().items()}
     outcome["remarks"] = [*remarks.prepared(outcome["preparation_seconds"]["unlearned"])]
     outcome["remarks"] += list(_remarks(job, by_role, measured, has_premise=outcome.get("premise") is not None))
+    asked_of: dict[str, Any] = {}
+    for name, evaluation, found in _found(job, last, by_role, workshop):
+        own: Any = evaluation
+        if hasattr(own, "details"):
+            asked_of[name] = own.details(found)
+        if hasattr(own, "draw") and job.request.draws:
+            own.draw(found, part / "plots")
+    outcome["evaluations"] = asked_of
     if job.request.draws:
         _plot(job, part, by_role, outcome)
-        for found, evaluation in _found(job, last, by_role, workshop):
-            if hasattr(evaluation, "draw"):
-                evaluation.draw(found, part / "plots")
     return outcome
 
 
@@ -77,18 +82,18 @@ def _scores(job: RunJob, asked: Forgetting, workshop: Workshop) -> dict[str, ByS
 
 
 def _measured(job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
-    for found, evaluation in _found(job, asked, by_role, workshop):
+    for _, evaluation, found in _found(job, asked, by_role, workshop):
         yield from evaluation.measure(found)
 
 
 def _found(
     job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop
-) -> Iterator[tuple[Found, Any]]:
-    """Yield each evaluation after what it may look at."""
+) -> Iterator[tuple[str, Evaluation, Found]]:
+    """Yield each evaluation by its name, with what it may look at."""
     whole_class = job.assembled.experiment.forget.whole_class
     for name, evaluation in job.assembled.experiment.evaluations.items():
-        added = asked.added[name]
-        yield Found(asked.models, asked.world, by_role, asked.scores, added, workshop, whole_class), evaluation
+        found = Found(asked.models, asked.world, by_role, asked.scores, asked.added[name], workshop, whole_class)
+        yield name, evaluation, found
 
 
 def _worse_than_checkpoint(by_role: Mapping[str, BySplit]) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class Made:
     """What a stage made: a model, how its training went, and whether its adapter, if any, was trained on the parent's
     weights. `changed` says whether the weights differ from the original's. Weights that are `outside` are not kept.
+    `steps` are the optimiser's on the model, where they were counted.
     """
 
     model: nn.Module
@@ -33,6 +34,7 @@ class Made:
     on_parent: bool = True
     changed: bool = True
     outside: bool = False
+    steps: int | None = None
 
 
 def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progress], Made]) -> Artefact:
@@ -48,6 +50,7 @@ def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progres
         "examples": made.record.examples,
         "adapter": is_adapter,
         "weights_changed": made.changed,
+        **({} if made.steps is None else {"steps": made.steps}),
         **_spent(made.record, here),
     }
     return Computed(state, facts)

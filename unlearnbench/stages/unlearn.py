@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -27,6 +27,7 @@ from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.trained import Made, built, kept
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.record import Record
+from unlearnbench.training.watch import Look, Watch
 
 if TYPE_CHECKING:
     from unlearnbench.stages.world import World
@@ -91,13 +92,14 @@ class Unlearn(Stage):
         """Apply the method."""
         return kept(self, self.world.bench, workshop, lambda progress: self.made(workshop, progress))
 
-    def made(self, workshop: Workshop, progress: Progress) -> Made:
-        """Apply the method to a copy of the original."""
+    def made(self, workshop: Workshop, progress: Progress, at: Collection[int] = (), look: Look | None = None) -> Made:
+        """Apply the method to a copy of the original; call `look` after the steps in `at`, which changes nothing."""
         record = Record()
         student, reference = self._student(workshop)
-        model = applied(self.method, student, self.problem(reference, record, progress))
-        own = inner(model) is student
-        return Made(model, record, on_parent=own, changed=weights.differ(inner(model), reference))
+        watch = Watch(type(inner(student)), at, look)
+        model = applied(self.method, student, self.problem(reference, record, progress, watch))
+        changed = weights.differ(inner(model), reference)
+        return Made(model, record, on_parent=inner(model) is student, changed=changed, steps=watch.steps)
 
     def build(self, workshop: Workshop) -> nn.Module:
         """Build the model from its artefact, and from the original where an adapter was trained on that."""
@@ -124,7 +126,7 @@ class Unlearn(Stage):
             model = bench.spec.build(bench.info)
         return cast("str | None", check(self.problem(model, Record(), Quiet())))
 
-    def problem(self, reference: nn.Module, record: Record, progress: Progress) -> Problem:
+    def problem(self, reference: nn.Module, record: Record, progress: Progress, watch: Watch | None = None) -> Problem:
         """Return what the method sees."""
         bench, splits = self.world.bench, self.world.splits
         return Problem(
@@ -140,6 +142,7 @@ class Unlearn(Stage):
             record=record,
             progress=progress,
             twins=bench.data.corrected,
+            watch=watch,
         )
 
     def _student(self, workshop: Workshop) -> tuple[nn.Module, nn.Module]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -14,6 +15,9 @@ from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.recipe import Recipe
 from unlearnbench.training.record import Record
 from unlearnbench.training.stepper import Stepper
+
+if TYPE_CHECKING:
+    from unlearnbench.training.watch import Watch
 
 Resume = Callable[[Stepper, Record], int]
 Save = Callable[[Stepper, Record, int], None]
@@ -31,11 +35,12 @@ def fit(
     progress: Progress,
     resume: Resume | None = None,
     save: Save | None = None,
+    watch: Watch | None = None,
 ) -> nn.Module:
     """Train a model from its start on the examples at `index` by the recipe; return it in evaluation mode.
 
     `resume` may restore a saved state and returns how many epochs are done; `save` is offered the state after each
-    epoch. Every epoch seeds itself, so a resumed training is the same.
+    epoch. Every epoch seeds itself, so a resumed training is the same. `watch` is told of each step.
     """
 
     def loss(batch: Batch) -> Tensor:
@@ -43,8 +48,9 @@ def fit(
 
     batches = Batches(task, (index,), recipe.batch_size, recipe.epochs, seed)
     stepper = Stepper(
-        model, recipe.optimizer, batches.steps, task.head, record=record, progress=progress, validation=validation
-    )
+        model, recipe.optimizer, batches.steps, task.head, record=record, progress=progress, validation=validation,
+        watch=watch,
+    )  # fmt: skip
     if resume is not None:
         stepper.epochs = resume(stepper, record)
     with compiled(model, recipe.compile):

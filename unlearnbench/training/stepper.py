@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,9 @@ from unlearnbench.training.optimizer import Optimizer, groups, optimizer_over, s
 from unlearnbench.training.parts import parts
 from unlearnbench.training.record import Record
 
+if TYPE_CHECKING:
+    from unlearnbench.training.watch import Watch
+
 Loss = Callable[..., Losses]
 
 CHECK_EVERY = 25
@@ -34,7 +38,7 @@ class Stepper:
     `descend(loss, batches)` is one epoch. `epoch(batches)` yields its batches to a loop that calls `step` itself.
     Every epoch has its own number, whatever its phase and stepper, and with it its own shuffles. `steps` counts the
     steps taken, `planned` those that there will be. `against` is a frozen model that is brought into the model's mode
-    in an epoch.
+    in an epoch. `watch` is told of each step.
     """
 
     def __init__(
@@ -49,13 +53,14 @@ class Stepper:
         validation: Index | None = None,
         mode: Mode = TRAINING,
         against: nn.Module | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.model, self.settings = model, optimizer
         self.planned = min(steps, optimizer.max_steps or steps)
         self.optimizer = optimizer_over(groups(model, optimizer, head), optimizer)
         self.scheduler = schedule_over(self.optimizer, optimizer, self.planned)
         self.record, self.progress = record or Record(), progress or Quiet()
-        self.validation, self.mode, self.against = validation, mode, against
+        self.validation, self.mode, self.against, self.watch = validation, mode, against, watch
         self.steps, self.epochs = 0, len(self.record.curve)
         self.losses: list[Tensor] = []
 
@@ -110,6 +115,8 @@ class Stepper:
         self.record.examples += sum(len(batch) for batch in batches)
         if self.steps % CHECK_EVERY == 0:
             self._check()
+        if self.watch is not None:
+            self.watch.stepped(self.model, self.record.examples)
 
     def end_epoch(self, validation_loss: float | None = None) -> float:
         """Check the losses and weights, move a plateau schedule, and return the mean loss since the last call."""
