@@ -191,7 +191,7 @@ class RunJob:
                 log.log(level, "%s", text)
                 said.add(text)
 
-        for line in remarks(self.assembled.experiment.forget, self.picture[0].world.bench.data):
+        for line in remarks(self.assembled.experiment.forget, self.picture[0].world.bench.clean):
             say(line)
         for asked in self.picture:
             splits, data = asked.world.splits, asked.world.bench.data
