@@ -32,6 +32,7 @@ MOVED = {
     "problem": "images/unlearn text/unlearn",
     "data.images": "images/*",
     "data.mapped": "images/*",
+    "data.marks": "images/*",
     "data.text": "text/*",
     "data.sampling": "images/* text/*",
     "machine.determinism": EVERY,

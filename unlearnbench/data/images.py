@@ -199,7 +199,8 @@ class ImageData:
         """The SHA-256 of each image with its patch and label, (n,): read once, however many positions are asked for."""
         patches = [b""] * len(self.labels) if self.marks is None else self.marks.prints()
         rows = zip(self._contents(), patches, self.labels, strict=True)
-        return np.array([hashlib.sha256(image + patch + label.tobytes()).digest() for image, patch, label in rows], "V32")
+        whole = (image + patch + label.tobytes() for image, patch, label in rows)
+        return np.array([hashlib.sha256(one).digest() for one in whole], "V32")
 
     def _contents(self) -> Iterator[bytes]:
         """Yield each image's digest where it is known, else its pixels."""

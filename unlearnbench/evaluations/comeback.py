@@ -3,14 +3,14 @@
 MUSE (Shi et al., ICLR 2025, arXiv:2407.06460) unlearns one part after the other and calls what stays of a model its
 sustainability. Here every state is also asked about every earlier request:
 
-    comeback(i, j) = right(model after request i, rows of request j) - right(model after request j, rows of request j)
+    comeback(i, j) = right(model after request i, rows of request j) - right(model after j, rows of request j)
 
-for j < i, where right is the accuracy, or without answer options the exact memorisation. A method that pushed rows below
-what a retrained model knows may recover to that level without remembering anything, so read it beside `gap_accuracy` to
-the retrained model. Controls: a model retrained without all of them, and `at_once`, the method on all forget sets in one
-go. The null: with method=retrain no state ever saw the rows, and come-backs are the noise between retrainings. Its
-standard deviation is at most sqrt(2 p (1 - p) / n) for n rows that are known at the rate p, and the largest of several
-come-backs lies above 0.
+for j < i, where right is the accuracy, or without answer options the exact memorisation. A method that pushed rows
+below what a retrained model knows may recover to that level without remembering anything, so read it beside
+`gap_accuracy` to the retrained model. Controls: a model retrained without all of them, and `at_once`, the method on all
+forget sets in one go. The null: with method=retrain no state ever saw the rows, and come-backs are the noise between
+retrainings. Its standard deviation is at most sqrt(2 p (1 - p) / n) for n rows that are known at the rate p, and the
+largest of several come-backs lies above 0.
 """
 
 from __future__ import annotations

@@ -1,21 +1,22 @@
 """Corrective: once the known share of manipulated rows is unlearned, does the manipulation still work?
 
-Goel, Prabhu, Torr, Kumaraguru, Sanyal: Corrective Machine Unlearning, TMLR 2024, arXiv:2402.14015. `forget=poisoned` and
-`forget=confused` manipulate rows, of which a method is shown only a share. A model retrained without the known rows still
-learns from the others, so it is no target here: the target is `clean`, trained without any manipulated row.
+Goel, Prabhu, Torr, Kumaraguru, Sanyal: Corrective Machine Unlearning, TMLR 2024, arXiv:2402.14015. `forget=poisoned`
+and `forget=confused` manipulate rows, of which a method is shown only a share. A model retrained without the known rows
+still learns from the others, so it is no target here: the target is `clean`, trained without any manipulated row.
 
     gap_to_clean = accuracy of a model - mean accuracy of the clean models, on one split, by the clean labels
 
-Splits: `triggered` (all test rows, with the trigger; forget=poisoned) or `confused` (the test rows of the two classes),
+Splits: `triggered` (all test rows, with the trigger; forget=poisoned) or `confused` (test rows of the two classes),
 `manipulated` (the manipulated training rows, with the trigger, if there is one), and `test`, untouched. The authors
-measure the same accuracies (src/main.py), without a clean reference, whose level they read off another run. The null: a
-model retrained without any manipulated row differs from `clean` only by its seed, so its gap is the noise between seeds.
+measure the same accuracies (src/main.py), by model and not as gaps. The null: a model retrained without any manipulated
+row differs from `clean` only by its seed, so its gap is the noise between seeds, `floor_gap_to_clean`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import fmean
 from typing import ClassVar
 
@@ -69,6 +70,7 @@ class Corrective:
         models. In [-1, 1]; 0 is perfect. Below it the manipulation still works, or on test the method did harm.
         `attack_success`: the share of rows that are called what the manipulation wants, of those that are something
         else. In [0, 1], lower is better; perfect is the clean models' value. Of several models, the mean.
+        `floor_gap_to_clean` of clean: how far two clean models are apart, the noise of the gap; from two of them on.
         """
         made = found.world.bench.manipulated
         assert made is not None
@@ -81,6 +83,9 @@ class Corrective:
                     yield Row(role, split, "accuracy", right)
                 if role != "clean":
                     yield Row(role, split, "gap_to_clean", right - target)
+                elif len(each) > 1:
+                    apart = [abs(one - other) for one, other in combinations(map(accuracy_of, each), 2)]
+                    yield Row(role, split, "floor_gap_to_clean", fmean(apart))
                 if split != "test":
                     yield from _successes(role, split, each, made.wanted)
 

@@ -62,7 +62,8 @@ def check_known(count: int, known: float) -> None:
     """Raise UserError where the known share is less than one row."""
     if round(known * count) < 1:
         raise UserError(
-            f"forget.known={known} of forget.count={count} manipulated rows is less than one row.\nTry: forget.known=0.5"
+            f"forget.known={known} of forget.count={count} manipulated rows is less than one row.\n"
+            "Try: forget.known=0.5"
         )
 
 

@@ -44,14 +44,14 @@ class Stream:
                 )
             if hasattr(one, "manipulated"):
                 raise UserError(
-                    f"forget.requests[{number}] manipulates the data that all requests share, which a stream cannot do.\n"
+                    f"forget.requests[{number}] manipulates data that all requests share; a stream cannot do that.\n"
                     "Try: forget=poisoned or forget=confused, outside a stream"
                 )
         labels = [one.label(info) for one in self.requests]
         for number, label in enumerate(labels):
             if label in labels[:number]:
                 raise UserError(
-                    f"forget.requests[{number}]: {label} is already taken by forget.requests[{labels.index(label)}], so "
+                    f"forget.requests[{number}]: {label} is already taken by forget.requests[{labels.index(label)}]; "
                     "nothing of it would be left to forget.\nTry: another forget set in its place"
                 )
         return "stream:" + ",".join(labels)

@@ -1,4 +1,4 @@
-"""The figure of a stream: what each request forgot, asked again after every later one, and what the model is still of use."""
+"""The figure of a stream: what each request forgot, asked again after every later one, and the model's utility."""
 
 from __future__ import annotations
 

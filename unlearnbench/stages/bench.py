@@ -23,7 +23,7 @@ class Bench:
     """Data, model configuration and number format, bound to a task. All worlds of a run share it.
 
     `limit`, `batch` and `generate` are how many examples of a split are scored, how many at once, and how many
-    answers are written out. Where training rows were manipulated, `data` has them so, and `manipulated` what was before.
+    answers are written out. Where training rows were manipulated, `data` has them so, and `manipulated` says how.
     """
 
     data: Data
