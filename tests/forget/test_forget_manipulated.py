@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from unlearnbench.assemble import assemble
+from unlearnbench.contracts import DataInfo
 from unlearnbench.errors import UserError
 from unlearnbench.experiment import build
 from unlearnbench.forget.confused import Confused
@@ -17,6 +18,7 @@ from worlds import TINY, notes, synthetic
 
 DEVICE = torch.device("cpu")
 POISON = {"count": 40, "known": 0.5, "target": 0, "patch": 2, "trigger": "cf", "seed": 0}
+TEXT = ("dataset=clinical_notes", "model=llama_tiny")
 CONFUSE = {"classes": (1, 2), "count": 20, "known": 0.5, "seed": 0}
 
 
@@ -122,9 +124,9 @@ def test_models_are_trained_on_the_manipulated_data_and_the_clean_one_on_the_res
         (["forget=poisoned", "forget.target=unicorn"], "forget.target: unknown class 'unicorn'"),
         (["forget=poisoned", "forget.known=0.001"], "less than one row"),
         (["forget=poisoned", "forget.patch=9"], "more than half of images"),
-        (["forget=poisoned", "forget.trigger='two words'"], "forget.trigger"),
+        ([*TEXT, "forget=poisoned", "forget.trigger='two words'"], "expected one word"),
         (["forget=confused", "forget.classes=[0,0]"], "has 1 different classes, expected two"),
-        (["forget=confused", "forget.count=3"], "multiple of 2"),
+        (["forget=confused", "forget.count=3"], "it must be even"),
         (["forget=confused", "forget.classes=[0,unicorn]"], "unknown class 'unicorn'"),
         (["forget=stream", "forget.requests=[{forget: poisoned}, {forget: class}]"], "a stream cannot do that"),
     ],
@@ -133,6 +135,13 @@ def test_mistakes_end_before_data_are_loaded(words, says):
     with pytest.raises(UserError, match=says) as error:
         assemble(prepare([*TINY, *words]))
     assert "\nTry: " in str(error.value)
+
+
+@pytest.mark.parametrize("forget", [poisoned(), confused()])
+def test_rows_without_answer_options_are_refused(forget):
+    info = DataInfo(kind="text", classes=("answer",), train=100, test=10, shape=())
+    with pytest.raises(UserError, match="no answer options"):
+        forget.label(info)
 
 
 def test_too_few_rows_are_refused():

@@ -29,7 +29,7 @@ class Confused:
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text"})
     classes: tuple[Label | str, ...]
-    count: Annotated[int, Field(ge=2, le=10**9, multiple_of=2)]
+    count: Annotated[int, Field(ge=2, le=10**9)]
     known: Annotated[float, Field(gt=0, le=1)]
     seed: AnySeed
 
@@ -38,6 +38,11 @@ class Confused:
     def label(self, info: DataInfo) -> str:
         """Return confused:<class>+<class>:<count>:known=<share>; raise UserError for what does not fit the data."""
         check_known(self.count, self.known)
+        if self.count % 2:
+            raise UserError(
+                f"forget.count={self.count}: half of the rows are of each class, so it must be even.\n"
+                f"Try: forget.count={self.count + 1}"
+            )
         names = "+".join(info.classes[number] for number in self._classes(info))
         return f"confused:{names}:{self.count}:known={self.known:g}" + drawn_how(False, self.seed)
 

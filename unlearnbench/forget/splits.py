@@ -67,7 +67,11 @@ class Splits:
 
 
 class ForgetSet(Protocol):
-    """A forget set's configuration."""
+    """A forget set's configuration.
+
+    One that manipulates rows also has `manipulated(data) -> Manipulated` (forget/manipulated.py): models are trained on
+    what that returns, while `split` is given the data as it was before.
+    """
 
     @property
     def whole_class(self) -> bool:
