@@ -76,4 +76,5 @@ def draw(candidates: Index, count: int, seed: int, *names: str | int) -> Index:
 def possible(data: Data, label: int) -> Index:
     """Return the training rows of another label that could be given this one."""
     rows = data.train[data.labels[data.train] != label]
-    return rows[data.choices(rows)[:, label]]
+    found: Index = rows[data.choices(rows)[:, label]]
+    return found
