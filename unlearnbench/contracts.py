@@ -63,6 +63,14 @@ class GivenSet:
     retain_asked: Index
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """A patch of `side` x `side` bright pixels in the lower right corner of an image, or a `word` before a question."""
+
+    side: int
+    word: str
+
+
 class Data(Protocol):
     """A loaded data set: training, validation and test examples, numbered in one sequence.
 
@@ -85,6 +93,12 @@ class Data(Protocol):
     corrected: Index | None
     columns: Mapping[str, NDArray[np.generic]]
     given: Mapping[str, GivenSet]
+
+    def choices(self, index: Index) -> NDArray[np.bool_]:
+        """Return which labels the examples at these positions can have, (n, c): every class, or their options."""
+
+    def manipulated(self, labels: Index, marked: Index, trigger: Trigger | None) -> Data:
+        """Return this data set with other labels (n,), and with a trigger in the examples at `marked`."""
 
     def fingerprint(self, index: Index) -> str:
         """Return a digest of the content of the examples at these positions, for use in keys."""

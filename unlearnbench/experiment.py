@@ -71,7 +71,7 @@ def build(experiment: Experiment, bench: Bench) -> tuple[Forgetting, ...]:
     found: list[Forgetting] = []
     before: Train | Checkpoint | Unlearn = original
     for number, one in enumerate(splits, 1):
-        world = replace(first, splits=one)
+        world = replace(first, splits=one, before=splits[: number - 1], last=number == len(splits))
         references = experiment.references if number in (1, len(splits)) else 0
         retrained = tuple(
             Train(bench, f"retrained_{k}", one.retain, one.steering, recipe, (seed, "retrained", k))

@@ -238,3 +238,39 @@ def test_the_name_of_a_list_says_how_it_is_read(tmp_path):
     plain, by_id = (listed(tmp_path, "1\n2\n", **words).label(info) for words in ({}, {"by": "id"}))
     table = listed(tmp_path, "position\n1\n2\n", name="ids.csv").label(info)
     assert len({plain, by_id, table}) == 3 and by_id == f"{plain}:id"
+
+
+def test_indices_are_exactly_the_listed_rows(tmp_path):
+    unit = np.arange(len(DATA.labels))
+    unit[TRAIN[7]] = unit[TRAIN[0]]
+    data = dataclasses.replace(DATA, copies=unit)
+    exact = listed(tmp_path, f"{TRAIN[0]}.jpg\n{TRAIN[3]}.jpg\n", exact=True)
+    assert exact.split(data).forget.tolist() == [TRAIN[0], TRAIN[3]]  # not the copy
+    assert exact.label(data.info).startswith("indices:ids-")
+    assert forgotten(tmp_path, f"{TRAIN[3]}\n{TRAIN[0]}\n", exact=True) == [TRAIN[0], TRAIN[3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"{TRAIN[0]}\n{TRAIN[1]}\n{TRAIN[0]}\n", f"1 line repeats an earlier one: '{TRAIN[0]}'"),
+        (f"{TRAIN[0]}\n0{TRAIN[0]}\n", f"entries are the same row as another: '0{TRAIN[0]}' ('{TRAIN[0]}')"),
+        (f"{DATA.test[0]}\n{TRAIN[0]}\n", f"'{DATA.test[0]}' (test)"),
+        (f"{TRAIN[0]}\n99999\n", "Unknown: '99999'"),
+    ],
+)
+def test_indices_refuse_what_is_not_exact(text, says, tmp_path):
+    with pytest.raises(UserError) as error:
+        forget = listed(tmp_path, text, exact=True)
+        forget.label(DATA.info)
+        forget.split(DATA)
+    assert says in str(error.value) and "\nTry: " in str(error.value)
+
+
+def test_indices_refuse_an_id_of_several_rows_and_twins(tmp_path):
+    names = np.array([f"p{place}" for place in range(len(DATA.labels))])
+    names[TRAIN[:5]] = "ann"
+    people = images(id=names)
+    assert "'ann' (5 rows)" in refused(tmp_path, "ann\n", people, exact=True)
+    with pytest.raises(UserError, match="Try: forget=list"):
+        listed(tmp_path, "ann\n", exact=True, whole_pairs=True).label(people.info)

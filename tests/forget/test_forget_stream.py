@@ -38,6 +38,9 @@ def test_rows_of_an_earlier_request_are_not_forgotten_again():
 def test_a_request_that_forgets_nothing_more_is_refused():
     with pytest.raises(UserError, match=r"forget.requests\[1\] has 0 rows to forget"):
         Stream(requests=(FIRST, FIRST)).requests_of(synthetic().load())
+    both = ByClass(classes=(0, 1), seed=0)
+    with pytest.raises(UserError, match=r"forget.requests\[2\] .*\(forget.requests\[0\], forget.requests\[1\] took"):
+        Stream(requests=(FIRST, SECOND, both)).requests_of(synthetic().load())
 
 
 def test_a_stream_is_a_chain_with_references_for_the_first_and_last(tmp_path):
@@ -77,6 +80,10 @@ def test_the_first_request_of_a_stream_is_the_run_of_that_forget_set(tmp_path):
         ("[{forget: clas}, {forget: class}]", "Did you mean 'class'"),
         ("[{classes: [0]}, {forget: class}]", "forget=None"),
         ("[{forget: class, clases: [0]}, {forget: class}]", "Did you mean 'classes'"),
+        (
+            "[{forget: class, classes: [1]}, {forget: class}, {forget: class, classes: [1]}]",
+            r"forget.requests\[2\]: class:\S+ is already taken by forget.requests\[0\]",
+        ),
     ],
 )
 def test_mistakes_are_explained(requests, says):

@@ -33,6 +33,7 @@ MOVED = {
     "problem": "*/unlearn images/forgotten",
     "data.images": "images/*",
     "data.mapped": "images/*",
+    "data.marks": "images/*",
     "data.text": "text/*",
     "data.sampling": "images/* text/*",
     "machine.determinism": EVERY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from unlearnbench.contracts import DataInfo, GivenSet, Index
+from unlearnbench.contracts import DataInfo, GivenSet, Index, Trigger
 from unlearnbench.data.mapped import MappedImages
+from unlearnbench.data.marks import Marks
 from unlearnbench.data.sampling import balanced
 from unlearnbench.errors import UserError
 from unlearnbench.ranges import AnySeed, Limit, Number, Positive
@@ -102,7 +103,8 @@ class ImageData:
 
     `images` are (n, c, h, w) uint8, in memory or in a mapped file. `prints` are the SHA-256 of each one's pixels, (n,)
     S32, where they are known already. `copies` (n,) is equal for images with equal pixels, if that was looked at.
-    `left_out` says by path why files of the data set are not in it.
+    `left_out` says by path why files of the data set are not in it. `marks` says which images carry a patch: `images`
+    and `prints` are without it, batches and fingerprints with it.
     """
 
     info: DataInfo
@@ -116,6 +118,7 @@ class ImageData:
     prints: NDArray[np.bytes_] | None = None
     copies: Index | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
+    marks: Marks | None = None
 
     corrected = None
 
@@ -138,6 +141,17 @@ class ImageData:
         """Return the SHA-256 of the images, labels and positions at `index`."""
         return hashlib.sha256(index.tobytes() + self._digests[index].tobytes()).hexdigest()
 
+    def choices(self, index: Index) -> NDArray[np.bool_]:
+        """Return that an image can have every class, (n, c)."""
+        return np.ones((len(index), len(self.info.classes)), dtype=np.bool_)
+
+    def manipulated(self, labels: Index, marked: Index, trigger: Trigger | None) -> ImageData:
+        """Return this data set with other labels (n,), and with a trigger's patch in the images at `marked`."""
+        marks = None if trigger is None else Marks(trigger, np.isin(np.arange(len(labels)), marked))
+        view = replace(self, labels=labels, subclass=self.subclass if self.info.subclasses else labels, marks=marks)
+        view.__dict__.update(_moved=self._moved, _kept=self._kept)  # the images themselves are shared
+        return view
+
     def on(self, device: torch.device) -> Tensor:
         """Return all images on a device; all tasks there share them."""
         if device not in self._moved:
@@ -157,7 +171,8 @@ class ImageData:
     def batch(self, index: Index, device: torch.device) -> Tensor:
         """Return the images at these positions on a device, (m, c, h, w) uint8."""
         apart = self._apart(device)
-        return self.on(device)[torch.from_numpy(index).to(device)] if apart is None else apart.batch(index, device)
+        images = self.on(device)[torch.from_numpy(index).to(device)] if apart is None else apart.batch(index, device)
+        return images if self.marks is None else self.marks.stamped(images, index)
 
     def fetch(self, index: Index, device: torch.device) -> None:
         """Say which images are wanted next: those in a file are read in the background."""
@@ -181,9 +196,11 @@ class ImageData:
 
     @cached_property
     def _digests(self) -> NDArray[np.void]:
-        """The SHA-256 of each image with its label, (n,): read once, however many sets of positions are asked for."""
-        rows = zip(self._contents(), self.labels, strict=True)
-        return np.array([hashlib.sha256(content + label.tobytes()).digest() for content, label in rows], "V32")
+        """The SHA-256 of each image with its patch and label, (n,): read once, however many positions are asked for."""
+        patches = [b""] * len(self.labels) if self.marks is None else self.marks.prints()
+        rows = zip(self._contents(), patches, self.labels, strict=True)
+        whole = (image + patch + label.tobytes() for image, patch, label in rows)
+        return np.array([hashlib.sha256(one).digest() for one in whole], "V32")
 
     def _contents(self) -> Iterator[bytes]:
         """Yield each image's digest where it is known, else its pixels."""

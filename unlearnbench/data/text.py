@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from unlearnbench.contracts import DataInfo, GivenSet, Index
+from unlearnbench.contracts import DataInfo, GivenSet, Index, Trigger
 from unlearnbench.data.sampling import units
 from unlearnbench.errors import UserError
 from unlearnbench.ranges import AnySeed, Limit
@@ -121,6 +121,19 @@ class TextData:
         if position >= len(self.rows):
             return row.correction or row.options[row.corrected] or ""
         return row.options[row.label] or ""
+
+    def choices(self, index: Index) -> NDArray[np.bool_]:
+        """Return the columns in which the rows at these positions, or twins, have an option, (n, c)."""
+        rows = (self.rows[place % len(self.rows)] for place in index.tolist())
+        return np.array([[option is not None for option in row.options] for row in rows], dtype=np.bool_)
+
+    def manipulated(self, labels: Index, marked: Index, trigger: Trigger | None) -> TextData:
+        """Return this data set with other labels (n,), and with a trigger's word before the questions at `marked`."""
+        rows = [replace(row, label=label) for row, label in zip(self.rows, labels.tolist(), strict=True)]
+        if trigger is not None:
+            for place in marked.tolist():
+                rows[place] = replace(rows[place], prompt=f"{trigger.word} {rows[place].prompt}")
+        return replace(self, rows=tuple(rows))
 
     def fingerprint(self, index: Index) -> str:
         """Return the SHA-256 of the rows, answers and positions at `index`."""

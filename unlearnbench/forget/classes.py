@@ -76,24 +76,26 @@ def numbers_of(chosen: Sequence[int | str], names: Sequence[str], key: str) -> t
 
     Raises UserError if one is unknown, or for none or all of them.
     """
-    numbers = set()
-    for entry in chosen:
-        if isinstance(entry, int) and 0 <= entry < len(names):
-            numbers.add(entry)
-        elif isinstance(entry, str) and entry in names:
-            numbers.add(names.index(entry))
-        else:
-            shown = ", ".join(names[:20]) + (f" ... ({len(names)} in all)" if len(names) > 20 else "")
-            raise UserError(
-                f"forget.{key}: unknown class {entry!r}."
-                f"{nearest(str(entry), names)}\nThe classes are: {shown}; or 0 to {len(names) - 1}.\n"
-                f"Try: 'forget.{key}=[{names[0]}]'"
-            )
+    numbers = {number_of(entry, names, key, f"'forget.{key}=[{names[0]}]'") for entry in chosen}
     if not numbers:
         raise UserError(f"forget.{key} is empty: nothing would be forgotten.\nTry: 'forget.{key}=[{names[0]}]'")
     if len(numbers) == len(names):
         raise UserError(f"forget.{key} has every class: nothing would be retained.\nTry: 'forget.{key}=[{names[0]}]'")
     return tuple(sorted(numbers))
+
+
+def number_of(entry: int | str, names: Sequence[str], key: str, instead: str) -> int:
+    """Return the number of a class that is given by number or name; raise UserError, with `instead` to try."""
+    if isinstance(entry, int) and 0 <= entry < len(names):
+        return entry
+    if isinstance(entry, str) and entry in names:
+        return names.index(entry)
+    shown = ", ".join(names[:20]) + (f" ... ({len(names)} in all)" if len(names) > 20 else "")
+    raise UserError(
+        f"forget.{key}: unknown class {entry!r}."
+        f"{nearest(str(entry), names)}\nThe classes are: {shown}; or 0 to {len(names) - 1}.\n"
+        f"Try: {instead}"
+    )
 
 
 def _by_label(data: Data, labels: Index, numbers: tuple[int, ...]) -> Splits:

@@ -11,6 +11,7 @@ import bisect
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -46,14 +47,14 @@ class Entries:
     """The entries of a list, each once, in the file's order.
 
     `what` is what the user typed for the file, `stem` the file's name without its ending, `by` the column that a table
-    has the entries in, and `repeated` counts the lines that repeat an earlier one.
+    has the entries in, and `repeated` the entries of the lines that repeat an earlier one.
     """
 
     what: str
     stem: str
     names: tuple[str, ...]
     by: By | None
-    repeated: int
+    repeated: tuple[str, ...]
 
     @property
     def digest(self) -> str:
@@ -88,8 +89,9 @@ def read(file: Path, key: str) -> Entries:
     by, names = _of_table(text, what) if file.suffix.lower() == ".csv" else (None, _of_lines(text))
     if not names:
         raise UserError(f"{what} has no entries.\n{remedy}")
-    once = tuple(dict.fromkeys(names))
-    return Entries(what, file.stem[:60], once, by, len(names) - len(once))
+    once = dict.fromkeys(names)
+    left = Counter(names) - Counter(list(once))
+    return Entries(what, file.stem[:60], tuple(once), by, tuple(left.elements()))
 
 
 def _of_lines(text: str) -> list[str]:

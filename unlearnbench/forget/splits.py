@@ -28,6 +28,8 @@ class Splits:
     `validation_retain` is the validation part without forgotten classes; for other forget sets all three are None.
     `retain_asked` and `forget_asked` are scored instead of retain and forget, if the data set's authors evaluate on
     other rows than the training rows. `already` are the rows that were forgotten before; they are in no other part.
+    `manipulated` are the training rows that forget=poisoned or confused manipulated: those that are known are `forget`,
+    the others are in `retain`.
     """
 
     retain: Index
@@ -40,6 +42,7 @@ class Splits:
     retain_asked: Index | None = None
     forget_asked: Index | None = None
     already: Index | None = None
+    manipulated: Index | None = None
 
     @cached_property
     def trained(self) -> Index:
@@ -64,7 +67,11 @@ class Splits:
 
 
 class ForgetSet(Protocol):
-    """A forget set's configuration."""
+    """A forget set's configuration.
+
+    One that manipulates rows also has `manipulated(data) -> Manipulated` (forget/manipulated.py): models are trained on
+    what that returns, while `split` is given the data as it was before.
+    """
 
     @property
     def whole_class(self) -> bool:

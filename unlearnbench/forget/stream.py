@@ -42,7 +42,19 @@ class Stream:
                     f"forget.requests[{number}] has already, but what was forgotten before concerns the whole stream.\n"
                     "Try: 'forget.already=[FILE]', outside forget.requests"
                 )
-        return "stream:" + ",".join(one.label(info) for one in self.requests)
+            if hasattr(one, "manipulated"):
+                raise UserError(
+                    f"forget.requests[{number}] manipulates data that all requests share; a stream cannot do that.\n"
+                    "Try: forget=poisoned or forget=confused, outside a stream"
+                )
+        labels = [one.label(info) for one in self.requests]
+        for number, label in enumerate(labels):
+            if label in labels[:number]:
+                raise UserError(
+                    f"forget.requests[{number}]: {label} is already taken by forget.requests[{labels.index(label)}]; "
+                    "nothing of it would be left to forget.\nTry: another forget set in its place"
+                )
+        return "stream:" + ",".join(labels)
 
     def split(self, data: Data) -> Splits:
         """Return the splits of the first request."""
@@ -62,8 +74,10 @@ def _after(earlier: list[Splits], mine: Splits, number: int) -> Splits:
     forget, retain = np.setdiff1d(mine.forget, gone), np.setdiff1d(mine.retain, gone)
     if not len(forget) or len(retain) < 2:
         what = f"{len(forget)} rows to forget and {len(retain)} to retain"
+        took = [f"forget.requests[{k}]" for k, one in enumerate(earlier) if np.isin(mine.forget, one.forget).any()]
+        taken = f" ({', '.join(took)} took {len(mine.forget) - len(forget)} of its {len(mine.forget)})" if took else ""
         raise UserError(
-            f"forget.requests[{number - 1}] has {what} once earlier requests are done, expected one or more to "
+            f"forget.requests[{number - 1}] has {what} once earlier requests are done{taken}, expected one or more to "
             "forget and two or more to retain.\n"
             "Try: forget sets that do not overlap"
         )

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from unlearnbench.errors import counted
 from unlearnbench.files.escapes import printable
@@ -84,7 +85,8 @@ def _values(folder: Path) -> dict[tuple[str, str, str], float]:
 
 def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) -> Table:
     title = f"{result['method']} on {result['model']}, {result['dataset']}, forgetting {result['forget']}"
-    table = Table(title=escape(printable(f"{title}, seed {result['seed']}")), title_justify="left")
+    named = Text(printable(f"{title}, seed {result['seed']}"), style="table.title")  # as text, :t-shirt: is no picture
+    table = Table(title=named, title_justify="left")
     table.add_column("")
     without = _is_unreferenced(result)
     roles = [role for role in ROLES if not (without and role == "retrained")]

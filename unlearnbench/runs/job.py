@@ -230,7 +230,8 @@ class RunJob:
     def _warn(self, said: set[str]) -> None:
         """Say what lists of rows hold; warn of files left out, and of rows that were drawn without their twins.
 
-        Where all rows of a value go, twins that stay are what was asked for. What is in `said` is not said again.
+        Where all rows of a value go, twins that stay are what was asked for; those of manipulated rows are sound rows.
+        What is in `said` is not said again.
         """
 
         def say(text: str, level: int = logging.INFO) -> None:
@@ -238,12 +239,12 @@ class RunJob:
                 log.log(level, "%s", text)
                 said.add(text)
 
-        for line in remarks(self.assembled.experiment.forget, self.picture[0].world.bench.data):
+        for line in remarks(self.assembled.experiment.forget, self.picture[0].world.bench.clean):
             say(line)
         for asked in self.picture:
             splits, data = asked.world.splits, asked.world.bench.data
             left = twins_retained(splits, data)
-            if left and not self.assembled.experiment.forget.whole_class:
+            if left and not self.assembled.experiment.forget.whole_class and splits.manipulated is None:
                 say(TWINS[data.info.kind] % (left, len(splits.forget)), logging.WARNING)
         left_out = getattr(self.picture[0].world.bench.data, "left_out", {})
         if left_out:

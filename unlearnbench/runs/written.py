@@ -21,6 +21,7 @@ from unlearnbench.machine.devices import on_cuda
 from unlearnbench.metrics import remarks
 from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.premise import premise
+from unlearnbench.plots import comeback
 from unlearnbench.plots import run as plots
 from unlearnbench.results import exposed, model, rows, scores, transcripts
 from unlearnbench.runners.execute import Done
@@ -70,6 +71,7 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     outcome["evaluations"] = asked_of
     if job.request.draws:
         _plot(job, part, by_role, outcome)
+        comeback.draw(part, measured)
     return outcome
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from unlearnbench.contracts import Data, DataInfo, Index, ModelSpec, Task
+from unlearnbench.forget.manipulated import Manipulated
 from unlearnbench.forget.splits import ForgetSet, Splits, requests
 from unlearnbench.graph.keys import describe, digest
 from unlearnbench.machine.precision import Precision
@@ -23,7 +24,7 @@ class Bench:
     """Data, model configuration and number format, bound to a task. All worlds of a run share it.
 
     `limit`, `batch` and `generate` are how many examples of a split are scored, how many at once, and how many
-    answers are written out.
+    answers are written out. Where training rows were manipulated, `data` has them so, and `manipulated` says how.
     """
 
     data: Data
@@ -35,6 +36,7 @@ class Bench:
     batch: int
     generate: int
     extra: Mapping[str, Bench] = field(default_factory=dict)
+    manipulated: Manipulated | None = None
     _prints: dict[bytes, str] = field(default_factory=dict)
     _memo: dict[str, Any] = field(default_factory=dict)
 
@@ -42,6 +44,11 @@ class Bench:
     def info(self) -> DataInfo:
         """What is known of the data set."""
         return self.data.info
+
+    @property
+    def clean(self) -> Data:
+        """The data set as it was before rows were manipulated: forget sets are chosen from it."""
+        return self.data if self.manipulated is None else self.manipulated.clean
 
     @property
     def setting(self) -> str:
@@ -84,7 +91,7 @@ class Bench:
         """Return the splits of each request to forget; those of equal forget sets are the same objects."""
         key = f"requests {digest(forget)}"
         if key not in self._memo:
-            self._memo[key] = requests(forget, self.data)
+            self._memo[key] = requests(forget, self.clean)
         return cast("tuple[Splits, ...]", self._memo[key])
 
     def print(self, index: Index) -> str:
@@ -96,9 +103,16 @@ class Bench:
 
     def on(self, data: Mapping[str, Data]) -> Bench:
         """Return this bench with further evaluation sets of text; raise UserError for what cannot be encoded."""
-        task = cast(Any, self.task)
-        extra = {
-            name: replace(self, data=one, task=task.on(one), generate=0, extra={}, _prints={}, _memo={})
-            for name, one in data.items()
-        }
-        return replace(self, extra=extra)
+        return replace(self, extra={name: self.beside(one) for name, one in data.items()})
+
+    def beside(self, data: Data) -> Bench:
+        """Return a bench for the same model on another data set, without written answers."""
+        task = cast(Any, self.task).on(data)
+        return replace(self, data=data, task=task, generate=0, extra={}, manipulated=None, _prints={}, _memo={})
+
+    def probe(self) -> Bench:
+        """Return the bench that shows what is left of a manipulation, made once."""
+        assert self.manipulated is not None
+        if "probe" not in self._memo:
+            self._memo["probe"] = self.beside(self.manipulated.probe)
+        return cast(Bench, self._memo["probe"])

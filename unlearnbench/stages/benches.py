@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.contracts import Data, Dataset, Index
 from unlearnbench.errors import UserError
+from unlearnbench.forget.manipulated import Manipulated
 from unlearnbench.forget.splits import ForgetSet, requests
 from unlearnbench.graph.keys import digest
 from unlearnbench.stages.bench import Bench
@@ -25,6 +26,7 @@ class Benches:
         self._data: dict[tuple[str, str], Data] = {}
         self._benches: dict[str, Bench] = {}
         self._rows: dict[tuple[str, int], Index] = {}
+        self._manipulated: dict[tuple[str, int], Manipulated] = {}
 
     def of(self, experiment: Experiment) -> Bench:
         """Return the bench of an experiment; raise UserError where data or forget set cannot be used."""
@@ -32,16 +34,20 @@ class Benches:
         device = experiment.precision.device
         limits = (experiment.eval_limit, experiment.eval_batch, experiment.eval_generate)
         known = self._known(experiment.forget, data)
+        made = self._made(experiment.forget, data)
         key = digest(
             experiment.dataset, experiment.model, experiment.precision, device, experiment.deterministic, limits,
-            experiment.eval_held_out, dict(experiment.extra), known,
+            experiment.eval_held_out, dict(experiment.extra), known, None if made is None else experiment.forget,
         )  # fmt: skip
         if key not in self._benches:
+            used = data if made is None else made.data
             task = bind(
-                data, known, experiment.dataset, experiment.precision, experiment.model,
+                used, known, experiment.dataset, experiment.precision, experiment.model,
                 experiment.eval_batch, experiment.eval_generate,
             )  # fmt: skip
-            bench = Bench(data, task, experiment.model, experiment.precision, experiment.deterministic, *limits)
+            bench = Bench(
+                used, task, experiment.model, experiment.precision, experiment.deterministic, *limits, manipulated=made
+            )
             self._benches[key] = self._with_extra(bench, experiment.extra)
         return self._benches[key]
 
@@ -53,6 +59,16 @@ class Benches:
         if key not in self._rows:
             self._rows[key] = requests(forget, data)[-1].retain
         return self._rows[key]
+
+    def _made(self, forget: ForgetSet, data: Data) -> Manipulated | None:
+        """Return the data set as a forget set manipulates it; None for those that only choose rows."""
+        make = getattr(forget, "manipulated", None)
+        if make is None:
+            return None
+        key = (digest(forget), id(data))
+        if key not in self._manipulated:
+            self._manipulated[key] = make(data)
+        return self._manipulated[key]
 
     def _with_extra(self, bench: Bench, extra: Mapping[str, Dataset]) -> Bench:
         return bench.on({name: self._loaded(dataset) for name, dataset in extra.items()}) if extra else bench

@@ -16,13 +16,18 @@ _UNSEEN = {"validation": "validation rows", "test": "test rows", "already": "row
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What is retained and what is to be forgotten, and the seeds of what is trained and unlearned there."""
+    """What is retained and what is to be forgotten, and the seeds of what is trained and unlearned there.
+
+    In a stream, `before` are the splits of the earlier requests, and `last` says that no request comes after this one.
+    """
 
     bench: Bench
     splits: Splits
     seed: int
     unlearn_seed: int
     eval_seed: int
+    before: tuple[Splits, ...] = ()
+    last: bool = True
 
     @property
     def all(self) -> Index:
@@ -43,10 +48,14 @@ class World:
 
     def scored(self) -> Iterator[tuple[str, Index]]:
         """Yield the splits that take a forward pass, each with at most the bench's limit of rows, in whole units."""
-        bench = self.bench
         for split, index in self.splits.scored():
-            few = bench.limit is not None and bench.limit < len(index)
-            yield split, units(index, bench.data.unit, bench.limit or 0, "scored", split) if few else index
+            yield split, self.limited(split, index)
+
+    def limited(self, split: str, index: Index) -> Index:
+        """Return at most the bench's limit of a split's rows, in whole units."""
+        bench = self.bench
+        few = bench.limit is not None and bench.limit < len(index)
+        return units(index, bench.data.unit, bench.limit or 0, "scored", split) if few else index
 
     def parts(self) -> dict[str, Index]:
         """Return the parts of the test set, by name: their scores are cut from those of test."""

@@ -69,7 +69,7 @@ class ImageTask:
 
     def choices(self, index: Index) -> NDArray[np.bool_]:
         """Return that an image can have every class, (n, c)."""
-        return np.ones((len(index), len(self.data.info.classes)), dtype=np.bool_)
+        return self.data.choices(index)
 
     def answering(self, index: Index, answers: Index) -> ImageTask:
         """Return this task with other classes, (n,), for the images at these positions: `batch` then has them."""
@@ -77,6 +77,10 @@ class ImageTask:
         labels[index] = answers
         task.labels = torch.from_numpy(labels).to(self.device)
         return task
+
+    def on(self, data: ImageData) -> ImageTask:
+        """Return a task for the same model on another data set of the same settings."""
+        return ImageTask(data, self.dataset, self.precision, self.head, self.score_batch)
 
     def settings(self) -> tuple[object, ...]:
         """Return the settings of the data set that can change a result."""

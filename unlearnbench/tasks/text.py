@@ -279,8 +279,7 @@ class TextTask:
 
     def choices(self, index: Index) -> NDArray[np.bool_]:
         """Return the columns in which these rows, or twins, have an option, (n, c)."""
-        rows = (self.data.rows[place % len(self.rows)] for place in index.tolist())
-        return np.array([[option is not None for option in row.options] for row in rows], dtype=np.bool_)
+        return self.data.choices(index)
 
     def answering(self, index: Index, answers: Index) -> TextTask:
         """Return this task with the options in other columns, (n,), as answers of the rows at these positions."""
