@@ -1,0 +1,49 @@
+"""The presets of published suites: what they need is said before anything runs, and what they are compared with."""
+
+from __future__ import annotations
+
+import pytest
+from tofu_folder import json_folder
+
+from unlearnbench.assemble import assemble
+from unlearnbench.errors import UserError
+from unlearnbench.request import reported
+from unlearnbench.request.compose import Request, compose
+from unlearnbench.request.config import typed
+from unlearnbench.request.jobs import swept
+from unlearnbench.request.reported import Reported
+
+TOFU = ("forget01", "forget05", "forget10")
+
+
+def composed(name: str, *more: str) -> Request:
+    return compose([f"experiment={name}", "hydra.mode=RUN", *more]).request
+
+
+@pytest.mark.parametrize("name", TOFU)
+def test_open_unlearnings_methods_have_its_values_and_their_reported_numbers(name):
+    words = [f"experiment=tofu_{name}"]
+    methods = {word for job in swept(words, compose(words).parameters).words() for word in job if "method=" in word}
+    entries = [typed(Reported, entry, "reported") for entry in composed(f"tofu_{name}").config["reported"]]
+    reported.check(entries)
+    assert {f"method={entry.method}" for entry in entries if entry.method} == methods - {"method=none"}
+    assert len(entries) == 3 * 7 + 2
+    for method in (entry.method for entry in entries if entry.method):
+        found = composed(f"tofu_{name}", f"method={method}").config["method"]
+        optimizer = found["optimizer"]
+        assert (found["epochs"], found["batch_size"], optimizer["lr"], optimizer["warmup"]) == (10, 32, 1e-5, 0.1)
+    assert composed(f"tofu_{name}").config["forget"]["name"] == name
+
+
+@pytest.mark.parametrize("name", TOFU)
+def test_a_tofu_preset_asks_at_once_for_the_model_and_for_the_files(name, tmp_path):
+    with pytest.raises(UserError, match=r"model\.path"):
+        assemble(composed(f"tofu_{name}", f"outputs={tmp_path}", f"model.path={tmp_path}/none"))
+    with pytest.raises(UserError, match=r"Try: dataset\.root=FOLDER with TOFU's files"):
+        assemble(composed(f"tofu_{name}", f"outputs={tmp_path}", "model=llama_tiny"))
+
+
+def test_tofu_smoke_is_built_from_the_official_files(tmp_path):
+    folder = json_folder(tmp_path)
+    one = assemble(composed("tofu_smoke", f"outputs={tmp_path}/outputs", f"dataset.root={folder}"))
+    assert one.forget == "forget10" and one.info.train == 400
