@@ -47,3 +47,13 @@ def test_tofu_smoke_is_built_from_the_official_files(tmp_path):
     folder = json_folder(tmp_path)
     one = assemble(composed("tofu_smoke", f"outputs={tmp_path}/outputs", f"dataset.root={folder}"))
     assert one.forget == "forget10" and one.info.train == 400
+
+
+@pytest.mark.parametrize("corpus", ["news", "books"])
+def test_a_muse_preset_lists_open_unlearnings_table_and_asks_at_once_for_the_copy(corpus, tmp_path):
+    found = composed(f"muse_{corpus}", f"outputs={tmp_path}", "model=llama_tiny")
+    entries = [typed(Reported, entry, "reported") for entry in found.config["reported"]]
+    reported.check(entries)
+    assert len(entries) == 4 * 6 + 3
+    with pytest.raises(UserError, match=f"MUSE-{corpus.capitalize()} needs a local copy"):
+        assemble(found)

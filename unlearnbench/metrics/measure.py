@@ -40,6 +40,7 @@ def measure(
     seed: int,
     metrics: tuple[Metric, ...],
     once: Once = lambda name, compute: compute(),
+    needed: tuple[str, ...] = ("retain", "forget", "test"),
 ) -> list[Row]:
     """Compute every metric for every role and split, with gap_ rows (unlearned) and floor_ rows (retrained).
 
@@ -51,10 +52,11 @@ def measure(
     The jobs of a sweep share the original and the retrained models: `once` is given the name of each model but the
     unlearned one, and what computes its numbers, and may return what it returned before.
 
-    Raises ValueError where scores are not numbers (a model that diverged) or a metric's value is not finite.
+    Raises ValueError where a split is missing that is `needed`, scores are not numbers (a model that diverged), or a
+    metric's value is not finite.
     """
-    original, unlearned = usable("original", original), usable("unlearned", unlearned)
-    retrained = tuple(usable("retrained", scores) for scores in retrained)
+    original, unlearned = usable("original", original, needed), usable("unlearned", unlearned, needed)
+    retrained = tuple(usable("retrained", scores, needed) for scores in retrained)
     incompetent = tuple(usable("incompetent", scores, ("forget",)) for scores in incompetent)
     for reference in retrained:
         assert all(np.array_equal(reference[name].index, rows.index) for name, rows in unlearned.items()), "other rows"

@@ -156,6 +156,10 @@ class Encoder:
         found: Tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
+    def beginning(self, text: str) -> Tokens:
+        """Return the tokens of a bare text behind the token that starts one."""
+        return [_start_of(self.tokenizer), *self.tokens(text)]
+
     def decoded(self, tokens: Tokens) -> str:
         """Return the text of generated tokens, without special tokens."""
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
