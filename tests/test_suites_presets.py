@@ -21,26 +21,30 @@ def composed(name: str, *more: str) -> Request:
 
 
 @pytest.mark.parametrize("name", TOFU)
-def test_open_unlearnings_methods_have_its_values_and_their_reported_numbers(name):
-    words = [f"experiment=tofu_{name}"]
-    methods = {word for job in swept(words, compose(words).parameters).words() for word in job if "method=" in word}
-    entries = [typed(Reported, entry, "reported") for entry in composed(f"tofu_{name}").config["reported"]]
+def test_open_unlearnings_methods_are_swept_and_have_their_reported_numbers(name):
+    whole = compose([f"experiment=tofu_{name}"])
+    methods = {word for job in swept([f"experiment=tofu_{name}"], whole.parameters).words() for word in job}
+    entries = [typed(Reported, entry, "reported") for entry in whole.request.config["reported"]]
     reported.check(entries)
-    assert {f"method={entry.method}" for entry in entries if entry.method} == methods - {"method=none"}
-    assert len(entries) == 3 * 7 + 2
-    for method in (entry.method for entry in entries if entry.method):
-        found = composed(f"tofu_{name}", f"method={method}").config["method"]
-        optimizer = found["optimizer"]
-        assert (found["epochs"], found["batch_size"], optimizer["lr"], optimizer["warmup"]) == (10, 32, 1e-5, 0.1)
-    assert composed(f"tofu_{name}").config["forget"]["name"] == name
+    assert {f"method={entry.method}" for entry in entries if entry.method} | {"method=none", "seed=0"} <= methods
+    assert len(entries) == 3 * 7 + 2 and whole.request.config["forget"]["name"] == name
 
 
-@pytest.mark.parametrize("name", TOFU)
-def test_a_tofu_preset_asks_at_once_for_the_model_and_for_the_files(name, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "own"), [("simnpo", {"beta": 4.5}), ("rmu", {"steering": 2}), ("dpo", {"beta": 0.1})]
+)
+def test_methods_have_open_unlearnings_values(method, own):
+    found = composed("tofu_forget10", f"method={method}").config["method"]
+    optimizer = found["optimizer"]
+    assert (found["epochs"], found["batch_size"], optimizer["lr"], optimizer["warmup"]) == (10, 32, 1e-5, 0.1)
+    assert {name: found[name] for name in own} == own
+
+
+def test_a_tofu_preset_asks_at_once_for_the_model_and_for_the_files(tmp_path):
     with pytest.raises(UserError, match=r"model\.path"):
-        assemble(composed(f"tofu_{name}", f"outputs={tmp_path}", f"model.path={tmp_path}/none"))
+        assemble(composed("tofu_forget10", f"outputs={tmp_path}", f"model.path={tmp_path}/none"))
     with pytest.raises(UserError, match=r"Try: dataset\.root=FOLDER with TOFU's files"):
-        assemble(composed(f"tofu_{name}", f"outputs={tmp_path}", "model=llama_tiny"))
+        assemble(composed("tofu_forget10", f"outputs={tmp_path}", "model=llama_tiny"))
 
 
 def test_tofu_smoke_is_built_from_the_official_files(tmp_path):

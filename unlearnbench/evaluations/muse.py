@@ -97,8 +97,7 @@ class Muse:
         return measure(scores["original"], retrained, scores["unlearned"], (), False, seed, METRICS, needed=splits)
 
     def _asked(self, world: World, model: Model, name: str, probe: Probe) -> Continue:
-        limit = slice(self.limit)
-        few = Probe(prompts=probe.prompts[limit], references=probe.references[limit], chat=probe.chat)
+        few = probe.first(self.limit)
         if name == "forget_verbmem":
             return Continue(world.bench, model, name, few, self.verbmem_tokens, shorten=True)
         return Continue(world.bench, model, name, few, self.knowmem_tokens, STOPS)

@@ -27,7 +27,7 @@ COMPARED = ("forget", "retain", "test_forget")
 UNBOUNDED = float("inf")
 MODULES = (
     "classification", "divergence", "membership", "composite", "answers", "written", "bias", "benchmarks", "tofu",
-    "utility", "tofu_parts", "muse",
+    "utility", "tofu_parts", "muse", "rwku",
 )  # fmt: skip
 DECLARED = "metrics"
 """The attribute of a function that holds its Metrics."""

@@ -96,7 +96,8 @@ class Continue(Stage):
             return [encoder.beginning(prompt) for prompt in probe.prompts]
         chat = Encoder(encoder.tokenizer, True, encoder.limit)
         rows = chat.encode([Asked(prompt, ("answer",)) for prompt in probe.prompts]).rows
-        return [[*row.prompt, *chat.tokens(probe.opening)] for row in rows]
+        openings = probe.openings or ("",) * len(rows)
+        return [[*row.prompt, *chat.tokens(said)] for row, said in zip(rows, openings, strict=True)]
 
     def _scores(self, written: Sequence[str], encoder: Encoder) -> Scores:
         references = list(self.probe.references)
