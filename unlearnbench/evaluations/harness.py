@@ -12,7 +12,7 @@ Null: the retrained models' own values; the floor is the mean difference of two 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -40,9 +40,20 @@ class Harness:
     shots: Annotated[int, Field(ge=0, le=100)] | None
     chat: bool
     batch_size: Count
-    root: Path | None
+    root: Path | None = field(metadata={"key": False})
     kinds: ClassVar[frozenset[Kind]] = frozenset({"text"})
     headline: ClassVar[tuple[Column, ...]] = (Column("harness_acc", "wmdp"), Column("harness_acc", "mmlu"))
+
+    def files(self) -> dict[str, Path]:
+        """Return the files of local data; their content is part of the run's key."""
+        found = self._asked.files()
+        return {f"{task}/{split}": file for task, files in found.items() for split, file in files.items()}
+
+    @property
+    def _asked(self) -> Asked:
+        return Asked(
+            tasks=self.tasks, limit=self.limit, shots=self.shots, chat=self.chat, batch=self.batch_size, root=self.root
+        )
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return one stage a role; raise UserError for what lm-eval cannot be asked, or asked about."""
@@ -55,11 +66,8 @@ class Harness:
             )
         if self.root is not None and not self.root.is_dir():
             raise UserError(f"eval.harness.root={self.root} is not a folder.\nTry: eval.harness.root=FOLDER")
-        asked = Asked(
-            tasks=self.tasks, limit=self.limit, shots=self.shots, chat=self.chat, batch=self.batch_size, root=self.root
-        )
-        check(asked)
-        return {role: Harnessed(world.bench, model, asked) for role, model in models.roles()}
+        check(self._asked)
+        return {role: Harnessed(world.bench, model, self._asked) for role, model in models.roles()}
 
     def measure(self, found: Found) -> Iterable[Row]:
         """Return lm-eval's numbers as `harness_<metric>` on a split by the task's name, with gaps and floors.

@@ -136,7 +136,7 @@ class Harnessed(Stage):
         return (__name__, *self.bench.modules)
 
     def compute(self, workshop: Workshop) -> Artefact:
-        """Run the harness; raise UserError where a task's data cannot be had."""
+        """Run the harness; raise UserError where a task's data cannot be loaded."""
         task, model = cast(TextTask, self.bench.task), workshop.model(self.model)
         with evaluating(model), torch.inference_mode(), task.autocast(), _own_randomness(), _quiet():
             results = _results(model, task, self.asked)
