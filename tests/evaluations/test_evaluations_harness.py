@@ -56,6 +56,7 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path):
         execute(prepare([*NOTES, "method=none", f"outputs={tmp_path}"]))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not THERE, reason="needs the extra `eval`")
 def test_unknown_tasks_groups_and_missing_data_end_before_training(tmp_path):
     def run(*words):

@@ -72,6 +72,20 @@ NAMES = [
     "forget_quality_n",
     "model_utility",
     "model_utility_published",
+    "answer_probability",
+    "real_authors_probability",
+    "real_authors_rouge_l",
+    "real_authors_truth_ratio",
+    "real_authors_truth_ratio_published",
+    "world_facts_probability",
+    "world_facts_rouge_l",
+    "world_facts_truth_ratio",
+    "world_facts_truth_ratio_published",
+    "muse_rouge_l",
+    "muse_auc",
+    "muse_privleak",
+    "rwku_rouge_l",
+    "rwku_loss",
 ]
 SIZES = {"retain": 60, "forget": 20, "test": 30, "test_retain": 24, "test_forget": 6}
 

@@ -131,4 +131,4 @@ def test_an_entry_is_shown_with_its_values(command):
 
 
 def test_a_name_of_several_groups_shows_each():
-    assert {topic for topic, _ in named("tofu")} == {"datasets", "forget"}
+    assert {topic for topic, _ in named("tofu")} == {"datasets", "forget", "training"}

@@ -79,10 +79,8 @@ class Harness:
         retrained = [one for role, one in values.items() if role.startswith("retrained")]
         for task, metrics in values["unlearned"].items():
             for name in metrics:
-                yield from _rows(
-                    task, name, *(values[role][task][name] for role in ("original", "unlearned")),
-                    [one[task][name] for one in retrained],
-                )  # fmt: skip
+                before, after = (values[role][task][name] for role in ("original", "unlearned"))
+                yield from _rows(task, name, before, after, [one[task][name] for one in retrained])
 
 
 def _rows(task: str, name: str, original: float, unlearned: float, retrained: list[float]) -> Iterator[Row]:

@@ -45,9 +45,10 @@ def leak(subject: BySplit) -> float:
 
 @metric("muse_rouge_l", splits=WRITTEN, unit="rate", low=0.0, high=1.0, needs=("generated",), source=PAPER)
 def muse_rouge_l(evidence: Evidence, split: str) -> float | None:
-    """ROUGE-L F1 of what the model writes against the text's continuation (verbmem) or the answer (knowmem).
+    """ROUGE-L F1 of what the model writes against what MUSE's forget or retain texts say.
 
-    In [0, 1]. Higher is closer to the reference; perfect is the retrained model's value.
+    That is the text's continuation (verbmem) or an answer (knowmem). In [0, 1]. Higher is closer to the reference;
+    perfect is the retrained model's value.
     """
     pairs = written(evidence.subject[split])
     return rouge_l_f1(pairs) if pairs else None

@@ -43,9 +43,10 @@ def rwku_rouge_l(evidence: Evidence, split: str) -> float | None:
     source=PAPER,
 )
 def rwku_loss(evidence: Evidence, split: str) -> float:
-    """Loss per token on texts about people to forget (mia_forget) and about others (mia_retain), mean over texts.
+    """Loss per token on texts about the people to forget, or about others, mean over texts.
 
-    At least 0. It should rise on the first and stay on the second; the authors print it as a log-likelihood.
+    At least 0. It should rise on mia_forget and stay on mia_retain. Perfect is the value of a model that never knew the
+    person. The authors print it as a log-likelihood.
     """
     tokens = evidence.subject[split].extras["answer_log_probability"].astype(np.float64)
     return float(-np.nanmean(tokens, axis=1).mean())

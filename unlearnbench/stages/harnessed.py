@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -74,13 +75,19 @@ class Asked:
         return [{"group": "local", "task": local}]
 
 
+@cache
+def task_manager() -> Any:
+    """Return lm-eval's index of its own tasks; reading its thousands of files takes seconds, so once a process."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
+
+
 def check(asked: Asked) -> None:
     """Raise UserError where lm-eval is missing, does not know a task, or local data are not there."""
     if importlib.util.find_spec("lm_eval") is None:
         raise UserError(f"eval=harness needs lm-eval, which is not installed.\n{EXTRA}")
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager()
+    manager = task_manager()
     for task in asked.tasks:
         if task not in manager.all_tasks:
             close = nearest(task, manager.all_tasks)
@@ -157,13 +164,12 @@ def numbers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, flo
 def _results(model: torch.nn.Module, task: TextTask, asked: Asked) -> Mapping[str, Mapping[str, Any]]:
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
 
     tokenizer = copy.deepcopy(task.encoder.tokenizer)  # lm-eval sets its padding
     judged = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=asked.batch, max_length=task.limit, truncation=True)
     try:
         found = simple_evaluate(
-            model=judged, tasks=asked.specs(), task_manager=TaskManager(), num_fewshot=asked.shots, limit=asked.limit,
+            model=judged, tasks=asked.specs(), task_manager=task_manager(), num_fewshot=asked.shots, limit=asked.limit,
             bootstrap_iters=0, log_samples=False, apply_chat_template=asked.chat,
             random_seed=SEED, numpy_random_seed=SEED, torch_random_seed=SEED, fewshot_random_seed=SEED,
         )  # fmt: skip
