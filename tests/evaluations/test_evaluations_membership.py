@@ -18,13 +18,14 @@ from unlearnbench.runs.launch import execute, prepare
 from worlds import TINY, synthetic, world
 
 IMAGES = (
-    "dataset=fashion", "dataset.limit=300", "model=tiny_cnn", "train.epochs=30", "forget=random", "forget.fraction=0.3",
+    "dataset=fashion", "dataset.limit=300", "model=tiny_cnn", "train.epochs=60", "train.batch_size=16",
+    "train.optimizer.lr=0.05", "forget=random", "forget.fraction=0.3",
     "reference.count=3", "eval=[standard,rmia,calibrated]", "plots=false",
 )  # fmt: skip
 TEXT = (
     "dataset=clinical_notes", "model=llama_tiny", "dataset.limit=120", "dataset.limit_test=120", "forget=random",
-    "forget.fraction=0.3", "train.epochs=12", "reference.count=2", "eval=[standard,rmia,min_k,zlib,privleak]",
-    "eval.generate=0", "plots=false",
+    "forget.fraction=0.3", "train=tiny_language", "train.epochs=15", "reference.count=2",
+    "eval=[standard,rmia,min_k,zlib,privleak]", "eval.generate=0", "plots=false",
 )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def test_held_out_rows_of_the_kind_are_needed():
     few = np.setdiff1d(here.splits.test, here.splits.test_forget[1:])
     splits = replace(here.splits, test=few, test_forget=here.splits.test_forget[:1])
     assert (labels[few] == 0).sum() == 1
-    with pytest.raises(UserError, match="the test rows have 1 such row.\nTry: a larger dataset.limit_test"):
+    with pytest.raises(UserError, match=r"the test rows have 1 such row.\nTry: a larger dataset.limit_test"):
         check_held_out("rmia", replace(here, splits=splits))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from unlearnbench.evidence import BySplit, Evidence, Floats, Scores
 from unlearnbench.metrics import UNBOUNDED, metric
 from unlearnbench.metrics.attack import area_under_curve
+from unlearnbench.metrics.tokens import lowest
 from unlearnbench.metrics.written import written
 
 PAPER = "Shi et al. 2025, MUSE, arXiv:2407.06460"
@@ -31,11 +32,7 @@ def rouge_l_f1(pairs: list[tuple[str, str]]) -> float:
 
 def least_likely(scores: Scores, share: float) -> Floats:
     """Return the mean log-probability of each text's least likely tokens, (n,) float64; at least one token counts."""
-    values = np.sort(scores.extras["answer_log_probability"].astype(np.float64), axis=1)  # NaN last
-    few = np.maximum((~np.isnan(values)).sum(axis=1) * share, 1).astype(np.int64)
-    chosen = np.arange(values.shape[1]) < few[:, None]
-    mean: Floats = np.where(chosen, values, 0.0).sum(axis=1) / few
-    return mean
+    return lowest(scores.extras["answer_log_probability"].astype(np.float64), share)
 
 
 def leak(subject: BySplit) -> float:

@@ -108,7 +108,8 @@ def leave_one_out(
 
 def _against(attack: Referenced, subject: Sides, references: list[Sides]) -> tuple[list[Told], list[Told]]:
     """Return what is told of each reference by the other ones, and of the subject by these same others."""
-    targets, found = [], []
+    targets: list[Told] = []
+    found: list[Told] = []
     for place, reference in enumerate(references):
         others = references[:place] + references[place + 1 :]
         targets.append(told_apart(*attack(reference, others)))

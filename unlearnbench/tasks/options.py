@@ -223,7 +223,7 @@ def spread(log_probabilities: Tensor) -> tuple[Tensor, Tensor]:
     A few rows at a time, so that there is no second array of this size.
     """
     means, deviations = [], []
-    for some in log_probabilities.split(ROWS):
+    for some in torch.split(log_probabilities, ROWS):
         some = some.clamp_min(LEAST)  # 0 times minus infinity is not a number
         weight = some.exp()
         mean = (weight * some).sum(dim=1)  # a product of vectors would be in bfloat16 under autocast
