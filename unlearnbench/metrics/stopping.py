@@ -44,8 +44,9 @@ def mixed_like(labels: Integers, wanted: Integers) -> Floats:
     """
     known, place, count = np.unique(labels, return_inverse=True, return_counts=True)
     share = np.array([(wanted == label).sum() for label in known], dtype=np.float64)
-    weight: Floats = (share / count)[place]
-    return weight / weight.sum()
+    weight = (share / count)[place]
+    whole: Floats = weight / weight.sum()
+    return whole
 
 
 def best(unlike: Sequence[float], harm: Sequence[float]) -> int:
