@@ -279,6 +279,12 @@ def _evaluations(values: Any) -> tuple[dict[str, Any], Any]:
     if not chosen:
         raise UserError("eval has no choice: nothing would be measured.\nTry: eval=[standard]")
     shared = {name: one for name, one in values.items() if name not in chosen}
+    for name, one in shared.items():
+        if (config_root() / "eval" / f"{name}.yaml").is_file():
+            raise UserError(
+                f"eval.{name}={one}: {name} is an evaluation, and its settings have names.\n"
+                f"Try: 'eval=[standard,{name}]' and eval.{name}.SETTING=VALUE; `unlearnbench run --cfg job` shows them"
+            )
     return {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}, shared
 
 

@@ -107,3 +107,8 @@ def test_the_figure_is_drawn_with_and_without_steps_stops_and_references(tmp_pat
     )  # fmt: skip
     draw(tmp_path / "path.png", trail)
     assert (tmp_path / "path.png").is_file()
+
+
+def test_a_number_in_place_of_the_settings_is_explained(tmp_path):
+    with pytest.raises(UserError, match=r"its settings have names\.\nTry: 'eval=\[standard,path\]'"):
+        assemble(prepare([*ASKED, f"outputs={tmp_path}", "eval.path=8"]))

@@ -45,8 +45,8 @@ def mixed_like(labels: Integers, wanted: Integers) -> Floats:
     known, place, count = np.unique(labels, return_inverse=True, return_counts=True)
     share = np.array([(wanted == label).sum() for label in known], dtype=np.float64)
     weight = (share / count)[place]
-    mixed: Floats = weight / weight.sum()
-    return mixed
+    whole: Floats = weight / weight.sum()
+    return whole
 
 
 def best(unlike: Sequence[float], harm: Sequence[float]) -> int:
