@@ -98,8 +98,8 @@ def _one_model(name: str, who: str, joined: Joined) -> str:
     if not models.are_one:
         return ""
     return (
-        f"{name}: all {len(models)} models of {who} are the same, since it draws nothing at random and they start from one "
-        "original. So they can be told from retrained ones, whatever they forgot. Try: vary seed."
+        f"{name}: all {len(models)} models of {who} are the same, since it draws nothing at random and they start from "
+        "one original. So they can be told from retrained ones, whatever they forgot. Try: vary seed."
     )
 
 
