@@ -24,8 +24,8 @@ IMAGES = (
 )  # fmt: skip
 TEXT = (
     "dataset=clinical_notes", "model=llama_tiny", "dataset.limit=120", "dataset.limit_test=120", "forget=random",
-    "forget.fraction=0.3", "train=tiny_language", "train.epochs=15", "reference.count=2", "eval=[standard,rmia,min_k,zlib,privleak]",
-    "eval.generate=0", "plots=false",
+    "forget.fraction=0.3", "train=tiny_language", "train.epochs=15", "reference.count=2",
+    "eval=[standard,rmia,min_k,zlib,privleak]", "eval.generate=0", "plots=false",
 )  # fmt: skip
 
 
