@@ -24,7 +24,8 @@ def measured(folder):
 def test_the_rows_of_one_person_are_forgotten_by_one_command(command, tmp_path):
     json_lines(tmp_path / "rows.jsonl", conversations(140))
     words = (*TINY, "forget=column", "forget.column=person", "forget.value=3", "reference.count=2")
-    done = command("run", "-m", *words, "method=npo,prompt,icul", "eval=[standard,relearn,quantise,shadow]")
+    audits = ("eval=[standard,relearn,quantise,lira]", "eval.lira.models=9")
+    done = command("run", "-m", *words, "method=npo,prompt,icul", *audits)
     assert done.returncode == 0, done.stderr
     folders = {file.parent for file in (tmp_path / "outputs" / "runs").glob("npo_*/result.json")}
     (folder,) = folders

@@ -123,7 +123,7 @@ def test_a_request_of_a_stream_has_none_of_its_own(tmp_path, first):
         Stream(requests=(one, ByClass(classes=(1,), seed=0))).label(DATA.info)
 
 
-EVERYTHING = "eval=[standard,shadow,relearn,quantise]"
+EVERYTHING = ("eval=[standard,lira,relearn,quantise]", "eval.lira.models=9")
 TEXT = ("dataset=clinical_notes", "model=llama_tiny", "dataset.limit=120", "dataset.limit_test=24", "train.epochs=1")
 
 
@@ -136,7 +136,7 @@ def test_no_stage_sees_what_was_forgotten_before_nor_does_the_tokenizer(words, t
     bind = benches.bind
     monkeypatch.setattr(benches, "bind", lambda data, retain, *rest: known.append(retain) or bind(data, retain, *rest))
     lists = [f"forget.file={tmp_path / 'second.txt'}", f"forget.already=[{tmp_path / 'first.txt'}]"]
-    request = prepare([*words, "method=finetune", "forget=list", *lists, EVERYTHING, f"outputs={tmp_path}"])
+    request = prepare([*words, "method=finetune", "forget=list", *lists, *EVERYTHING, f"outputs={tmp_path}"])
     job = found(request)
     job.draw(benches.Benches())
     seen = [known[0], *job.picture[0].world.splits.scored()]

@@ -21,7 +21,8 @@ MODULES = sorted(
     ".".join(("unlearnbench", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
     for file in PACKAGE.rglob("*.py")
 )
-IMAGES = (*TINY, "method=distill", "eval=[standard,quantise,relearn,shadow]")
+AUDITS = ("eval=[standard,quantise,relearn,ulira]", "eval.ulira.models=9", "eval.ulira.together=9")
+IMAGES = (*TINY, "method=distill", *AUDITS)
 TEXT = ("dataset=clinical_notes", "model=llama_tiny", "method=npo", "dataset.limit=60")
 EVERY = "*"
 MARKS = {"bit": "rounded", "incompetent": "incompetent"}
@@ -29,23 +30,26 @@ MOVED = {
     "contracts": EVERY,
     "evidence": EVERY,
     "randomness": EVERY,
-    "problem": "images/unlearn text/unlearn",
+    "problem": "*/unlearn images/forgotten",
     "data.images": "images/*",
     "data.mapped": "images/*",
     "data.text": "text/*",
     "data.sampling": "images/* text/*",
     "machine.determinism": EVERY,
-    "methods.distill": "images/unlearn",
+    "methods.distill": "images/unlearn images/forgotten",
     "methods.npo": "text/unlearn",
     "models.tiny": "images/*",
     "models.llama": "text/*",
     "evaluations.quantise": "images/rounded",
     "evaluations.relearn": "images/relearn",
-    "stages.resumable": "*/train",
-    "stages.resume": "*/train",
-    "stages.train": "*/train",
-    "stages.trained": "*/train",
-    "stages.unlearn": "*/unlearn",
+    "metrics.confidence": "images/shadows",
+    "stages.shadows": "images/shadows",
+    "stages.forgotten": "images/forgotten",
+    "stages.resumable": "*/train images/shadows",
+    "stages.resume": "*/train images/shadows",
+    "stages.train": "*/train images/shadows",
+    "stages.trained": "*/train images/shadows",
+    "stages.unlearn": "*/unlearn images/forgotten",
     "stages.score": "*/score images/rounded */incompetent",
     "stages.incompetent": "*/incompetent",
     "tasks.image": "images/*",
@@ -60,7 +64,7 @@ MOVED = {
     "tasks.scoring": "text/*",
     "tasks.text": "text/*",
     "techniques.*": "",
-    "training.*": "*/train",
+    "training.*": "*/train images/shadows",
 }
 """What an edit of a module moves by itself, as kinds of stages of the two runs; what reads them moves with them.
 
@@ -150,10 +154,10 @@ def test_an_edit_of_a_model_moves_the_runs_that_use_it(laid_out, monkeypatch, mo
 WORDS = {
     "seed=1": "images/*",
     "unlearn_seed=1": "images/unlearn",
-    "eval_seed=1": "images/relearn images/train",
-    "train.epochs=3": "images/train",
-    "method.epochs=9": "images/unlearn",
-    "eval.batch_size=100": "images/score images/rounded images/incompetent",
+    "eval_seed=1": "images/relearn images/shadows",
+    "train.epochs=3": "images/train images/shadows",
+    "method.epochs=9": "images/unlearn images/forgotten",
+    "eval.batch_size=100": "images/shadows images/score images/rounded images/incompetent",
     "eval.quantise.bits=[3]": "images/rounded",
     "eval.relearn.epochs=9": "images/relearn",
     "precision=bf16": "images/*",

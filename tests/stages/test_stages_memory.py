@@ -34,7 +34,7 @@ def test_sixty_four_models_never_stand_in_memory_together(tmp_path, monkeypatch)
 
     monkeypatch.setattr(TinyCNN, "build", building)
     monkeypatch.setattr(Workshop, "put", putting)
-    words = [*TINY, "train.epochs=1", "method=none", "eval=[standard,shadow]", "eval.shadow.count=60"]
+    words = [*TINY, "train.epochs=1", "method=none", "eval=[standard,ulira]", "eval.ulira.models=60"]
     assert execute(prepare([*words, "reference.count=2", f"outputs={tmp_path}"])).status == "done"
     assert most <= 6  # the original, what was just trained, and copies of a method
 

@@ -45,6 +45,10 @@ class Workshop:
         del self._models[model.key]
         return found
 
+    def drop(self, model: Model) -> None:
+        """Let go of a model, if it is in memory."""
+        self._models.pop(model.key, None)
+
     def put(self, key: str, model: nn.Module) -> None:
         """Keep a model that has just been computed: who needs it next need not read it back."""
         self._models[key] = model

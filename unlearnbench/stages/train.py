@@ -73,21 +73,22 @@ class Train(Stage):
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Train it; an interrupted training is resumed."""
+        here = provenance.circumstances(self.bench.precision)
+        state = Resumable(workshop.unfinished(self), circumstances=here)
+        return kept(self, self.bench, workshop, lambda progress: self.made(progress, state))
 
-        def make(progress: Progress) -> Made:
-            bench, seed = self.bench, stage_seed(*self.names)
-            here = provenance.circumstances(bench.precision)
-            record, state = Record(), Resumable(workshop.unfinished(self), circumstances=here)
-            with seeded(seed):
-                model = bench.task.prepare(started(bench.spec, bench.info))
-                model = trainable(bench.spec, model)
-                fit(
-                    model, bench.task, self.index, self.validation, self.recipe,
-                    seed=seed, record=record, progress=progress, resume=state.resume, save=state.save,
-                )  # fmt: skip
-            return Made(model, record, on_parent=is_pretrained(bench.spec))  # random weights must be kept too
-
-        return kept(self, self.bench, workshop, make)
+    def made(self, progress: Progress, state: Resumable | None = None) -> Made:
+        """Train it, from `state` on if there is one."""
+        bench, seed, record = self.bench, stage_seed(*self.names), Record()
+        resume, save = (None, None) if state is None else (state.resume, state.save)
+        with seeded(seed):
+            model = bench.task.prepare(started(bench.spec, bench.info))
+            model = trainable(bench.spec, model)
+            fit(
+                model, bench.task, self.index, self.validation, self.recipe,
+                seed=seed, record=record, progress=progress, resume=resume, save=save,
+            )  # fmt: skip
+        return Made(model, record, on_parent=is_pretrained(bench.spec))  # random weights must be kept too
 
     def build(self, workshop: Workshop) -> nn.Module:
         """Build the model from its artefact."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Stage
@@ -40,9 +40,7 @@ def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progres
     here = provenance.circumstances(bench.precision)
     with bar(stage.label.replace("_", " ")) as progress:
         made = make(progress)
-    is_adapter = made.on_parent and weights.has_adapter(made.model)
-    state = weights.state_of(made.model) if is_adapter else {}
-    model = weights.merged(made.model).eval()
+    state, model, is_adapter = taken(made)
     workshop.put(stage.key, model)
     facts = {
         "curve": made.record.curve,
@@ -52,7 +50,15 @@ def kept(stage: Stage, bench: Bench, workshop: Workshop, make: Callable[[Progres
         "weights_changed": made.changed,
         **_spent(made.record, here),
     }
-    return Computed({} if made.outside else state or weights.state_of(model), facts)
+    return Computed(state, facts)
+
+
+def taken(made: Made) -> tuple[dict[str, Tensor], nn.Module, bool]:
+    """Return what is to be kept of a model, the model in evaluation mode, and whether its adapter alone is kept."""
+    is_adapter = made.on_parent and weights.has_adapter(made.model)
+    state = weights.state_of(made.model) if is_adapter else {}
+    model = weights.merged(made.model).eval()
+    return state or ({} if made.outside else weights.state_of(model)), model, is_adapter
 
 
 def built(artefact: Artefact, bench: Bench, parent: Callable[[], nn.Module] | None = None) -> nn.Module:

@@ -89,15 +89,15 @@ class Unlearn(Stage):
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Apply the method."""
+        return kept(self, self.world.bench, workshop, lambda progress: self.made(workshop, progress))
 
-        def make(progress: Progress) -> Made:
-            record = Record()
-            student, reference = self._student(workshop)
-            model = applied(self.method, student, self.problem(reference, record, progress))
-            own = inner(model) is student
-            return Made(model, record, on_parent=own, changed=weights.differ(inner(model), reference))
-
-        return kept(self, self.world.bench, workshop, make)
+    def made(self, workshop: Workshop, progress: Progress) -> Made:
+        """Apply the method to a copy of the original."""
+        record = Record()
+        student, reference = self._student(workshop)
+        model = applied(self.method, student, self.problem(reference, record, progress))
+        own = inner(model) is student
+        return Made(model, record, on_parent=own, changed=weights.differ(inner(model), reference))
 
     def build(self, workshop: Workshop) -> nn.Module:
         """Build the model from its artefact, and from the original where an adapter was trained on that."""

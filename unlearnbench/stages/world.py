@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from unlearnbench.contracts import Index
 from unlearnbench.data.sampling import units
 from unlearnbench.forget.splits import Splits
-from unlearnbench.randomness import stage_seed
 from unlearnbench.stages.bench import Bench
 
 _UNSEEN = {"validation": "validation rows", "test": "test rows", "already": "rows that were forgotten before"}
@@ -55,11 +52,3 @@ class World:
         """Return the parts of the test set, by name: their scores are cut from those of test."""
         found = {"test_retain": self.splits.test_retain, "test_forget": self.splits.test_forget}
         return {name: part for name, part in found.items() if part is not None}
-
-    def without(self, name: str, number: int) -> World:
-        """Return a shadow's world: a random half of the training rows is left out, by its name and number."""
-        everything = self.all
-        generator = np.random.default_rng(stage_seed(self.eval_seed, name, number))
-        out = np.sort(generator.permutation(everything)[: len(everything) // 2])
-        inside = np.setdiff1d(everything, out)
-        return replace(self, splits=replace(self.splits, retain=inside, forget=out))

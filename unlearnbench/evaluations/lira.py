@@ -1,0 +1,94 @@
+"""LiRA: how much is there to forget? Which training rows can be told from the original's kind of model at all?
+
+Carlini et al.: Membership Inference Attacks From First Principles, IEEE S&P 2022, arXiv:2112.03570, with one Gaussian
+per row for models that were trained on it and one for those that were not; memorisation after Feldman, Zhang: What
+Neural Networks Memorize and Why, NeurIPS 2020, arXiv:2008.03703, with probabilities in place of 0/1 correctness, which
+have a smaller error at few models. The models are those that U-LiRA unlearns, so that both together train them once.
+
+Null: a model that remembers no single row has accuracy and AUC .5 and memorisation 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import expit
+
+from unlearnbench.errors import UserError
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
+from unlearnbench.evidence import Floats
+from unlearnbench.graph.stage import Stage
+from unlearnbench.metrics.likelihood import Attacked, attack
+from unlearnbench.ranges import Count
+from unlearnbench.stages.ensemble import LEFT_OUT, Ensemble, ensemble
+from unlearnbench.stages.shadows import Said, heard
+from unlearnbench.stages.train import Train
+from unlearnbench.stages.world import World
+from unlearnbench.training.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lira:
+    """Train `models` shadows; attack `targets` rows. `together` models are one stage."""
+
+    models: Count
+    targets: Count
+    together: Count
+    headline: ClassVar[tuple[Column, ...]] = ()
+
+    def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
+        """Return the trainings of the ensemble."""
+        return {f"shadows_{number}": stage for number, stage in enumerate(self._design(models, world).chunks())}
+
+    def measure(self, found: Found) -> Iterable[Row]:
+        """Return how well targets that the models were trained on are told from those that were left out.
+
+        Of the original, on the targets of forget and of retain: `lira_accuracy`, `lira_auc`, `lira_tpr_fpr_01` and
+        `_001` as in U-LiRA, and `memorised`, the mean probability of the label in models trained on a row less that in
+        models without it, in [-1, 1], 0 is nothing; `memorised_p95` is that of the row at the 95th percentile.
+        """
+        design = self._design(found.models, found.world)
+        said = heard(list(found.stages.values()), found.workshop)
+        for split in ("forget", "retain"):
+            mine = np.isin(design.targets, getattr(found.world.splits, split))
+            if not mine.any():
+                continue
+            out, values = (design.states == LEFT_OUT)[:, mine], said.confidence[:, mine]
+            yield from rows("original", split, "lira", attack(values, ~out, out))
+            memorised = memorisation(design, said)[mine]
+            yield Row("original", split, "memorised", float(memorised.mean()))
+            yield Row("original", split, "memorised_p95", float(np.quantile(memorised, 0.95)))
+
+    def _design(self, models: Models, world: World) -> Ensemble:
+        return ensemble(world, original_recipe(models, "lira"), self.models, self.targets, self.together, "lira")
+
+
+def original_recipe(models: Models, name: str) -> Recipe:
+    """Return the recipe of the original, which shadows repeat; raise UserError where there is none."""
+    original = models.original
+    if not isinstance(original, Train):
+        raise UserError(
+            f"eval={name} repeats the original's training, and model.checkpoint brings no training.\n"
+            "Try: 'eval=[standard]'"
+        )
+    return original.recipe
+
+
+def memorisation(design: Ensemble, said: Said) -> Floats:
+    """Return the mean probability of the label with a target in training, less that without it, (targets,) float64."""
+    out, likely = design.states == LEFT_OUT, expit(said.confidence)
+    trained: Floats = (likely * ~out).sum(axis=0) / (~out).sum(axis=0)
+    difference: Floats = trained - (likely * out).sum(axis=0) / out.sum(axis=0)
+    return difference
+
+
+def rows(role: str, split: str, name: str, found: Attacked) -> Iterator[Row]:
+    """Yield an attack's numbers as rows."""
+    yield Row(role, split, f"{name}_accuracy", found.accuracy)
+    yield Row(role, split, f"{name}_accuracy_p95", float(np.quantile(found.by_example, 0.95)))
+    yield Row(role, split, f"{name}_auc", found.auc)
+    for rate, value in found.tpr.items():
+        yield Row(role, split, f"{name}_tpr_{rate}", value)

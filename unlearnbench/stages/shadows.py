@@ -1,0 +1,138 @@
+"""The models of a shadow ensemble: several trainings as one stage, and what each model says of the targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unlearnbench.errors import Diverged
+from unlearnbench.evidence import Floats
+from unlearnbench.graph.artefact import Artefact, Computed
+from unlearnbench.graph.keys import digest
+from unlearnbench.graph.stage import Stage
+from unlearnbench.graph.workshop import Workshop
+from unlearnbench.machine.bars import Progress, Quiet, bar
+from unlearnbench.metrics.confidence import confidence
+from unlearnbench.stages.trained import built, taken
+
+if TYPE_CHECKING:
+    from unlearnbench.stages.ensemble import Ensemble
+
+TRAINING = "unlearnbench.stages.train"
+"""The module that trains each model."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shadows(Stage):
+    """Some models of an ensemble: their weights, and what each says of every target before it is unlearned."""
+
+    ensemble: Ensemble
+    numbers: Sequence[int]
+    kind: ClassVar[str] = "shadows"
+
+    @property
+    def label(self) -> str:
+        """Which models."""
+        return f"shadows {self.numbers[0]} to {self.numbers[-1]}"
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What decides each training, and the targets that are scored."""
+        bench = self.ensemble.world.bench
+        trainings = tuple(self.ensemble.training(number).settings for number in self.numbers)
+        return (trainings, bench.print(self.ensemble.targets), bench.scoring)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This module, that of a training, the task's and the model's."""
+        return (__name__, TRAINING, *self.ensemble.world.bench.modules)
+
+    @property
+    def like(self) -> str:
+        """As many trainings of one model by one recipe on about as many rows take about as long."""
+        bench, rows = self.ensemble.world.bench, round(math.log2(len(self.ensemble.world.all)))
+        return digest(self.kind, bench.setting, self.ensemble.recipe, rows, len(self.numbers))[:16]
+
+    def compute(self, workshop: Workshop) -> Artefact:
+        """Train one model after the other; keep weights and scores."""
+        with bar(self.label) as progress:
+            return self._trained(progress)
+
+    def _trained(self, progress: Progress) -> Artefact:
+        tensors: dict[str, Tensor] = {}
+        facts: dict[str, object] = {}
+        said: list[Said] = []
+        examples = 0
+        for number in self.numbers:
+            training = self.ensemble.training(number)
+            made = training.made(Quiet())
+            own, model, adapter = taken(made)
+            tensors |= {f"{number}.{name}": tensor for name, tensor in own.items()}
+            facts["adapter"], examples = adapter, examples + made.record.examples
+            said.append(asked(self.ensemble, model, training.role))
+            progress.update(len(said), len(self.numbers))
+        return Computed({**tensors, **stacked(said)}, {**facts, "examples": examples})
+
+
+@dataclass(frozen=True, eq=False)
+class Shadow:
+    """One model of a stage of shadows, built from what that keeps."""
+
+    shadows: Shadows
+    number: int
+
+    @property
+    def role(self) -> str:
+        """What it is called in logs."""
+        return f"shadow_{self.number}"
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        """The stage that trains it."""
+        return (self.shadows,)
+
+    @cached_property
+    def key(self) -> str:
+        """What decides the weights."""
+        return digest("shadow", self.shadows.key, self.number)
+
+    def build(self, workshop: Workshop) -> nn.Module:
+        """Return the model in evaluation mode on the device."""
+        artefact, start = workshop.artefact(self.shadows), f"{self.number}."
+        own = {name.removeprefix(start): tensor for name, tensor in artefact.tensors.items() if name.startswith(start)}
+        return built(Computed(own, artefact.facts), self.shadows.ensemble.world.bench)
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What models say of the targets: confidences (models, targets) float64 and how right they are, in [0, 1]."""
+
+    confidence: Floats
+    right: Floats
+
+
+def asked(ensemble: Ensemble, model: nn.Module, role: str) -> Said:
+    """Score a model on the targets; raise Diverged where its outputs are not numbers."""
+    scores = ensemble.world.bench.task.score(model, ensemble.targets)
+    if np.isnan(scores.logits).any() or np.isposinf(scores.logits).any():
+        raise Diverged(0, role)
+    return Said(confidence(scores)[None], scores.right[1][None])
+
+
+def stacked(said: Sequence[Said]) -> dict[str, Tensor]:
+    """Return what some models say as tensors, under names that no weight has."""
+    confidences, right = (np.concatenate([getattr(one, name) for one in said]) for name in ("confidence", "right"))
+    return {"confidence": torch.from_numpy(confidences), "right": torch.from_numpy(right)}
+
+
+def heard(stages: Sequence[Stage], workshop: Workshop) -> Said:
+    """Return what the models of all these stages say of the targets, in their order."""
+    found = [workshop.artefact(stage).tensors for stage in stages]
+    return Said(*(np.concatenate([one[name].numpy() for one in found]) for name in ("confidence", "right")))
