@@ -11,8 +11,9 @@ import pytest
 
 from unlearnbench.evidence import Scores
 from unlearnbench.metrics.attack import confidence
-from unlearnbench.metrics.referenced import calibrated, difference, dominated, likelihood_ratio, logit, rmia
-from unlearnbench.metrics.told_apart import alone, found_at, leave_one_out, told_apart
+from unlearnbench.metrics.confidence import confidence as logit
+from unlearnbench.metrics.referenced import calibrated, difference, dominated, likelihood_ratio, rmia
+from unlearnbench.metrics.told_apart import alone, leave_one_out, told_apart
 
 RMIA = partial(rmia, a=0.3, gamma=1.0)
 
@@ -36,18 +37,18 @@ def model(forget, test):
 
 def test_extremes_and_a_value_by_hand():
     high, low = np.arange(200.0) + 1000, np.arange(1000.0)
-    assert told_apart(high, low) == {"auc": 1.0, "tpr_at_1_percent": 1.0, "tpr_at_0_1_percent": 1.0}
-    assert told_apart(low, high) == {"auc": 0.0, "tpr_at_1_percent": 0.0}
+    assert told_apart(high, low) == {"auc": 1.0, "tpr_fpr_01": 1.0, "tpr_fpr_001": 1.0}
+    assert told_apart(low, high) == {"auc": 0.0, "tpr_fpr_01": 0.0}
     assert told_apart(np.ones(5), np.ones(5)) == {"auc": 0.5}
     # of others 0 ... 199, two may pass: the bar is 197
-    assert found_at(np.array([196.5, 197.0, 197.5, 300.0]), np.arange(200.0), 100) == 0.5
+    assert told_apart(np.array([196.5, 197.0, 197.5, 300.0]), np.arange(200.0))["tpr_fpr_01"] == 0.5
 
 
 def test_shares_are_left_out_below_one_false_alarm():
     rng = np.random.default_rng(0)
     assert set(told_apart(rng.normal(size=30), rng.normal(size=99))) == {"auc"}
-    assert set(told_apart(rng.normal(size=30), rng.normal(size=100))) == {"auc", "tpr_at_1_percent"}
-    assert set(told_apart(rng.normal(size=30), rng.normal(size=999))) == {"auc", "tpr_at_1_percent"}
+    assert set(told_apart(rng.normal(size=30), rng.normal(size=100))) == {"auc", "tpr_fpr_01"}
+    assert set(told_apart(rng.normal(size=30), rng.normal(size=999))) == {"auc", "tpr_fpr_01"}
 
 
 def test_shares_are_those_of_a_receiver_operating_curve():
@@ -56,26 +57,14 @@ def test_shares_are_those_of_a_receiver_operating_curve():
     rng = np.random.default_rng(1)
     members, others = rng.normal(1, 1, 400).round(1), rng.normal(0, 1, 1300).round(1)
     false, true, _ = roc_curve([1] * 400 + [0] * 1300, np.concatenate([members, others]), drop_intermediate=False)
-    for rate, one_in in ((0.01, 100), (0.001, 1000)):
-        assert found_at(members, others, one_in) == true[false <= rate][-1]
+    for rate, name in ((0.01, "tpr_fpr_01"), (0.001, "tpr_fpr_001")):
+        assert told_apart(members, others)[name] == true[false <= rate][-1]
 
 
 def test_the_share_of_alike_members_is_a_little_above_the_rate():
     rng = np.random.default_rng(2)
-    found = [found_at(rng.normal(size=100), rng.normal(size=100), 100) for _ in range(400)]
+    found = [told_apart(rng.normal(size=100), rng.normal(size=100))["tpr_fpr_01"] for _ in range(400)]
     assert np.mean(found) == pytest.approx(2 / 101, abs=0.004)
-
-
-def test_logits_of_probabilities():
-    scores = split([[0.0, 0.0], [2.0, 0.0], [-3.0, 1.0], [500.0, 0.0], [-np.inf, 0.0]])
-    assert logit(scores)[:4] == pytest.approx([0.0, 2.0, -4.0, 500.0])
-    assert np.isfinite(logit(scores)).all() and logit(scores)[4] < -700
-    three = split([[1.0, 0.0, 0.0], [1.0, 0.0, -np.inf]])
-    p = np.exp(1) / (np.exp(1) + 2)
-    assert logit(three) == pytest.approx([np.log(p / (1 - p)), 1.0])
-    tokens = np.array([[np.log(0.5), np.log(0.125)], [0.0, np.nan]])
-    text = Scores(np.zeros((2, 1), np.float32), np.zeros(2, np.int64), np.arange(2), {"answer_log_probability": tokens})
-    assert logit(text)[0] == pytest.approx(np.log(0.25 / 0.75)) and np.isfinite(logit(text)).all()
 
 
 def authors_rmia(target, references, z_target, z_references, a):
@@ -183,7 +172,7 @@ def test_alone_has_gaps_with_one_reference_floors_with_two_and_neither_without()
         return values(alone("x", confidence, original, retrained[:count], unlearned, False))
 
     assert set(found(0)) == {(role, f"x_{key}") for role in ("original", "unlearned") for key in
-                             ("auc", "tpr_at_1_percent")}  # fmt: skip
+                             ("auc", "tpr_fpr_01")}  # fmt: skip
     assert ("unlearned", "gap_x_auc") in found(1) and ("retrained", "floor_x_auc") not in found(1)
     areas = [told_apart(confidence(one["forget"]), confidence(one["test"]))["auc"] for one in retrained[:2]]
     assert found(2)["retrained", "floor_x_auc"] == pytest.approx(abs(areas[0] - areas[1]))

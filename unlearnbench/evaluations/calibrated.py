@@ -27,7 +27,8 @@ from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, chec
 from unlearnbench.evidence import Floats, Scores
 from unlearnbench.graph.stage import Stage
 from unlearnbench.metrics.classification import losses
-from unlearnbench.metrics.referenced import difference, logit
+from unlearnbench.metrics.confidence import confidence
+from unlearnbench.metrics.referenced import difference
 from unlearnbench.metrics.told_apart import leave_one_out
 from unlearnbench.stages.world import World
 
@@ -50,14 +51,14 @@ class Calibrated:
     def measure(self, found: Found) -> Iterable[Row]:
         """Return how well the score tells forget rows from held-out rows, for each role.
 
-        `calibrated_auc`, and `calibrated_tpr_at_1_percent` and `calibrated_tpr_at_0_1_percent` where there are 100 and
+        `calibrated_auc`, and `calibrated_tpr_fpr_01` and `calibrated_tpr_fpr_001` where there are 100 and
         1,000 held-out rows: in [0, 1], and higher says that more is remembered. Perfect is the retrained models' value:
         `gap_...` of 0, in [-1, 1]. `floor_...`, from reference.count=3, is the mean size of a retrained model's gap.
         """
         if not found.retrained:
             return ()
         original, unlearned = found.scores["original"], found.scores["unlearned"]
-        signal = logit if self.signal == "logit" else _negative_loss
+        signal = confidence if self.signal == "logit" else _negative_loss
         return leave_one_out("calibrated", difference, signal, original, found.retrained, unlearned, found.whole_class)
 
 

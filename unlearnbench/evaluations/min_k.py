@@ -59,7 +59,7 @@ class MinK:
     def measure(self, found: Found) -> Iterable[Row]:
         """Return how well both scores tell forget rows from held-out rows, for each role.
 
-        `min_k_auc` and `min_k_plus_plus_auc`, and `..._tpr_at_1_percent` and `..._tpr_at_0_1_percent` where there are
+        `min_k_auc` and `min_k_plus_plus_auc`, and `..._tpr_fpr_01` and `..._tpr_fpr_001` where there are
         100 and 1,000 held-out rows: in [0, 1], and higher says that more is remembered. Perfect is the retrained
         model's value: `gap_...` of 0, in [-1, 1]. `floor_...` is the mean difference of two retrained models.
         """

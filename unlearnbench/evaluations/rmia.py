@@ -54,7 +54,7 @@ class Rmia:
     def measure(self, found: Found) -> Iterable[Row]:
         """Return how well the score tells forget rows from held-out rows, for each role.
 
-        `rmia_auc`, and `rmia_tpr_at_1_percent` and `rmia_tpr_at_0_1_percent` where there are 100 and 1,000 held-out
+        `rmia_auc`, and `rmia_tpr_fpr_01` and `rmia_tpr_fpr_001` where there are 100 and 1,000 held-out
         rows: in [0, 1], and higher says that more is remembered. Perfect is the retrained models' value: `gap_...` of
         0, in [-1, 1]. Above it the model still knows forget rows, below it they stand out as less likely than they
         should be. `floor_...`, from reference.count=3, is the mean size of a retrained model's gap.

@@ -44,7 +44,7 @@ class Zlib:
     def measure(self, found: Found) -> Iterable[Row]:
         """Return how well the score tells forget rows from held-out rows, for each role.
 
-        `zlib_auc`, and `zlib_tpr_at_1_percent` and `zlib_tpr_at_0_1_percent` where there are 100 and 1,000 held-out
+        `zlib_auc`, and `zlib_tpr_fpr_01` and `zlib_tpr_fpr_001` where there are 100 and 1,000 held-out
         rows: in [0, 1], and higher says that more is remembered. Perfect is the retrained model's value: `gap_...` of
         0, in [-1, 1]. `floor_...` is the mean difference of two retrained models.
         """

@@ -6,30 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unlearnbench.evidence import OPTIONS, Floats, Scores
-from unlearnbench.metrics.divergence import finite
+from unlearnbench.evidence import Floats
 from unlearnbench.metrics.told_apart import Sides
 
 TINY = float(np.finfo(np.float64).tiny)
-
-
-def logit(scores: Scores) -> Floats:
-    """Return log p - log(1 - p) of the label's probability p, (n,) float64; 1 - p is the sum of the other options.
-
-    Without options p is the geometric mean over an answer's tokens. Finite: a probability of 0 counts as the smallest
-    normal float64.
-    """
-    from scipy.special import logsumexp
-
-    if OPTIONS in scores.known:
-        wrong = scores.log_probabilities.copy()
-        wrong[np.arange(len(scores)), scores.label] = -np.inf
-        rest = logsumexp(wrong, axis=1)
-    else:
-        with np.errstate(divide="ignore"):
-            rest = np.log(-np.expm1(-scores.loss))
-    values: Floats = finite(-scores.loss) - finite(rest)
-    return values
 
 
 def calibrated(target: Floats, references: Floats) -> Floats:

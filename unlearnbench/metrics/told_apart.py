@@ -1,6 +1,7 @@
 """How well an attack's score tells forget rows from held-out rows, for each role, with gaps to the retrained models.
 
-Rows carry the attack's name in front: <attack>_auc, <attack>_tpr_at_1_percent, <attack>_tpr_at_0_1_percent.
+Rows carry the attack's name in front: <attack>_auc, and <attack>_tpr_fpr_01 and _001, the share of members found where
+1 % or .1 % of the held-out rows are called members too.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 
-import numpy as np
-
 from unlearnbench.evidence import BySplit, Floats, Scores
 from unlearnbench.metrics.attack import area_under_curve
+from unlearnbench.metrics.likelihood import rates
 from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.membership import held_out_like
 
-ONE_IN = {"tpr_at_1_percent": 100, "tpr_at_0_1_percent": 1000}
-"""The false alarms that are allowed: one in so many held-out rows."""
 PLACED = 16
 """The most retrained models that are put in the unlearned model's place for a floor."""
 
@@ -36,23 +34,8 @@ def told_apart(members: Floats, others: Floats) -> dict[str, float]:
     false alarm takes: 100 and 1,000. Members that look alike get auc .5; their share at a false alarms in n others is
     (a + 1) / (n + 1) in the mean, a little above a / n.
     """
-    found = {name: found_at(members, others, one_in) for name, one_in in ONE_IN.items()}
-    return {
-        "auc": area_under_curve(members, others),
-        **{name: share for name, share in found.items() if share is not None},
-    }
-
-
-def found_at(members: Floats, others: Floats, one_in: int) -> float | None:
-    """Return the largest share of members above a bar that at most one in `one_in` others passes.
-
-    None where there are fewer others than that.
-    """
-    allowed = len(others) // one_in
-    if not allowed:
-        return None
-    bar = np.sort(others)[len(others) - allowed - 1]
-    return float((members > bar).mean())
+    shares = {f"tpr_{name}": share for name, share in rates(members, others)}
+    return {"auc": area_under_curve(members, others), **shares}
 
 
 def sides(signal: Signal, scores: BySplit, whole_class: bool) -> Sides:

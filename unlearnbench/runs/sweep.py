@@ -66,7 +66,9 @@ class Sweep:
                 raise UserError(f"{error}{meant_as_one(words)}") from error
         _refuse_sweeps_of_sweeps(sweeps)
         if all(row["status"] == "skipped" and not row["run_folder"] for row in self.rows):
-            raise UserError("no job of this sweep can run: every method is made for another kind of data.")
+            raise UserError(
+                "no job of this sweep can run: each has a method, a model or an evaluation for another kind of data."
+            )
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -32,8 +32,8 @@ WINDOWS = ("sliding_window", "window_size", "attention_window", "attention_chunk
 """Configuration keys for how far back a token can see."""
 BY_LENGTH = ("dynamic", "longrope")
 """Rotary embeddings that depend on the longest sequence of a forward pass."""
-ROWS = 256
-"""The rows of logits whose spread is computed at once."""
+AT_ONCE = {"cpu": 2**19}
+"""The logits whose spread is computed at once, by device: on a CPU few enough to stay in its cache."""
 LEAST = -1e4
 """A log-probability whose probability is 0."""
 
@@ -222,8 +222,9 @@ def spread(log_probabilities: Tensor) -> tuple[Tensor, Tensor]:
 
     A few rows at a time, so that there is no second array of this size.
     """
+    rows = max(AT_ONCE.get(log_probabilities.device.type, 2**26) // log_probabilities.shape[1], 1)
     means, deviations = [], []
-    for some in torch.split(log_probabilities, ROWS):
+    for some in torch.split(log_probabilities, rows):
         some = some.clamp_min(LEAST)  # 0 times minus infinity is not a number
         weight = some.exp()
         mean = (weight * some).sum(dim=1)  # a product of vectors would be in bfloat16 under autocast
