@@ -46,7 +46,7 @@ def test_local_data_replace_a_tasks_data_and_nothing_else(tmp_path):
 
 
 def test_images_are_refused(tmp_path):
-    with pytest.raises(UserError, match="asks language models, and the data set is images"):
+    with pytest.raises(UserError, match="eval=harness needs text; dataset=synthetic is image"):
         execute(prepare([*TINY, "method=none", "eval=[standard,harness]", f"outputs={tmp_path}"]))
 
 

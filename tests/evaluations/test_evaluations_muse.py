@@ -9,8 +9,8 @@ from muse_folder import json_copy
 from unlearnbench.errors import UserError
 from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.stages.continuing import TOGETHER, before, together
-from worlds import TINY
 
+NOTES = ("dataset=clinical_notes", "model=llama_tiny", "dataset.limit=60", "dataset.limit_test=20")
 SMALL = (
     "dataset.context=256", "model.hidden=32", "model.layers=1", "train.epochs=30", "plots=false", "save_model=false",
     "eval.muse.verbmem_tokens=24", "eval.muse.knowmem_tokens=8",
@@ -30,7 +30,7 @@ def test_what_is_written_ends_at_the_first_stop():
 
 def test_another_data_set_is_told_what_has_the_questions(tmp_path):
     with pytest.raises(UserError, match=r"(?s)eval=muse asks questions.*Try: dataset=muse_news dataset\.root=FOLDER"):
-        execute(prepare([*TINY, "method=none", "eval=[standard,muse]", f"outputs={tmp_path}"]))
+        execute(prepare([*NOTES, "method=none", "eval=[standard,muse]", f"outputs={tmp_path}"]))
 
 
 @pytest.mark.slow

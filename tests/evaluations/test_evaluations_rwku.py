@@ -11,8 +11,8 @@ from measured import value
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Evidence, Scores
 from unlearnbench.runs.launch import execute, prepare
-from worlds import TINY
 
+NOTES = ("dataset=clinical_notes", "model=llama_tiny", "dataset.limit=60", "dataset.limit_test=20")
 SMALL = (
     "dataset=rwku", "dataset.context=128", "model.hidden=32", "model.layers=1", "train.epochs=6", "plots=false",
     "save_model=false", "eval.rwku.tokens=8", "eval=[standard,rwku]", "reference.count=0", "method=none",
@@ -35,7 +35,7 @@ def test_rouge_l_is_recall_and_the_loss_a_mean_over_texts():
 
 def test_another_data_set_and_another_person_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"(?s)eval=rwku asks probes.*Try: dataset=rwku dataset\.root=FOLDER"):
-        execute(prepare([*TINY, "method=none", "eval=[standard,rwku]", f"outputs={tmp_path}"]))
+        execute(prepare([*NOTES, "method=none", "eval=[standard,rwku]", f"outputs={tmp_path}"]))
     rows = parts()
     rows["forget_level3"] = [row for row in rows["forget_level3"] if row["subject"] != "Ada Moss"]
     folder = copy_of(tmp_path / "rwku", rows)

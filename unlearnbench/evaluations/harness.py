@@ -57,8 +57,6 @@ class Harness:
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return one stage a role; raise UserError for what lm-eval cannot be asked, or asked about."""
-        if world.bench.info.kind != "text":
-            raise UserError("eval=harness asks language models, and the data set is images.\nTry: eval=[standard]")
         if getattr(models.unlearned, "prompts", False):
             raise UserError(
                 "eval=harness asks the model alone, and this method only puts a prompt or a filter around it.\n"
