@@ -9,7 +9,8 @@ is its default; the others come from scripts/tuning_space.yaml, or are other lea
 sweep, so that a second call computes only what is new.
 
 The objective is the mean absolute gap to the retrained model in accuracy on retain, forget and held-out rows (text:
-also in corrected answers and flip rate), averaged over the forget sets. Of trials within .001 the cheapest is best.
+also in corrected answers and flip rate), averaged over the forget sets. Of trials within .001 the cheapest is best, and
+one that took longer than retraining is not taken where another did not.
 Every trial is a row of docs/results/tuning_KIND.csv, and docs/results/tuning.md is made from these. --write puts the
 best values into configs/method (text: configs/tuned/tiny_language) and keeps the comments there.
 """
@@ -150,7 +151,12 @@ def measured(kind: str, trials: list[Trial], sweep: Path) -> pandas.DataFrame:
 
 
 def best(rows: pandas.DataFrame) -> pandas.Series:
-    """Return the trial with the least gap; of about equal ones the cheapest."""
+    """Return the trial with the least gap; of about equal ones the cheapest.
+
+    Trials that took longer than retraining count only where all did.
+    """
+    cheap = rows[rows["cost_ratio"] < 1]
+    rows = cheap if len(cheap) else rows
     ranked = rows.assign(rank=rows["gap"].round(TIE)).sort_values(["rank", "cost_ratio", "trial"])
     return ranked.iloc[0]
 
@@ -215,6 +221,7 @@ def main() -> None:
     parser.add_argument("--words", nargs="*", default=[], help="further words of the runs, such as train.epochs=2")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
+    given.results.mkdir(parents=True, exist_ok=True)
     folder = given.outputs / "tuning" / given.kind
     trials = prepared(given.kind, given.methods or methods_of(given.kind), given.trials, folder)
     print(f"{len(trials)} trials", file=sys.stderr)
