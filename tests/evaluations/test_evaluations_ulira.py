@@ -27,8 +27,9 @@ def kinds(outputs):
 
 
 def test_a_run_has_rows_of_both_and_trains_its_shadows_once(tmp_path):
-    done = execute(prepare([*TINY, "train.epochs=1", "method=finetune", *FEW, f"outputs={tmp_path}"]))
+    done = execute(prepare([*TINY, "train.epochs=1", "method=finetune", "method.epochs=1", *FEW, f"outputs={tmp_path}"]))
     found = numbers(done.folder)
+    assert "ulira_klom" not in found.index.get_level_values("metric")  # three models of a kind have no halves
     for split in ("forget", "retain"):
         assert 0 <= found["unlearned", split, "ulira_accuracy"] <= 1 and 0 <= found["original", split, "lira_auc"] <= 1
         assert -1 <= found["original", split, "memorised"] <= found["original", split, "memorised_p95"] <= 1
@@ -57,7 +58,9 @@ def test_retraining_sits_at_the_null_and_doing_nothing_does_not(tmp_path):
     assert code == 0
     none, retrain = (numbers(next((tmp_path / "runs").glob(f"{name}_*"))) for name in ("none", "retrain"))
     assert abs(retrain["unlearned", "forget", "ulira_accuracy"] - 0.5) < 0.03
-    assert none["unlearned", "forget", "ulira_accuracy"] > 0.6 and none["original", "forget", "memorised"] > 0.05
+    assert retrain["unlearned", "forget", "ulira_klom"] < 1.5 * retrain["unlearned", "forget", "ulira_klom_null"]
+    assert none["unlearned", "forget", "ulira_klom"] > 2 * none["unlearned", "forget", "ulira_klom_null"]
+    assert none["unlearned", "forget", "ulira_accuracy"] > 0.6 and none["original", "forget", "memorised"] > 0.02
     assert kinds(tmp_path).count("shadows") == 6 and kinds(tmp_path).count("forgotten") == 12
     again = execute(prepare([*words, "method=none", "eval=[standard,ulira]", f"outputs={tmp_path}"]))
     assert again.status == "done" and kinds(tmp_path).count("shadows") == 6

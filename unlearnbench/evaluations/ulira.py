@@ -16,16 +16,20 @@ Null: exact unlearning has accuracy and AUC .5, and true-positive rates equal to
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.evaluations.lira import original_recipe, rows
+from unlearnbench.evidence import Floats
 from unlearnbench.graph.stage import Stage
+from unlearnbench.metrics.klom import klom_gaussian
 from unlearnbench.metrics.likelihood import attack, published
+from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import Count
 from unlearnbench.stages.ensemble import FORGOTTEN, LEFT_OUT, RETAINED, Ensemble, ensemble
 from unlearnbench.stages.shadows import heard
@@ -33,6 +37,8 @@ from unlearnbench.stages.unlearn import Unlearn
 from unlearnbench.stages.world import World
 
 log = logging.getLogger("unlearnbench")
+DRAWS = 20
+"""How often halves are drawn for KLoM."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +70,9 @@ class Ulira:
         `ulira_tpr_fpr_01` and `_001`, the true-positive rate where 1 % or .1 % of the others are called wrongly, in
         [0, 1], .01 or .001 is perfect; `ulira_accuracy_p95`, the accuracy on the row at the 95th percentile: its null
         is above .5, since a row has only two thirds as many observations as there are models. On forget also
-        `ulira_published`, DeepUnlearn's variant on 0/1 correctness, for comparison with its tables.
+        `ulira_published`, DeepUnlearn's variant on 0/1 correctness, for comparison with its tables, and `ulira_klom`,
+        the mean over rows of the Gaussian KLoM of models that forgot a row from models that never saw it, in [0, 11.5]
+        nats; perfect is `ulira_klom_null`, that of two halves of the latter.
         """
         if not found.stages:
             return
@@ -73,10 +81,32 @@ class Ulira:
         others = design.states == LEFT_OUT
         for split, state in (("forget", FORGOTTEN), ("retain", RETAINED)):
             yield from rows("unlearned", split, "ulira", attack(said.confidence, design.states == state, others))
+        yield from self._klom(said.confidence, design.states, stage_seed(found.world.eval_seed, "ulira_klom"))
         value = published(said.right, design.states == FORGOTTEN, others)
         if np.isfinite(value):
             yield Row("unlearned", "forget", "ulira_published", value)
 
+    def _klom(self, values: Floats, states: NDArray[np.int8], seed: int) -> Iterator[Row]:
+        """Yield KLoM and its null, means over draws: each compares halves of what there is of a row."""
+        generator, each = np.random.default_rng(seed), self.models // 3
+        forgotten, left_out = (_gathered(values, states == state, each) for state in (FORGOTTEN, LEFT_OUT))
+        half, found, nulls = each // 2, [], []
+        if half < 2:
+            return
+        for _ in range(DRAWS):
+            mine, others = generator.permuted(forgotten, axis=0), generator.permuted(left_out, axis=0)
+            found.append(klom_gaussian(mine[:half], others[:half]).mean())
+            nulls.append(klom_gaussian(others[half : 2 * half], others[:half]).mean())
+        yield Row("unlearned", "forget", "ulira_klom", float(np.mean(found)))
+        yield Row("unlearned", "forget", "ulira_klom_null", float(np.mean(nulls)))
+
     def _design(self, models: Models, world: World) -> Ensemble:
         recipe = original_recipe(models, "ulira")
         return ensemble(world, recipe, self.models, self.targets, self.together, "ulira")
+
+
+def _gathered(values: Floats, state: NDArray[np.bool_], count: int) -> Floats:
+    """Return `count` values of each row's models in a state, (count, n), from all models' values (m, n)."""
+    first = np.argsort(~state, axis=0, kind="stable")[:count]
+    found: Floats = np.take_along_axis(values, first, axis=0)
+    return found
