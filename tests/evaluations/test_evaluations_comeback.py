@@ -49,7 +49,9 @@ def test_a_come_back_is_what_a_later_state_knows_more(stream):
     every = rows[rows["metric"] == "comeback"]["value"]
     assert value[3, "unlearned", "forget", "comeback_largest"] == pytest.approx(every.max())
     assert value[3, "unlearned", "retain", "requests_above_floor"] in (0, 1, 2, 3)
-    assert {"at_once", "retrained"} <= set(rows[(rows["request"] == 3) & (rows["split"] == "forget_2")]["role"])
+    assert {"unlearned_at_once", "retrained"} <= set(
+        rows[(rows["request"] == 3) & (rows["split"] == "forget_2")]["role"]
+    )
     kept = np.load(folder / "scores" / "unlearned_retain.npz")
     right = (kept["logits"].argmax(1) == kept["label"]).mean()
     assert value[3, "unlearned", "retain", "accuracy"] == pytest.approx(right)

@@ -27,7 +27,9 @@ def kinds(outputs):
 
 
 def test_a_run_has_rows_of_both_and_trains_its_shadows_once(tmp_path):
-    done = execute(prepare([*TINY, "train.epochs=1", "method=finetune", "method.epochs=1", *FEW, f"outputs={tmp_path}"]))
+    done = execute(
+        prepare([*TINY, "train.epochs=1", "method=finetune", "method.epochs=1", *FEW, f"outputs={tmp_path}"])
+    )
     found = numbers(done.folder)
     assert "ulira_klom" not in found.index.get_level_values("metric")  # three models of a kind have no halves
     for split in ("forget", "retain"):

@@ -73,11 +73,11 @@ class Comeback:
         """Return how much each state knows of each request's rows, what came back, and how long it stays useful.
 
         On `forget_1`, `forget_2` ...: `accuracy` (without answer options `exact_memorisation`) of original, retrained,
-        unlearned and at_once; `comeback` of unlearned, in [-1, 1]: it less the same right after that request; and
-        `gap_accuracy` to the retrained models; 0 is perfect for both. `comeback_largest`, of unlearned on forget: the
-        largest come-back so far. `utility`, of unlearned and at_once on retain: at least 0, 1 is the original's, higher
-        is better. `requests_above_floor`, of unlearned on retain: after how many requests in a row utility is not below
-        the floor; from 0 to all, which is perfect.
+        unlearned and unlearned_at_once; `comeback` of unlearned, in [-1, 1]: it less the same right after that request;
+        and `gap_accuracy` to the retrained models; 0 is perfect for both. `comeback_largest`, of unlearned on forget:
+        the largest come-back so far. `utility`, of unlearned and at_once on retain: at least 0, 1 is the original's,
+        higher is better. `requests_above_floor`, of unlearned on retain: after how many requests in a row utility is
+        not below the floor; from 0 to all, which is perfect.
         """
         worlds = _worlds(found.world)
         count = len(worlds)
@@ -92,7 +92,7 @@ class Comeback:
         yield Row("unlearned", "retain", "utility", float(utility[-1]))
         yield Row("unlearned", "retain", "requests_above_floor", float(requests_above(utility, self.floor)))
         if "at_once_retain" in found.stages:
-            yield Row("at_once", "retain", "utility", _utility(found, "at_once", count))
+            yield Row("unlearned_at_once", "retain", "utility", _utility(found, "at_once", count))
 
     def _curves(self, found: Found, right: Floats) -> Iterator[Row]:
         """Yield what is known of each request's rows now, and what of it came back."""
@@ -102,7 +102,7 @@ class Comeback:
         if retrained:
             values["retrained"] = np.mean([self._right(found, role, count) for role in retrained], axis=0)
         if "at_once_retain" in found.stages:
-            values["at_once"] = self._right(found, "at_once", count)
+            values["unlearned_at_once"] = self._right(found, "at_once", count)
         for number in range(count):
             split = f"forget_{number + 1}"
             name, _ = found.read(f"original_{split}").right
@@ -162,4 +162,4 @@ def _at_once(last: Unlearn, original: Model, world: World) -> Unlearn:
     """Return the unlearning of all forget sets in one go, from the original."""
     everything = reduce(np.union1d, [one.forget for one in (*world.before, world.splits)])
     splits = replace(world.splits, forget=everything, forget_asked=None)
-    return replace(last, original=original, world=replace(world, splits=splits), role="at_once")
+    return replace(last, original=original, world=replace(world, splits=splits), role="unlearned_at_once")

@@ -20,13 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from unlearnbench.contracts import Index
+from unlearnbench.contracts import Index, Kind
 from unlearnbench.errors import UserError
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.evidence import Scores
@@ -49,6 +49,7 @@ BATCH = 8
 class Fluency:
     """Measure the answers that are written out (`eval.generate` a split): variety, repetition, perplexity."""
 
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"text"})
     headline: ClassVar[tuple[Column, ...]] = (Column("gap_repetition", "forget"), Column("gap_perplexity", "forget"))
     headline_unreferenced: ClassVar[tuple[Column, ...]] = (
         Column("repetition", "forget"), Column("perplexity", "forget"),
@@ -56,9 +57,9 @@ class Fluency:
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return the perplexities of each role's answers under the original, by split."""
-        if not world.bench.scoring[1]:
+        if not world.bench.scoring[1] or not cast(Any, world.bench.data).chat:
             raise UserError(
-                "eval=fluency reads answers that models write out, and none are (eval.generate=0, or no text).\n"
+                "eval=fluency reads answers that models write out, and none are (eval.generate=0, or plain texts).\n"
                 "Try: eval.generate=24 with text such as dataset=clinical_notes, or eval=[standard]"
             )
         return {

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unlearnbench.across.forgetting_score import ForgettingScoreAcross
-from unlearnbench.errors import UserError
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
 from unlearnbench.graph.stage import Stage
 from unlearnbench.stages.world import World
@@ -27,15 +26,11 @@ from unlearnbench.stages.world import World
 class ForgettingScore(ForgettingScoreAcross):
     """Attack each forget row over seeds; a single run adds nothing, and a report of several has the numbers."""
 
+    references: ClassVar[int] = 1
     headline: ClassVar[tuple[Column, ...]] = ()
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
-        """Return none: the scores of the three roles are enough. Raise UserError where no model is retrained."""
-        if models.unreferenced:
-            raise UserError(
-                "eval=forgetting_score compares with retrained models, and reference.count=0 trains none.\n"
-                "Try: reference.count=2, or 'eval=[standard]'"
-            )
+        """Return none: the scores of the three roles are enough."""
         return {}
 
     def measure(self, found: Found) -> Iterable[Row]:

@@ -47,7 +47,8 @@ class Harness:
     def files(self) -> dict[str, Path]:
         """Return the files of local data; their content is part of the run's key."""
         found = self._asked.files()
-        return {f"{task}/{split}": file for task, files in found.items() for split, file in files.items()}
+        several = (file for files in found.values() for shards in files.values() for file in shards)
+        return {f"{file.parent.name}/{file.name}": file for file in several}
 
     @property
     def _asked(self) -> Asked:

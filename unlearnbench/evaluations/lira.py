@@ -63,11 +63,15 @@ class Lira:
             yield Row("original", split, "memorised_p95", float(np.quantile(memorised, 0.95)))
 
     def _design(self, models: Models, world: World) -> Ensemble:
-        return ensemble(world, original_recipe(models, "lira"), self.models, self.targets, self.together, "lira")
+        return ensemble(world, original_recipe(models, world, "lira"), self.models, self.targets, self.together, "lira")
 
 
-def original_recipe(models: Models, name: str) -> Recipe:
-    """Return the recipe of the original, which shadows repeat; raise UserError where there is none."""
+def original_recipe(models: Models, world: World, name: str) -> Recipe:
+    """Return the recipe of the original, which shadows repeat; raise UserError where there is none, or a stream."""
+    if world.before or not world.last:
+        raise UserError(
+            f"eval={name} asks about one request, and a stream has several.\nTry: one forget set, or 'eval=[standard]'"
+        )
     original = models.original
     if not isinstance(original, Train):
         raise UserError(

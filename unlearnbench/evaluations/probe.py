@@ -149,6 +149,7 @@ class Probing(Stage):
         return (
             self.model.key,
             bench.setting,
+            bench.batch,
             bench.print(self.taught),
             bench.print(self.held),
             self.answers,

@@ -42,6 +42,7 @@ from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine.bars import Progress, bar
+from unlearnbench.models.modes import needs_company
 from unlearnbench.models.start import trainable
 from unlearnbench.models.wrapper import Wrapper
 from unlearnbench.randomness import seeded, stage_seed
@@ -52,6 +53,7 @@ from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.stepper import Stepper
 
 if TYPE_CHECKING:
+    from unlearnbench.stages.bench import Bench
     from unlearnbench.stages.world import World
 
 On = Literal["forget", "retain", "benign"]
@@ -82,15 +84,15 @@ class Relearn:
         recipe = models.recipe
         optimizer = self.optimizer or replace(recipe.optimizer, schedule="none", warmup=0.0)
         optimizer = replace(optimizer, max_steps=self.steps)
+        size = self.batch_size or recipe.batch_size
         found: dict[str, Stage] = {}
         for seed in range(self.seeds):
             taught, held = _halves(world, seed)
+            _refuse_alone(world.bench, min(size, len(taught)))
             for on in self.teach:
                 rows = taught if on == "forget" else _others(world, on, len(taught), seed)
                 for role, model in models.roles():
-                    found[f"{role}_{on}_{seed}"] = Relearning(
-                        model, world, rows, held, on, seed, self.batch_size or recipe.batch_size, optimizer
-                    )
+                    found[f"{role}_{on}_{seed}"] = Relearning(model, world, rows, held, on, seed, size, optimizer)
         return found
 
     def measure(self, found: Found) -> Iterable[Row]:
@@ -173,6 +175,15 @@ def _steps_until(level: float, marks: tuple[int, ...], curve: Floats) -> int:
     return marks[reached[0]] if len(reached) else 2 * marks[-1]
 
 
+def _refuse_alone(bench: Bench, size: int) -> None:
+    """Raise UserError where a step would see one image, from which the model's batch norm cannot learn."""
+    if size == 1 and bench.info.kind == "image" and needs_company(bench.spec.build(bench.info), bench.info.shape):
+        raise UserError(
+            "eval=relearn would train on one image at a time, from which batch norm cannot learn.\n"
+            "Try: a larger forget set or eval.relearn.batch_size, or eval=[standard]"
+        )
+
+
 def _halves(world: World, seed: int) -> tuple[Index, Index]:
     """Return the forget rows that are taught again and those that are held back."""
     if len(world.splits.forget) < 2:
@@ -229,7 +240,9 @@ class Relearning(Stage):
         """Seed, model, task, batches, optimiser and the rows."""
         bench = self.world.bench
         rows = (bench.print(self.taught), bench.print(self.held))
-        return (self.model.key, self._seed, bench.setting, self.batch_size, self.optimizer, rows)
+        limit = bench.task.limit if getattr(self.model, "prompts", False) else None
+        scored = (bench.batch, limit)
+        return (self.model.key, self._seed, bench.setting, self.batch_size, self.optimizer, rows, scored)
 
     @property
     def modules(self) -> tuple[str, ...]:

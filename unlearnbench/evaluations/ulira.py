@@ -37,6 +37,8 @@ from unlearnbench.stages.unlearn import Unlearn
 from unlearnbench.stages.world import World
 
 log = logging.getLogger("unlearnbench")
+OF_EACH = 3
+"""The fewest models of each kind: one is attacked, two are left."""
 DRAWS = 20
 """How often halves are drawn for KLoM."""
 
@@ -72,23 +74,32 @@ class Ulira:
         is above .5, since a row has only two thirds as many observations as there are models. On forget also
         `ulira_published`, DeepUnlearn's variant on 0/1 correctness, for comparison with its tables, and `ulira_klom`,
         the mean over rows of the Gaussian KLoM of models that forgot a row from models that never saw it, in [0, 11.5]
-        nats; perfect is `ulira_klom_null`, that of two halves of the latter.
+        nats; perfect is `ulira_klom_null`, that of two halves of the latter. `ulira_diverged` counts the models that
+        diverged, which are left out.
         """
         if not found.stages:
             return
         design = self._design(found.models, found.world)
         said = heard([stage for name, stage in found.stages.items() if name.startswith("forgotten")], found.workshop)
-        others = design.states == LEFT_OUT
+        finite = np.atleast_1d(~np.isnan(said.confidence).any(axis=1))
+        values, states, diverged = said.confidence[finite], design.states[finite], int((~finite).sum())
+        if diverged:
+            yield Row("unlearned", "forget", "ulira_diverged", float(diverged))
+        if min((states == state).sum(axis=0).min() for state in (LEFT_OUT, RETAINED, FORGOTTEN)) < OF_EACH:
+            log.warning("eval=ulira has no other rows: of %d models %d diverged", len(design.states), diverged)
+            return
+        others = states == LEFT_OUT
         for split, state in (("forget", FORGOTTEN), ("retain", RETAINED)):
-            yield from rows("unlearned", split, "ulira", attack(said.confidence, design.states == state, others))
-        yield from self._klom(said.confidence, design.states, stage_seed(found.world.eval_seed, "ulira_klom"))
-        value = published(said.right, design.states == FORGOTTEN, others)
+            yield from rows("unlearned", split, "ulira", attack(values, states == state, others))
+        yield from self._klom(values, states, stage_seed(found.world.eval_seed, "ulira_klom"))
+        value = published(said.right[finite], states == FORGOTTEN, others)
         if np.isfinite(value):
             yield Row("unlearned", "forget", "ulira_published", value)
 
     def _klom(self, values: Floats, states: NDArray[np.int8], seed: int) -> Iterator[Row]:
         """Yield KLoM and its null, means over draws: each compares halves of what there is of a row."""
-        generator, each = np.random.default_rng(seed), self.models // 3
+        generator = np.random.default_rng(seed)
+        each = int(min((states == state).sum(axis=0).min() for state in (FORGOTTEN, LEFT_OUT)))
         forgotten, left_out = (_gathered(values, states == state, each) for state in (FORGOTTEN, LEFT_OUT))
         half, found, nulls = each // 2, [], []
         if half < 2:
@@ -101,7 +112,7 @@ class Ulira:
         yield Row("unlearned", "forget", "ulira_klom_null", float(np.mean(nulls)))
 
     def _design(self, models: Models, world: World) -> Ensemble:
-        recipe = original_recipe(models, "ulira")
+        recipe = original_recipe(models, world, "ulira")
         return ensemble(world, recipe, self.models, self.targets, self.together, "ulira")
 
 

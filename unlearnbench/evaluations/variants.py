@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
-from unlearnbench.contracts import Data, Index
+from unlearnbench.contracts import Data, Index, Kind
 from unlearnbench.data.text import TextData, TextRow, Turn
 from unlearnbench.errors import UserError
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, beyond_retrained
@@ -60,6 +60,7 @@ class Variants:
     """Ask the forget questions in other words, after `shots` solved retain questions, and with the answer begun."""
 
     shots: Count
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"text"})
     headline: ClassVar[tuple[Column, ...]] = (Column("variant_gain", "forget"),)
     headline_unreferenced: ClassVar[tuple[Column, ...]] = (Column("variant_gain", "forget"),)
 
@@ -96,7 +97,7 @@ class Variants:
     def _benches(self, world: World) -> dict[str, Bench]:
         """Return a bench for each way to ask; raise UserError where there are no questions, or they get too long."""
         bench = world.bench
-        if bench.info.kind != "text" or not cast(TextData, bench.data).chat:
+        if not cast(TextData, bench.data).chat:
             raise UserError(
                 "eval=variants asks questions in other words, and this data set has none.\n"
                 "Try: dataset=clinical_notes, or eval=[standard]"

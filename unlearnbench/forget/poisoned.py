@@ -69,7 +69,9 @@ class Poisoned:
         """Return the data set with poisoned rows, which models are trained on."""
         wanted = np.full(len(data.unit), -1)
         rows = self._rows(data)
-        wanted[rows] = wanted[data.test] = self._target(data.info)
+        target = self._target(data.info)
+        wanted[rows] = target
+        wanted[data.test[data.choices(data.test)[:, target]]] = target
         return manipulated("triggered", data, rows, wanted, Trigger(side=self.patch, word=self.trigger))
 
     def _target(self, info: DataInfo) -> int:

@@ -65,7 +65,8 @@ def staged(forget: ForgetSet) -> tuple[Staged, ...]:
 
 def nothing(forget: ForgetSet) -> Chosen:
     """Return a forget set that forgets nothing yet, of the data that this one leaves."""
-    return Chosen(rows=np.empty(0, dtype=np.int64), already=getattr(forget, "already", ()))
+    whole_pairs = getattr(forget, "whole_pairs", False)
+    return Chosen(rows=np.empty(0, dtype=np.int64), whole_pairs=whole_pairs, already=getattr(forget, "already", ()))
 
 
 def decided(forget: ForgetSet, rows: Callable[[Staged], Index]) -> ForgetSet:

@@ -42,17 +42,18 @@ def log_ratio(values: Floats, members: Mask, others: Mask) -> Floats:
     """Return log N(value; members) - log N(value; others) for each model and example, (m, n) float64.
 
     `values` (m, n) are confidences, `members` and `others` (m, n) say on which side a model is for an example; it is
-    NaN where a model is on neither. Its own value is left out of its side's mean and variance. Where a side has fewer
-    than 16 observations, the variance is the mean over the examples.
+    NaN where a model is on neither. Its own value is left out of its side's mean and variance. Where either side has
+    fewer than 16 observations, the variances of both are means over the examples.
     """
     known = members | others
     found = np.full(values.shape, np.nan)
-    sides = [_log_density(values, side) for side in (members, others)]
+    few = min(members.sum(axis=0).min(), others.sum(axis=0).min()) < FEW
+    sides = [_log_density(values, side, pooled=bool(few)) for side in (members, others)]
     found[known] = (sides[0] - sides[1])[known]
     return found
 
 
-def _log_density(values: Floats, side: Mask) -> Floats:
+def _log_density(values: Floats, side: Mask, *, pooled: bool) -> Floats:
     """Return the log density of each value under a side's Gaussian without that value, (m, n)."""
     count = side.sum(axis=0)
     centred = values - np.where(side, values, 0).sum(axis=0) / count  # sums of squares of small numbers lose no digits
@@ -60,7 +61,7 @@ def _log_density(values: Floats, side: Mask) -> Floats:
     left = count - side  # how many observations are left, (m, n)
     mean = (own.sum(axis=0) - own) / left
     variance = ((own**2).sum(axis=0) - own**2 - left * mean**2) / (left - 1)
-    if count.min() < FEW:
+    if pooled:
         variance = np.broadcast_to(variance.mean(axis=1, keepdims=True), variance.shape)
     variance = np.maximum(variance, FLOOR)
     density: Floats = -0.5 * ((centred - mean) ** 2 / variance + np.log(2 * np.pi * variance))

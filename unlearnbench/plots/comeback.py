@@ -33,7 +33,7 @@ def draw(folder: Path, measured: Sequence[tuple[int, Row]]) -> None:
     _forgotten(forgotten, values, name)
     utility = values["unlearned", "retain", "utility"]
     useful.plot(*zip(*utility.items(), strict=True), marker=".", color=ROLE_COLOURS["unlearned"], label="one by one")
-    for request, value in values.get(("at_once", "retain", "utility"), {}).items():
+    for request, value in values.get(("unlearned_at_once", "retain", "utility"), {}).items():
         useful.plot([request], [value], "x", color="black", label="all at once")
     useful.axhline(1.0, color=ROLE_COLOURS["original"], linewidth=1, linestyle=":")
     useful.set_ylim(0, 1.05 * max(1.0, *utility.values()))
@@ -53,7 +53,7 @@ def _forgotten(axes: Axes, values: Values, name: str) -> None:
         label = f"request {number}" if count <= LABELLED else None
         axes.plot(*zip(*curve.items(), strict=True), marker="o", markersize=4, color=colour, label=label)
         axes.plot([number - 0.12], [values["original", split, name][number]], "_", color=colour, markersize=12)
-        for role, mark in (("retrained", "*"), ("at_once", "x")):
+        for role, mark in (("retrained", "*"), ("unlearned_at_once", "x")):
             known = values.get((role, split, name), {}).get(count)
             if known is not None:
                 axes.plot([count + 0.25], [known], mark, color=colour, markersize=8)

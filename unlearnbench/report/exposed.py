@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from unlearnbench.errors import counted
 from unlearnbench.files import stored
 from unlearnbench.report.collect import Runs
-from unlearnbench.results.exposed import COLUMNS
+from unlearnbench.results.exposed import COLUMNS, LETTERS
 
 if TYPE_CHECKING:
     import pandas
@@ -26,6 +26,8 @@ METHODS = 10
 """A board shows the rows of this many methods, those nearest to retrained."""
 LARGEST = 2**17
 """The most bytes of a picture that is shown."""
+DIGITS = 18
+"""The most digits of a position."""
 MOST = 1000
 READING = (
     "Rows still most exposed: the forget rows of which the unlearned model is surer than retrained models are. The "
@@ -97,7 +99,7 @@ def _joined(method: str, lists: Sequence[tuple[Path, list[dict[str, str]]]]) -> 
     shown = []
     for index in order[: max(len(rows) for _, rows in lists)]:
         run, row = by_index[index][0]
-        names = (row["id"] or f"row {index}", row["answer"], row["question"])
+        names = (row["id"][:LETTERS] or f"row {index}", row["answer"][:LETTERS], row["question"][:LETTERS])
         shown.append(Row(index, *names, means[index], len(by_index[index]), _picture(run, index)))
     first = lists[0][1][0]
     unit = "standard deviations" if first["spread"] else "log odds" if first["retrained"] else "log odds, uncalibrated"
@@ -125,7 +127,7 @@ def _read(run: Path) -> list[dict[str, str]]:
 def _is_whole(row: dict[str, str]) -> bool:
     """Return whether a row has all its cells, a position and a score; raise ValueError where a score is no number."""
     complete = row.keys() == set(COLUMNS) and None not in row.values()
-    return complete and row["index"].isdecimal() and math.isfinite(float(row["score"]))
+    return complete and row["index"].isdecimal() and len(row["index"]) <= DIGITS and math.isfinite(float(row["score"]))
 
 
 def _picture(run: Path, index: int) -> str:

@@ -73,6 +73,7 @@ class Facts:
     peak_mib: Amounts = field(default_factory=dict)
     examples_seen: Amounts = field(default_factory=dict)
     rows: Annotated[Mapping[Name, Annotated[int, Field(ge=0)]], Field(max_length=100)] = field(default_factory=dict)
+    scored: Annotated[Mapping[Name, Annotated[int, Field(ge=0)]], Field(max_length=100)] = field(default_factory=dict)
     remarks: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
     references: Annotated[int, Field(ge=0)] | None = None
     margin: Annotated[Mapping[Name, Annotated[Finite, Field(gt=0)]], Field(max_length=1000)] = field(

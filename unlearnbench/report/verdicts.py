@@ -111,7 +111,7 @@ class _Number(NamedTuple):
         for run_id, seed in of_method:
             if (found := self.difference(run_id)) is not None:
                 by_seed.setdefault(seed, []).append(found)
-        rows = [count for run_id, _ in of_method if (count := self.runs.facts[run_id].rows.get(self.split))]
+        rows = [count for run_id, _ in of_method if (count := self.runs.facts[run_id].scored.get(self.split))]
         is_share = self.known is not None and self.known.unit == "rate"
         least = 1 / min(rows) if rows and is_share else 0.0
         tests = paired([sum(found) / len(found) for found in by_seed.values()], margin, least)

@@ -55,7 +55,7 @@ def write(folder: Path, data: Data, roles: Mapping[str, BySplit], count: int) ->
     if data.info.kind == "image":
         (folder / "exposed").mkdir()
         for position in scores.index[chosen].tolist():
-            _picture(cast(Any, data).images, position).save(folder / "exposed" / f"{position}.png", format="PNG")
+            _picture(data, position).save(folder / "exposed" / f"{position}.png", format="PNG")
 
 
 def _named(data: Data, scores: Scores, place: int) -> dict[str, str]:
@@ -74,12 +74,14 @@ def _cut(text: str) -> str:
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _picture(images: Any, position: int) -> Image:
-    """Return one image of (n, c, h, w) uint8, in memory or in a mapped file, with at most SIDE pixels a side."""
+def _picture(data: Any, position: int) -> Image:
+    """Return one image as models see it, of (n, c, h, w) uint8 in memory or in a mapped file, at most SIDE a side."""
     from PIL.Image import fromarray
 
     where = np.array([position])
-    pixels = (images.read(where) if hasattr(images, "read") else images[where])[0].numpy()
+    images = data.images
+    found = (images.read(where) if hasattr(images, "read") else images[where]).clone()
+    pixels = (found if data.marks is None else data.marks.stamped(found, where))[0].numpy()
     picture = fromarray(pixels[0] if len(pixels) < 3 else np.ascontiguousarray(pixels[:3].transpose(1, 2, 0)))
     picture.thumbnail((SIDE, SIDE))
     return picture

@@ -59,6 +59,7 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     if last.world.bench.info.kind == "text":
         outcome |= _language(job, part, by_role)
     outcome["rows"] = {name: len(index) for name, index in last.world.splits.arrays().items()}
+    outcome["scored"] = {name: len(scored) for name, scored in by_role["unlearned"].items()}
     outcome["remarks"] = [*remarks.prepared(outcome["preparation_seconds"]["unlearned"])]
     outcome["remarks"] += list(_remarks(job, by_role, measured, has_premise=outcome.get("premise") is not None))
     asked_of: dict[str, Any] = {}

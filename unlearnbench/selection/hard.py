@@ -96,7 +96,7 @@ class Hard:
         if self.whole_pairs:
             score = mean_of_units(score, data.unit[rows])
         order = rows[ranked(score, data.labels[rows] if self.balanced else None, self.level, self.seed)]
-        size = size_of(self.fraction, self.count, len(data.train))
+        size = size_of(self.fraction, self.count, len(rows))
         return first_rows(order, data, size, whole_pairs=self.whole_pairs)
 
     def _scored(self, world: World, found: Mapping[str, Artefact]) -> NDArray[np.float64]:

@@ -112,7 +112,7 @@ class Worst:
         if self.whole_pairs:
             score = mean_of_units(score, data.unit[rows])
         order = rows[ranked(score, data.labels[rows] if self.balanced else None, "high", self.seed)]
-        size = size_of(self.fraction, self.count, len(data.train))
+        size = size_of(self.fraction, self.count, len(rows))
         return first_rows(order, data, size, whole_pairs=self.whole_pairs)
 
 
@@ -188,7 +188,7 @@ class Search(Stage):
         bench, rows, lower = self.world.bench, self.world.all, self.asked.lower
         seed = stage_seed(self._seed, number)
         with seeded(seed, "adapter"):
-            model = trainable(bench.spec, workshop.take(self.original)).requires_grad_(True)
+            model = trainable(bench.spec, workshop.take(self.original))
         kept = torch.zeros(int(rows.max()) + 1, dtype=torch.float64)
         kept[torch.from_numpy(rows)] = torch.from_numpy(1 - weight)
         with seeded(seed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from unlearnbench.data.probes import Probe
+from unlearnbench.errors import UserError
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.stage import Model, Stage, needed_by
@@ -24,6 +26,7 @@ from unlearnbench.tasks.text import TextTask
 if TYPE_CHECKING:
     from unlearnbench.stages.bench import Bench
 
+log = logging.getLogger("unlearnbench")
 TOGETHER = 32768
 """The most tokens that are continued together, those to be written and padding included."""
 
@@ -43,6 +46,14 @@ class Continue(Stage):
     stops: tuple[str, ...] = ()
     shorten: bool = False
     kind: ClassVar[str] = "continue"
+
+    def __post_init__(self) -> None:
+        limit = cast(TextTask, self.bench.task).encoder.limit
+        if limit.tokens < 2 * self.tokens:
+            raise UserError(
+                f"{self.name}: {self.tokens} tokens are to be written, and {limit.name} is the most for prompt and "
+                f"answer together.\nTry: {limit.remedy(2 * self.tokens)}, or fewer tokens to write"
+            )
 
     @property
     def label(self) -> str:
@@ -75,7 +86,11 @@ class Continue(Stage):
         task, model = cast(TextTask, self.bench.task), workshop.model(self.model)
         encoder = task.encoder
         room = encoder.limit.tokens - self.tokens - longer(model)
-        prompts = [tokens[-max(room, 1) :] for tokens in self._prompts(encoder)]
+        whole = list(self._prompts(encoder))
+        prompts = [tokens[-max(room, 1) :] for tokens in whole]
+        cut = sum(len(tokens) > room for tokens in whole)
+        if cut:
+            log.warning("%s: %d of %d prompts are too long and lose their beginning", self.label, cut, len(whole))
         written: list[str] = [""] * len(prompts)
         with evaluating(model), torch.inference_mode(), task.autocast():
             for places in together([len(prompt) + self.tokens for prompt in prompts], self.bench.batch):

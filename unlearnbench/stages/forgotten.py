@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from unlearnbench.errors import Diverged
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.keys import digest
 from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine.bars import Quiet, bar
 from unlearnbench.problem import Method
-from unlearnbench.stages.shadows import Said, Shadow, Shadows, asked, stacked
+from unlearnbench.stages.shadows import Said, Shadow, Shadows, asked, nothing_said, stacked
 from unlearnbench.stages.trained import taken
 from unlearnbench.stages.unlearn import Unlearn
 
@@ -40,7 +41,7 @@ class Forgotten(Stage):
         """What decides each unlearning, and the targets that are scored."""
         bench = self.shadows.ensemble.world.bench
         unlearnings = tuple(unlearning.settings for unlearning in self._unlearnings())
-        return (unlearnings, bench.print(self.shadows.ensemble.targets), bench.scoring, bench.task.limit)
+        return (unlearnings, bench.print(self.shadows.ensemble.targets), bench.batch, bench.task.limit)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -53,15 +54,17 @@ class Forgotten(Stage):
         return digest(self.kind, self.shadows.like, type(self.method).__module__, self.method)[:16]
 
     def compute(self, workshop: Workshop) -> Artefact:
-        """Unlearn one model after the other; keep the scores."""
+        """Unlearn one model after the other; keep the scores: none of a model that diverges."""
         said: list[Said] = []
         examples = 0
         with bar(self.label) as progress:
             for unlearning in self._unlearnings():
-                made = unlearning.made(workshop, Quiet())
-                _, model, _ = taken(made)
-                said.append(asked(self.shadows.ensemble, model, unlearning.original.role))
-                examples += made.record.examples
+                try:
+                    made = unlearning.made(workshop, Quiet())
+                    said.append(asked(self.shadows.ensemble, taken(made)[1], unlearning.original.role))
+                    examples += made.record.examples
+                except Diverged:
+                    said.append(nothing_said(self.shadows.ensemble))
                 workshop.drop(unlearning.original)
                 progress.update(len(said), len(self.shadows.numbers))
         return Computed(stacked(said), {"examples": examples})

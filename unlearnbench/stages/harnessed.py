@@ -53,14 +53,15 @@ class Asked:
     batch: int
     root: Path | None
 
-    def files(self) -> dict[str, dict[str, Path]]:
+    def files(self) -> dict[str, dict[str, list[Path]]]:
         """Return the files of local data by task and split; empty without a root."""
         if self.root is None:
             return {}
-        found: dict[str, dict[str, Path]] = {}
+        found: dict[str, dict[str, list[Path]]] = {task: {} for task in self.tasks}
         for task in self.tasks:
             files = sorted(file for file in (self.root / task).glob("*") if file.suffix in ENDINGS)
-            found[task] = {file.stem.partition("-")[0]: file for file in files}
+            for file in files:  # several of one split are its shards: test-00000-of-00002.parquet
+                found.setdefault(task, {}).setdefault(file.stem.partition("-")[0], []).append(file)
         return found
 
     def specs(self) -> list[Any]:
@@ -69,8 +70,8 @@ class Asked:
             return list(self.tasks)
         local = []
         for task, files in self.files().items():
-            kind = ENDINGS[next(iter(files.values())).suffix]
-            data = {"data_files": {split: str(file) for split, file in files.items()}}
+            kind = ENDINGS[next(iter(files.values()))[0].suffix]
+            data = {"data_files": {split: [str(file) for file in shards] for split, shards in files.items()}}
             local.append({"task": task, "dataset_path": kind, "dataset_name": None, "dataset_kwargs": data})
         return [{"group": "local", "task": local}]
 
@@ -103,6 +104,12 @@ def check(asked: Asked) -> None:
                 f"eval.harness.root={asked.root} has no data for {task}.\n"
                 f"Try: {asked.root}/{task}/test.jsonl (or .json, .parquet), and dev.jsonl where a task shows examples; "
                 "or eval.harness.root=null, for the hub's"
+            )
+        kinds = sorted({ENDINGS[file.suffix] for shards in files.values() for file in shards})
+        if len(kinds) > 1:
+            raise UserError(
+                f"eval.harness.root={asked.root} has files of several kinds for {task}: {', '.join(kinds)}.\n"
+                "Try: all of its files in one format"
             )
 
 

@@ -47,7 +47,7 @@ class Shadows(Stage):
         """What decides each training, and the targets that are scored."""
         bench = self.ensemble.world.bench
         trainings = tuple(self.ensemble.training(number).settings for number in self.numbers)
-        return (trainings, bench.print(self.ensemble.targets), bench.scoring)
+        return (trainings, bench.print(self.ensemble.targets), bench.batch)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Shadows(Stage):
             training = self.ensemble.training(number)
             made = training.made(Quiet())
             own, model, adapter = taken(made)
-            tensors |= {f"{number}.{name}": tensor for name, tensor in own.items()}
+            tensors |= {f"{number}.{name}": tensor.cpu() for name, tensor in own.items()}
             facts["adapter"], examples = adapter, examples + made.record.examples
             said.append(asked(self.ensemble, model, training.role))
             progress.update(len(said), len(self.numbers))
@@ -120,10 +120,15 @@ class Said:
 
 def asked(ensemble: Ensemble, model: nn.Module, role: str) -> Said:
     """Score a model on the targets; raise Diverged where its outputs are not numbers."""
-    scores = ensemble.world.bench.task.score(model, ensemble.targets)
+    scores = ensemble.world.bench.silent.score(model, ensemble.targets)
     if np.isnan(scores.logits).any() or np.isposinf(scores.logits).any():
         raise Diverged(0, role)
     return Said(confidence(scores)[None], scores.right[1][None])
+
+
+def nothing_said(ensemble: Ensemble) -> Said:
+    """Return what stands for a model that diverged: no numbers."""
+    return Said(*np.full((2, 1, len(ensemble.targets)), np.nan))
 
 
 def stacked(said: Sequence[Said]) -> dict[str, Tensor]:
