@@ -176,7 +176,7 @@ def page(results: Path) -> str:
     parts = [
         "# Defaults found on validation data\n",
         "```\npython scripts/tune_methods.py --kind image\npython scripts/tune_methods.py --kind text\n```\n",
-        "Made by these commands; each trial is a row of the CSV. gap: mean absolute difference to the retrained model,",
+        "Each trial is a row of the CSV. gap: mean absolute difference to the retrained model,",
         "on validation rows in the place of test rows, averaged over the forget sets",
         "([what exactly](../../scripts/tune_methods.py)). before: with the values that the method had then.\n",
     ]
