@@ -19,7 +19,9 @@ def test_the_jobs_of_a_sweep_say_what_holds_for_all_of_them_once(caplog, monkeyp
     monkeypatch.setattr(logger, "propagate", True)
     monkeypatch.setattr(logger, "handlers", [])  # those of commands that other tests ran here
     data = SimpleNamespace(left_out={"a.jpg": "empty"})
-    world = SimpleNamespace(bench=SimpleNamespace(data=data), seen_by_checkpoint=lambda: {"text": "seen: 9 rows"})
+    world = SimpleNamespace(
+        bench=SimpleNamespace(data=data, clean=data), seen_by_checkpoint=lambda: {"text": "seen: 9 rows"}
+    )
     model = SimpleNamespace(checkpoint="w.pt")
     experiment = SimpleNamespace(forget=object(), model=model, references=1)
     job = RunJob.__new__(RunJob)

@@ -219,7 +219,7 @@ def test_solved_questions_are_of_retain_and_must_fit():
 
 def test_images_have_no_questions_and_write_nothing(tmp_path):
     for name in ("variants", "fluency"):
-        with pytest.raises(UserError, match=r"Try: .*dataset=clinical_notes"):
+        with pytest.raises(UserError, match=f"eval={name} needs text; dataset=synthetic is image"):
             execute(prepare([*TINY, "method=none", f"eval=[standard,{name}]", f"outputs={tmp_path}"]))
     assert not (tmp_path / "cache" / "stages").exists()  # nothing was trained
     silent = here(limit=40)

@@ -163,7 +163,8 @@ WORDS = {
     "eval_seed=1": "images/relearn images/probe images/shadows",
     "train.epochs=3": "images/train images/shadows",
     "method.epochs=9": "images/unlearn images/forgotten",
-    "eval.batch_size=100": "images/shadows images/score images/rounded images/incompetent images/path",
+    "eval.batch_size=100": "images/relearn images/probe images/shadows images/score images/rounded images/incompetent "
+    "images/path",
     "eval.path.points=4": "images/path",
     "eval.path.stopping=none": "",
     "eval.quantise.bits=[3]": "images/rounded",

@@ -106,7 +106,7 @@ def test_a_report_without_such_evaluations_has_no_such_table(tmp_path):
 def test_they_need_retrained_models():
     for name in ("klom", "forgetting_score"):
         words = [*TINY, "method=none", f"eval=[standard,{name}]", "reference.count=0"]
-        with pytest.raises(UserError, match=rf"eval={name} compares with retrained models(.|\n)*reference.count=2"):
+        with pytest.raises(UserError, match=rf"eval={name} needs at least 1 retrained model(.|\n)*reference.count=1"):
             execute(prepare(words))
 
 

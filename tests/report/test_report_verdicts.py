@@ -120,7 +120,7 @@ def test_one_seed_decides_nothing_and_two_noisy_ones_little(tmp_path):
 
 def test_few_rows_show_nothing(tmp_path):
     for seed in range(3):
-        make_run(tmp_path, f"aaaaaaa{seed}", "m", seed, margin=MARGIN, rows={"forget": 20, "test": 5000},
+        make_run(tmp_path, f"aaaaaaa{seed}", "m", seed, margin=MARGIN, scored={"forget": 20, "test": 5000},
                  accuracy={split: value + 0.01 * seed for split, value in TARGET.items()})  # fmt: skip
     found = verdicts(tmp_path)
     assert found["m", "accuracy", "forget"] == "undecided" and found["m", "accuracy", "test"] == "equivalent"
