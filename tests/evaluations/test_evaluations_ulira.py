@@ -64,5 +64,6 @@ def test_retraining_sits_at_the_null_and_doing_nothing_does_not(tmp_path):
     assert none["unlearned", "forget", "ulira_klom"] > 2 * none["unlearned", "forget", "ulira_klom_null"]
     assert none["unlearned", "forget", "ulira_accuracy"] > 0.6 and none["original", "forget", "memorised"] > 0.02
     assert kinds(tmp_path).count("shadows") == 6 and kinds(tmp_path).count("forgotten") == 12
-    again = execute(prepare([*words, "method=none", "eval=[standard,ulira]", f"outputs={tmp_path}"]))
+    alone = [word for word in words if "lira" not in word or "ulira.models" in word]
+    again = execute(prepare([*alone, "method=none", "eval=[standard,ulira]", f"outputs={tmp_path}"]))
     assert again.status == "done" and kinds(tmp_path).count("shadows") == 6
