@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from unlearnbench.metrics.likelihood import FLOOR, area, attack, log_ratio, published, rates
+from unlearnbench.metrics.attack import area_under_curve
+from unlearnbench.metrics.likelihood import FLOOR, attack, log_ratio, published, rates
 
 
 def design(models, rows, seed=0):
@@ -79,7 +80,7 @@ def test_few_negatives_show_no_small_rate():
 def test_area_counts_pairs():
     positive, negative = np.array([1.0, 2.0, 2.0]), np.array([0.0, 2.0])
     pairs = np.mean([(p > n) + 0.5 * (p == n) for p in positive for n in negative])
-    assert area(positive, negative) == pytest.approx(pairs)
+    assert area_under_curve(positive, negative) == pytest.approx(pairs)
 
 
 def test_the_published_variant_takes_correctness_and_its_own_point():

@@ -19,12 +19,12 @@ from scipy.special import expit
 
 from unlearnbench.errors import UserError
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
-from unlearnbench.evidence import Floats
 from unlearnbench.graph.stage import Stage
 from unlearnbench.metrics.likelihood import Attacked, attack
 from unlearnbench.ranges import Count
+from unlearnbench.selection.memorisation import memorised
 from unlearnbench.stages.ensemble import LEFT_OUT, Ensemble, ensemble
-from unlearnbench.stages.shadows import Said, heard
+from unlearnbench.stages.shadows import heard
 from unlearnbench.stages.train import Train
 from unlearnbench.stages.world import World
 from unlearnbench.training.recipe import Recipe
@@ -58,9 +58,9 @@ class Lira:
                 continue
             out, values = (design.states == LEFT_OUT)[:, mine], said.confidence[:, mine]
             yield from rows("original", split, "lira", attack(values, ~out, out))
-            memorised = memorisation(design, said)[mine]
-            yield Row("original", split, "memorised", float(memorised.mean()))
-            yield Row("original", split, "memorised_p95", float(np.quantile(memorised, 0.95)))
+            remembered = memorised(expit(values), ~out)
+            yield Row("original", split, "memorised", float(remembered.mean()))
+            yield Row("original", split, "memorised_p95", float(np.quantile(remembered, 0.95)))
 
     def _design(self, models: Models, world: World) -> Ensemble:
         return ensemble(world, original_recipe(models, world, "lira"), self.models, self.targets, self.together, "lira")
@@ -79,14 +79,6 @@ def original_recipe(models: Models, world: World, name: str) -> Recipe:
             "Try: 'eval=[standard]'"
         )
     return original.recipe
-
-
-def memorisation(design: Ensemble, said: Said) -> Floats:
-    """Return the mean probability of the label with a target in training, less that without it, (targets,) float64."""
-    out, likely = design.states == LEFT_OUT, expit(said.confidence)
-    trained: Floats = (likely * ~out).sum(axis=0) / (~out).sum(axis=0)
-    difference: Floats = trained - (likely * out).sum(axis=0) / out.sum(axis=0)
-    return difference
 
 
 def rows(role: str, split: str, name: str, found: Attacked) -> Iterator[Row]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.evidence import Floats
+from unlearnbench.metrics.attack import area_under_curve
 
 Mask = NDArray[np.bool_]
 FEW = 16
@@ -79,15 +80,7 @@ def attack(values: Floats, members: Mask, others: Mask) -> Attacked:
     by_example = (hits.sum(axis=0) / members.sum(axis=0) + rejections.sum(axis=0) / others.sum(axis=0)) / 2
     accuracy = (hits.sum() / members.sum() + rejections.sum() / others.sum()) / 2
     positive, negative = ratio[members], ratio[others]
-    return Attacked(float(accuracy), area(positive, negative), dict(rates(positive, negative)), by_example)
-
-
-def area(positive: Floats, negative: Floats) -> float:
-    """Return the area under the ROC curve: the share of pairs in which the positive is larger; ties count half."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
-    return float((ranks.mean() - (len(positive) + 1) / 2) / len(negative))
+    return Attacked(float(accuracy), area_under_curve(positive, negative), dict(rates(positive, negative)), by_example)
 
 
 def rates(positive: Floats, negative: Floats) -> Iterator[tuple[str, float]]:
