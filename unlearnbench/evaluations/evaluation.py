@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, ClassVar, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from unlearnbench.metrics.measure import Row as Row
 from unlearnbench.stages.score import Score
 from unlearnbench.stages.world import World
 from unlearnbench.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from unlearnbench.stages.unlearn import Unlearn
 
 
 class Column(NamedTuple):
@@ -38,7 +41,7 @@ class Models:
 
     original: Model
     retrained: tuple[Model, ...]
-    unlearned: Model
+    unlearned: Unlearn
     unreferenced: bool = False
 
     def roles(self) -> Iterator[tuple[str, Model]]:
@@ -51,8 +54,7 @@ class Models:
     @property
     def recipe(self) -> Recipe:
         """How the original and the retrained models are trained."""
-        found: Recipe = cast(Any, self.unlearned).recipe
-        return found
+        return self.unlearned.recipe
 
 
 class Evaluation(Protocol):

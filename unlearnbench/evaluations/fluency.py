@@ -38,6 +38,7 @@ from unlearnbench.models.modes import evaluating
 from unlearnbench.stages.score import Score
 
 if TYPE_CHECKING:
+    from unlearnbench.data.text import TextData
     from unlearnbench.stages.bench import Bench
     from unlearnbench.stages.world import World
 
@@ -57,7 +58,7 @@ class Fluency:
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return the perplexities of each role's answers under the original, by split."""
-        if not world.bench.scoring[1] or not cast(Any, world.bench.data).chat:
+        if not world.bench.scoring[1] or not cast("TextData", world.bench.data).chat:
             raise UserError(
                 "eval=fluency reads answers that models write out, and none are (eval.generate=0, or plain texts).\n"
                 "Try: eval.generate=24 with text such as dataset=clinical_notes, or eval=[standard]"

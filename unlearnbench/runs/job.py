@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from unlearnbench.assemble import Assembled
 from unlearnbench.choosing import Choice, choices, chosen
@@ -125,7 +125,7 @@ class RunJob:
         self.__dict__.pop("stages", None)
         if not self.rehearsed:
             self._warn(self._benches.said)
-        self.skipped = cast(Any, self.picture[-1].models.unlearned).why_not()
+        self.skipped = self.picture[-1].models.unlearned.why_not()
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -224,7 +224,7 @@ class RunJob:
         return [line for stage in stages for line in done.lines.get(stage.key, ())]
 
     def _all(self, asked: Forgetting) -> Iterator[Stage]:
-        yield from (cast(Stage, model) for _, model in asked.models.roles())
+        yield from (model for _, model in asked.models.roles() if isinstance(model, Stage))
         yield from asked.stages()
 
     def _warn(self, said: set[str]) -> None:
