@@ -80,7 +80,7 @@ def test_gaps_are_0_under_the_null_and_the_largest_of_several_is_as_its_floor():
 
 @pytest.mark.plots
 def test_a_run_has_a_curve_for_each_role_and_none_regains_what_it_never_lost(tmp_path):
-    words = [*TINY, "train.epochs=8", "method=none", "eval=[standard,relearn]", f"outputs={tmp_path}"]
+    words = [*TINY, "plots=true", "train.epochs=8", "method=none", "eval=[standard,relearn]", f"outputs={tmp_path}"]
     words += ["eval.relearn.steps=4", "eval.relearn.seeds=2", "eval.relearn.teach=[forget,retain,benign]"]
     folder = execute(prepare(words)).folder
     rows = pandas.read_csv(folder / "metrics.csv")
