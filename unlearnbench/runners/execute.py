@@ -17,7 +17,9 @@ from unlearnbench.graph.artefact import Computed, Damaged
 from unlearnbench.graph.cache import Cache
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
+from unlearnbench.machine import cost
 from unlearnbench.machine.memory import peak_mib, reset_peak
+from unlearnbench.machine.meter import Meter
 from unlearnbench.runners.claims import Claims
 from unlearnbench.runners.failures import Failures
 
@@ -219,16 +221,16 @@ class _Work:
 
 
 def computed(stage: Stage, workshop: Workshop, device: str) -> None:
-    """Compute a stage and publish it, with its seconds and peak memory."""
+    """Compute a stage and publish it, with what it used: seconds of all kinds, and peak memory."""
     importlib.import_module("torch._dynamo")  # torch imports it at a first optimiser step: no stage's seconds hold it
     reset_peak(device)
-    started = time.perf_counter()
+    meter = Meter(device)
     try:
         found = stage.compute(workshop)
     except Diverged as error:
         raise Diverged(error.step, error.role or stage.label) from error
     facts: Mapping[str, object] = {
-        "seconds": time.perf_counter() - started + found.facts.get("earlier_seconds", 0.0),
+        **cost.in_all(meter.spent(), found.facts.get("earlier_seconds", 0.0)),
         "peak_mib": max(peak_mib(device), found.facts.get("earlier_peak_mib", 0.0)),
         "kind": stage.kind,
         "stage": stage.label,
