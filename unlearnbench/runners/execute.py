@@ -9,7 +9,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from unlearnbench.errors import Diverged, Stopped, UserError
 from unlearnbench.files import disk
@@ -56,6 +56,9 @@ class Job(Protocol):
         """Do it; `done` says which stages failed."""
 
 
+J = TypeVar("J", bound=Job)
+
+
 class Done:
     """What became of the stages that this process looked at."""
 
@@ -76,14 +79,20 @@ class Done:
         return next((self.failed[stage.key] for stage in stages if stage.key in self.failed), None)
 
 
-def execute(jobs: Sequence[Job], cache: Cache, claims: Claims, failures: Failures | None = None) -> Done:
+def execute(
+    jobs: Sequence[J],
+    cache: Cache,
+    claims: Claims,
+    failures: Failures | None = None,
+    ended: Callable[[J], None] | None = None,
+) -> Done:
     """Do all stages of the jobs that are missing, and finish each job once its own are done.
 
     A stage that another process has claimed is passed over and looked at again; one that is among the `failures` of
-    the same plan is not tried. A stage's failure is kept in what is returned, and fails what needs the stage. Raises
-    Stopped where the disk is full.
+    the same plan is not tried. A stage's failure is kept in what is returned, and fails what needs the stage. `ended`
+    is called with each job once it is finished. Raises Stopped where the disk is full.
     """
-    work = _Work(jobs, cache, claims, failures)
+    work = _Work(jobs, cache, claims, failures, ended)
     while work.left or work.open:
         if not work.look():
             time.sleep(WAIT_SECONDS)
@@ -91,8 +100,15 @@ def execute(jobs: Sequence[Job], cache: Cache, claims: Claims, failures: Failure
 
 
 class _Work:
-    def __init__(self, jobs: Sequence[Job], cache: Cache, claims: Claims, failures: Failures | None) -> None:
-        self.cache, self.claims, self.failures = cache, claims, failures
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        cache: Cache,
+        claims: Claims,
+        failures: Failures | None,
+        ended: Callable[[Any], None] | None,
+    ) -> None:
+        self.cache, self.claims, self.failures, self.ended = cache, claims, failures, ended
         self.workshop, self.done = Workshop(cache), Done()
         self.left: dict[str, tuple[Stage, Job]] = {}
         self.readers: Counter[str] = Counter()
@@ -195,9 +211,11 @@ class _Work:
     def _finish(self) -> bool:
         """Finish the jobs of which no stage is left; return whether there were any."""
         ready, self.ready = self.ready, []
-        ended = sum(self._end(job) for job in ready)
-        self.open -= ended
-        return ended > 0
+        ended = [job for job in ready if self._end(job)]
+        self.open -= len(ended)
+        for job in ended if self.ended else ():
+            self.ended(job)
+        return bool(ended)
 
     def _end(self, job: Job) -> bool:
         """Finish a job, or see it finished by another process; return False, and look again, where it has to wait."""
