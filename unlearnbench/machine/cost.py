@@ -80,7 +80,14 @@ def ratio(unlearned: Facts, retrained: Mapping[str, Facts]) -> tuple[float | Non
     busy = [name for name, facts in stages.items() if any(one.get("busy") for one in facts["circumstances"])]
     seconds = [training_seconds(facts) for facts in retrained.values()]
     note = f"the machine was busy with other work during {', '.join(busy)}" if busy else ""
+    if busy and _spins(unlearned):
+        note += ", and its threads spun while they waited, which counts as CPU seconds"
     return training_seconds(unlearned) * len(seconds) / sum(seconds), note
+
+
+def _spins(facts: Facts) -> bool:
+    """Return whether a stage ran on several threads of a processor, which spin while they wait for each other."""
+    return any(one["device"] == "cpu" and one["threads"] > 1 for one in facts["circumstances"])
 
 
 def values_of(name: str, circumstances: Sequence[Facts]) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from unlearnbench.files import stored
 from unlearnbench.graph.cache import Cache
 
-LOOK_SECONDS = 2.0
-"""How often the cache is looked at, at most."""
+SHARE = 20
+"""The time between two looks at the cache, in times that a look takes: so they slow nothing down."""
 
 
 class Planned(Protocol):
@@ -72,15 +72,17 @@ class Left:
         there = set(_names(cache))
         self.cache, self.took = cache, took(cache)
         self.missing = {stage.key: stage for stage in stages if stage.key not in there}
-        self._looked = time.monotonic()
+        self._next = 0.0
 
     def seconds(self) -> float | None:
         """Return the seconds of computing that are left; None while nothing is known of a kind of stage."""
-        if time.monotonic() - self._looked > LOOK_SECONDS:
+        began = time.monotonic()
+        if began >= self._next:
             for name in self.missing.keys() & set(_names(self.cache)):
                 del self.missing[name]
                 _note(self.took, self.cache, name)
-            self._looked = time.monotonic()
+            ended = time.monotonic()
+            self._next = ended + SHARE * (ended - began)
         known = [self.took.about(stage) for stage in self.missing.values()]
         return None if None in known else sum(one for one in known if one is not None)
 
