@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import os
 import time
 
 from unlearnbench.machine.devices import on_cuda
@@ -39,5 +39,5 @@ class Meter:
 
 def _cpu_seconds() -> float:
     """Return the seconds that processors have worked for this process and its ended children."""
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    ended = os.times()
+    return time.process_time() + ended.children_user + ended.children_system
