@@ -43,7 +43,7 @@ def send(request: Request, folder: Path) -> None:
             with _alone(place):
                 if mark.exists() and mark.read_text() == seal:
                     continue
-                _send(tracker, folder, place)
+                where = _send(tracker, folder, place)
                 mark.parent.mkdir(exist_ok=True)
                 leftovers.replace(mark, seal)
         except Exception as error:  # whatever a tracker's package raises: the run is finished, and must not be lost
@@ -53,17 +53,18 @@ def send(request: Request, folder: Path) -> None:
                 name, type(error).__name__, printable((str(error) or "no reason given").splitlines()[0]),
             )  # fmt: skip
         else:
-            log.info("track=%s: %s is in %s", name, folder.name, place)
+            log.info("track=%s: %s is in %s", name, folder.name, printable(str(where or place)))
 
 
-def _send(tracker: Any, folder: Path, place: Path) -> None:
-    """Send a run; what the tracker's package prints is no part of our output."""
+def _send(tracker: Any, folder: Path, place: Path) -> str | None:
+    """Send a run and return where it is; what the tracker's package prints is no part of our output."""
     from unlearnbench.track.tracked import tracked
 
     said = io.StringIO()
     with redirect_stdout(said):
-        tracker.send(tracked(folder), place)
+        where: str | None = tracker.send(tracked(folder), place)
     log.debug("%s", printable(said.getvalue().strip()))
+    return where
 
 
 @contextmanager

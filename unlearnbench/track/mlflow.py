@@ -26,14 +26,15 @@ class Mlflow:
         """Raise UserError where mlflow is not installed."""
         need("mlflow", "mlflow")
 
-    def send(self, run: Tracked, place: Path) -> None:
-        """Store a run; an earlier one of the same name is deleted, as a user would do it."""
+    def send(self, run: Tracked, place: Path) -> str:
+        """Store a run in place of an earlier one of the same folder, and return the store's address."""
         from mlflow import MlflowClient
         from mlflow.entities import Metric, Param, RunTag
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        client = MlflowClient(tracking_uri=self.uri or f"sqlite:///{place.resolve()}/mlflow.db")
+        uri = self.uri or f"sqlite:///{place.resolve()}/mlflow.db"
+        client = MlflowClient(tracking_uri=uri)
         experiment = self._experiment(client, place)
         mine = f"tags.folder = '{run.tags['folder']}'"
         for old in client.search_runs([experiment], mine) if "'" not in run.tags["folder"] else ():
@@ -51,6 +52,7 @@ class Mlflow:
         for figure in run.figures:
             client.log_artifact(made, str(figure), "plots")
         client.set_terminated(made)
+        return uri
 
     def _experiment(self, client: Any, place: Path) -> str:
         """Return the id of the experiment, made where it is not there; figures of a local store lie beside it."""

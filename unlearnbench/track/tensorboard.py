@@ -21,8 +21,8 @@ class Tensorboard:
         """Raise UserError where tensorboard is not installed."""
         need("tensorboard", "tensorboard")
 
-    def send(self, run: Tracked, place: Path) -> None:
-        """Write a run's event files, in place of earlier ones of the same run."""
+    def send(self, run: Tracked, place: Path) -> str:
+        """Write a run's event files, in place of earlier ones of the same run, and return their folder."""
         from PIL import Image
         from torch.utils.tensorboard import SummaryWriter
 
@@ -38,3 +38,4 @@ class Tensorboard:
                     writer.add_image(f"plots/{figure.stem}", np.asarray(image.convert("RGB")), dataformats="HWC")
             for title, values in (("tags", run.tags), ("settings", run.settings)):
                 writer.add_text(title, "\n".join(f"    {name}: {value}" for name, value in values.items()))
+        return str(folder)

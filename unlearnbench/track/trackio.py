@@ -23,11 +23,12 @@ class Trackio:
         """Raise UserError where trackio is not installed."""
         need("trackio", "trackio")
 
-    def send(self, run: Tracked, place: Path) -> None:
-        """Write or send a run."""
+    def send(self, run: Tracked, place: Path) -> str:
+        """Write or send a run, and return where it is."""
         place.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault(FOLDER, str(place.resolve()))  # read when trackio is imported
         import trackio
+        from trackio.utils import TRACKIO_DIR
 
         made = trackio.init(
             project=self.project,
@@ -48,3 +49,4 @@ class Trackio:
             made.log({**run.final, **figures}, step=max(by_epoch, default=0) + 1)
         finally:
             trackio.finish()
+        return self.space or str(TRACKIO_DIR)  # elsewhere than `place` where trackio was imported before

@@ -21,8 +21,8 @@ class Wandb:
         """Raise UserError where wandb is not installed."""
         need("wandb", "wandb")
 
-    def send(self, run: Tracked, place: Path) -> None:
-        """Write or send a run."""
+    def send(self, run: Tracked, place: Path) -> str:
+        """Write or send a run, and return where it is."""
         import wandb
 
         place.mkdir(parents=True, exist_ok=True)
@@ -42,3 +42,4 @@ class Wandb:
                     made.log({f"training/{model}/{what}": value for what, value in row.items()})
             made.log({f"plots/{figure.stem}": wandb.Image(str(figure)) for figure in run.figures})
             made.summary.update(dict(run.final))
+            return str(made.dir if self.mode == "offline" else made.url)
