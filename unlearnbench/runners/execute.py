@@ -213,8 +213,9 @@ class _Work:
         ready, self.ready = self.ready, []
         ended = [job for job in ready if self._end(job)]
         self.open -= len(ended)
-        for job in ended if self.ended else ():
-            self.ended(job)
+        if self.ended is not None:
+            for job in ended:
+                self.ended(job)
         return bool(ended)
 
     def _end(self, job: Job) -> bool:
