@@ -35,6 +35,14 @@ def test_what_is_missing_takes_as_long_as_like_stages_and_else_as_its_kind(tmp_p
     assert left.seconds() == 15
 
 
+def test_what_a_job_took_is_known_once_it_has_ended(tmp_path):
+    cache = Cache(tmp_path)
+    left = Left([stage("1"), stage("2")], cache)
+    finished(cache, "1", 20.0)
+    left.drop(["1"])
+    assert left.seconds() == 20
+
+
 def test_a_damaged_stage_is_no_example(tmp_path):
     cache = Cache(tmp_path)
     finished(cache, "x", 10.0)

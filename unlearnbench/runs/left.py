@@ -87,9 +87,10 @@ class Left:
         return None if None in known else sum(one for one in known if one is not None)
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Leave out stages that nobody waits for any more."""
+        """Leave out stages that nobody waits for any more; what those that are finished took is noted."""
         for key in keys:
-            self.missing.pop(key, None)
+            if self.missing.pop(key, None) is not None:
+                _note(self.took, self.cache, key)
 
 
 def told(seconds: float | None) -> str:
