@@ -4,9 +4,9 @@ Maini, Feng, Schwarzschild, Lipton, Kolter: TOFU, COLM 2024, the baseline "prefe
 
     forget_weight * NLL(refusal) on forget questions + retain_weight * NLL on retain
 
-as in the paper and the authors' code. A number for `beta` gives what open-unlearning's results call IdkDPO: direct
-preference optimisation (see dpo) with the refusal as the winning answer. A refusal is drawn for each row at each
-epoch, as theirs are. The refusals here are our own.
+as in the paper and the authors' code, where the mean is over all tokens of both. A number for `beta` gives what
+open-unlearning's results call IdkDPO: direct preference optimisation (see dpo) with the refusal as the winning answer.
+A refusal is drawn for each row at each epoch, as theirs are. The refusals here are our own.
 
 Batch norm: language models have none; the field changes nothing.
 """

@@ -1,14 +1,14 @@
 """SISA: train several models on disjoint shards of the data, and retrain only those that saw what must go.
 
-Bourtoule, Chandrasekaran, Choquette-Choo, Jia, Travers, Zhang, Lie, Papernot: Machine Unlearning, S&P 2021, section IV,
+Bourtoule, Chandrasekaran, Choquette-Choo, Jia, Travers, Zhang, Lie, Papernot: Machine Unlearning, S&P 2021,
 arXiv:1912.03817. All rows are dealt into `shards`, each shard into `slices`. A shard's model is trained on its slice 1,
 then on 1 and 2, and so on, and a copy is kept before each slice. A request retrains, from the copy before the first
 slice that holds a row to forget, the shards that hold one. The answer joins the shards' models: the mean of their
 probabilities, or their majority (`aggregate`; the paper uses both).
 
 A shard takes as many steps as `train.epochs` says, e: with R slices, each is trained for 2 e / (R + 1) epochs of what
-the model has seen by then (section V-C), if need be for a part of one. Each starts the optimiser and its schedule anew,
-as only weights are kept. A limit on steps in the recipe is shared among all slices.
+the model has seen by then, if need be for a part of one, where their code rounds to whole ones. Each starts the
+optimiser and its schedule anew, as only weights are kept. A limit on steps in the recipe is shared among all slices.
 
 The models before the request are trained here too, on retain and forget together. Their seconds are
 `preparation_seconds`, which no cost ratio holds: a service has spent them before anybody asks. So the whole takes about
