@@ -59,7 +59,8 @@ class Evaluation(Protocol):
     """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name.
 
     Some have more: `kinds`, the kinds of data that it can be asked of, if not all; `references`, how many retrained
-    models it needs at least; `details(found)`, what result.json says of the last request beside its rows, times for
+    models it needs at least; `beside(evaluations)`, what takes its place in a run that has these evaluations;
+    `details(found)`, what result.json says of the last request beside its rows, times for
     example; `draw(found, folder)`, which writes figures into a folder.
     """
 
