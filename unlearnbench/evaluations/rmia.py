@@ -37,13 +37,13 @@ import numpy as np
 from pydantic import Field
 from scipy.special import expit
 
-from unlearnbench.contracts import Index
 from unlearnbench.errors import UserError
 from unlearnbench.evaluations.evaluation import Column, Evaluation, Found, Models, Row, check_held_out
 from unlearnbench.evaluations.shadowed import Shadowed
-from unlearnbench.evidence import BySplit
+from unlearnbench.evidence import BySplit, Floats, Integers
 from unlearnbench.graph.stage import Stage
 from unlearnbench.metrics.attack import label_probability
+from unlearnbench.metrics.likelihood import Mask
 from unlearnbench.metrics.membership import held_out_like
 from unlearnbench.metrics.referenced import rmia
 from unlearnbench.metrics.told_apart import Sides, Told, by_model, leave_one_out, sides, told_apart
@@ -143,7 +143,7 @@ class RmiaOfEnsemble:
     def _design(self, found: Found) -> Ensemble:
         return self.ensemble.design(found.models, found.world, "rmia")
 
-    def _is_target(self, found: Found, design: Ensemble) -> Index:
+    def _is_target(self, found: Found, design: Ensemble) -> Mask:
         """Return for each scored forget row whether it is a target, (n,) bool."""
         return np.isin(found.scores["unlearned"]["forget"].index, design.targets)
 
@@ -155,16 +155,20 @@ class RmiaOfEnsemble:
         others = held_out_like(scores, found.whole_class).index
         left_out = (design.states == LEFT_OUT)[:, places(members, design.targets)]
         like = left_out[:, np.arange(len(others)) % len(members)]
-        sides = ((of_targets, members, design.targets, left_out), (of_others, others, design.held_out, like))
-        of_members, of_held = (
-            np.where(which, expit(values[:, places(rows, among)]), 0.0).sum(axis=0) / which.sum(axis=0)
-            for values, rows, among, which in sides
+        return (
+            _mean(of_targets[:, places(members, design.targets)], left_out),
+            _mean(of_others[:, places(others, design.held_out)], like),
         )
-        return of_members, of_held
 
 
-def places(rows: Index, among: Index) -> Index:
+def _mean(confidence: Floats, which: Mask) -> Floats:
+    """Return each row's mean probability over the models that count for it, (n,), from log odds (m, n)."""
+    mean: Floats = np.where(which, expit(confidence), 0.0).sum(axis=0) / which.sum(axis=0)
+    return mean
+
+
+def places(rows: Integers, among: Integers) -> Integers:
     """Return where rows are among others, of which each is there once."""
     order = np.argsort(among)
-    found: Index = order[np.searchsorted(among, rows, sorter=order)]
+    found: Integers = order[np.searchsorted(among, rows, sorter=order)]
     return found

@@ -68,7 +68,7 @@ def verdicts(
         str(name): [(str(run_id), int(seed)) for run_id, seed in rows[["run_id", "seed"]].itertuples(index=False)]
         for name, rows in table.groupby("variant", sort=True)
     }
-    columns, tested, left_out = _columns(runs, table, headline), [], []
+    columns, tested, left_out = _columns(runs, table, headline, values), [], []
     for column in columns:
         metric = _compared(column.metric, values)
         stated = (margins[name] for name in (metric, f"gap_{metric}") if name in margins)
@@ -164,8 +164,11 @@ def _values(runs: Runs, table: pandas.DataFrame) -> dict[tuple[str, str, str, st
     return dict(zip(zip(*(rows[name] for name in columns), strict=True), rows["value"], strict=True))
 
 
-def _columns(runs: Runs, table: pandas.DataFrame, headline: Headline) -> list[Column]:
-    """Return what is tested: the board's own columns, then those of further evaluations that retrained has too."""
+def _columns(runs: Runs, table: pandas.DataFrame, headline: Headline, values: Values) -> list[Column]:
+    """Return what is tested: the board's own columns, then those of further evaluations that retrained has too.
+
+    A metric and the gap of it are one test.
+    """
     found = {(one.metric, one.split): one for one in (*headline.before, *headline.after)}
     of_retrained = runs.results[
         runs.results["run_id"].isin(set(table["run_id"])) & (runs.results["role"] == "retrained")
@@ -173,7 +176,7 @@ def _columns(runs: Runs, table: pandas.DataFrame, headline: Headline) -> list[Co
     both = set(zip(of_retrained["metric"], of_retrained["split"], strict=True))
     for run_id in table["run_id"]:
         for name, columns in runs.facts[str(run_id)].headline.items():
-            for metric, split in columns:
+            for metric, split in ((_compared(metric, values), split) for metric, split in columns):
                 if name != "standard" and (metric, split) in both:
                     found.setdefault((metric, split), Column(f"{metric} {split}", metric, split))
     return list(found.values())

@@ -16,21 +16,18 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.graph.artefact import Artefact, Computed
-from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.modes import evaluating
 from unlearnbench.randomness import seeded
+from unlearnbench.stages.of_model import OfModel
 from unlearnbench.tasks.text import TextTask
-
-if TYPE_CHECKING:
-    from unlearnbench.stages.bench import Bench
 
 EXTRA = "Try: pip install 'unlearnbench[eval]'"
 ENDINGS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -152,11 +149,9 @@ def _said(error: BaseException) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Harnessed(Stage):
+class Harnessed(OfModel):
     """The numbers that lm-eval gives a model: metrics by task, and by group of tasks."""
 
-    bench: Bench
-    model: Model
     asked: Asked
     kind: ClassVar[str] = "harness"
 
@@ -166,26 +161,11 @@ class Harnessed(Stage):
         return f"{self.model.role} on {', '.join(self.asked.tasks)}"
 
     @property
-    def inputs(self) -> tuple[Stage, ...]:
-        """What the model needs."""
-        return needed_by(self.model)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
-
-    @property
     def settings(self) -> tuple[object, ...]:
         """Model, task, what is asked with the content of local data, and lm-eval's version."""
         asked = self.asked
         what = (asked.tasks, asked.limit, asked.shots, asked.chat, asked.batch, asked.files(), version("lm_eval"))
         return (self.model.key, self.bench.setting, self.bench.task.limit, what)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """This module, the task's and the model's."""
-        return (__name__, *self.bench.modules)
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Run the harness; raise UserError where a task's data cannot be loaded."""

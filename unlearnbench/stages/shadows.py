@@ -133,7 +133,7 @@ class Said:
 
 def asked(ensemble: Ensemble, rows: Index, model: nn.Module, role: str) -> Said:
     """Score a model on some rows; raise Diverged where its outputs are not numbers."""
-    scores = ensemble.world.bench.silent.score(model, rows)
+    scores = ensemble.world.bench.unwritten.task.score(model, rows)
     if np.isnan(scores.logits).any() or np.isposinf(scores.logits).any():
         raise Diverged(0, role)
     return Said(confidence(scores)[None], scores.right[1][None])
