@@ -12,8 +12,9 @@ half that is held back, and the mean over seeds, each with halves and batches of
 were seen by all models, `benign` (validation) rows by none: Hu, Fu, Wu, Smith: Unlearning or Obfuscating?, ICLR 2025,
 arXiv:2406.13356, bring knowledge back by harmless text.
 
-Differences: the authors take the best epoch of a learning rate chosen for each model. We train all with the recipe of
-the original, at its highest learning rate throughout, and use the whole curve: a best epoch is a maximum over noise.
+Differences: the authors sweep learning rates and epochs (`ft.lrs`, `ft.epochs_lst` in their pipeline.py) and take the
+most that is recovered. We train all with the recipe of the original, at its highest learning rate throughout, and use
+the whole curve: the best of many is a maximum over noise.
 
 Null: a model from the distribution of retrained has a gap of 0 (`floor_relearn_area` is how far two retrained models
 are apart) and a speed of 1.
