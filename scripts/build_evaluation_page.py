@@ -40,18 +40,18 @@ OF_ROWS = {
 }  # fmt: skip
 """Is it forgotten, row by row? Gaps to retrained, but for U-LiRA and privleak."""
 AUDITS = [
-    ("`relearn_gap`", "relearn_gap", "forget"), ("`relearn_speed`", "relearn_speed", "forget"),
-    ("`quantise_recovery`", "quantise_recovery", "forget"), ("`probe_gap`", "probe_gap", "forget"),
+    ("`relearn_area`", "gap_relearn_area", "forget"), ("`relearn_speed`", "relearn_speed", "forget"),
+    ("`quantise_gain`", "gap_quantise_gain", "forget"), ("`probe_accuracy`", "gap_probe_accuracy", "forget"),
     ("`stop_gain`", "stop_gain", "forget"),
 ]  # fmt: skip
 OF_AUDITS = {
     "images": AUDITS,
     "text": [
-        *AUDITS[:4], ("`variant_gain`", "variant_gain", "forget"),
+        *AUDITS[:4], ("`variant_gain`", "gap_variant_gain", "forget"),
         ("repetition", "gap_repetition", "forget"), AUDITS[4],
     ],
 }  # fmt: skip
-"""Does it stay forgotten, and would stopping earlier have been better?"""
+"""Does it stay forgotten, and would stopping earlier have been better? Gaps to retrained, but for speed and stop."""
 ACROSS = [
     ("`klom_gaussian` forget", "klom_gaussian", "forget"), ("retain", "klom_gaussian", "retain"),
     ("test", "klom_gaussian", "test"), ("`forgetting_score`", "forgetting_score", "forget"),

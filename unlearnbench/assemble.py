@@ -285,7 +285,9 @@ def _evaluations(values: Any) -> tuple[dict[str, Any], Any]:
                 f"eval.{name}={one}: {name} is an evaluation, and its settings have names.\n"
                 f"Try: 'eval=[standard,{name}]' and eval.{name}.SETTING=VALUE; `unlearnbench run --cfg job` shows them"
             )
-    return {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}, shared
+    found: dict[str, Any] = {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}
+    beside = {name: one.beside(found.values()) for name, one in found.items() if hasattr(one, "beside")}
+    return found | beside, shared
 
 
 def _forget(config: dict[str, Any]) -> Any:

@@ -90,6 +90,18 @@ def test_a_margin_of_the_command_counts_before_that_of_the_runs(three):
     assert verdicts(three, {"rate": 0.4})["other", "accuracy", "test"] == "equivalent"
 
 
+def test_a_gap_to_clean_is_tested_itself_and_a_gap_to_retrained_takes_a_margin_by_either_name(tmp_path):
+    for seed, away in enumerate(SPREAD):
+        rows = [(role, "test", "gap_to_clean", repr(-0.1 + away)) for role in ("retrained", "unlearned")]
+        headline = {"corrective": [["gap_to_clean", "test"]]}
+        make_run(tmp_path, f"{seed:08x}", seed=seed, margin=MARGIN, headline=headline, further=rows)
+    assert ("distill", "gap_to_clean", "test") not in table_of(tmp_path).index
+    found = table_of(tmp_path, {"gap_to_clean": 0.15, "gap_accuracy": 0.3}).loc["distill"]
+    assert found.loc["gap_to_clean", "test"]["verdict"] == "equivalent"
+    assert found.loc["gap_to_clean", "test"]["difference"] == pytest.approx(-0.1)
+    assert found.loc["accuracy", "test"]["margin"] == 0.3
+
+
 def test_a_report_has_a_file_of_all_tests(three, tmp_path):
     table = pandas.read_csv(write([three], tmp_path / "report", {"accuracy": 0.03}) / "verdicts.csv")
     assert set(table["margin"]) == {0.03} and set(table["dataset"]) == {"d"} and len(table) == 9

@@ -56,6 +56,7 @@ class Facts:
     reason: Annotated[str, Field(max_length=1_000_000)] = ""
     setting: Name = ""
     method_setting: Name = ""
+    evaluation_settings: Annotated[Mapping[Name, Name], Field(max_length=100)] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     command: str = ""
     git_revision: Name | None = None

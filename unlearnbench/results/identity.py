@@ -51,11 +51,11 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
     )
 
 
-def settings(assembled: Assembled) -> dict[str, str]:
-    """Return two digests of 8 digits that do not know the seed: runs with equal ones repeat each other.
+def settings(assembled: Assembled) -> dict[str, str | dict[str, str]]:
+    """Return digests of 8 digits that do not know the seed: runs with equal ones repeat each other.
 
     `setting` is of all that decides the original and its references, `method_setting` of the method. How many
-    references there are, and on which device, changes neither.
+    references there are, and on which device, changes neither. `evaluation_settings` are by the evaluation's name.
     """
     experiment = assembled.experiment
     seeds = ("seed", "unlearn_seed", "eval_seed")
@@ -65,4 +65,5 @@ def settings(assembled: Assembled) -> dict[str, str]:
     return {
         "setting": digest(shared, forget, experiment.precision.bf16)[:8],
         "method_setting": digest(type(experiment.method).__module__, experiment.method)[:8],
+        "evaluation_settings": {name: digest(one)[:8] for name, one in experiment.evaluations.items()},
     }
