@@ -158,17 +158,16 @@ def _tables(found: Unpacked, sound: Sequence[Path]) -> Iterator[tuple[str, str]]
     made, known = tables(collect(sound)), {run.name for run in sound}
     bad = {name.rpartition("_")[2] for name in found.manifest.runs if name not in known}
     damaged = {path for path, _ in found.problems}
-    whole = True
+    wrong: list[tuple[str, str]] = []
     for name in TABLES:
-        if name not in found.manifest.files:
-            yield name, "is missing"
-        elif name not in damaged and (name != "summary.csv" or whole):
+        if name == TABLES[-1] and (wrong or bad):
+            wrong.append((name, "was not compared: it is about runs that are missing, damaged or changed"))
+        elif name not in found.manifest.files:
+            wrong.append((name, "is missing"))
+        elif name not in damaged:
             packed, expected = _table((found.root / name).read_bytes()), _table(made[name])
-            lines = list(_differences(packed, expected, KEYS[name], bad))
-            whole = whole and not bad and not lines
-            yield from ((name, line) for line in lines)
-    if not whole:
-        yield "summary.csv", "was not compared: it is about runs that are missing, damaged or changed"
+            wrong += [(name, line) for line in _differences(packed, expected, KEYS[name], bad)]
+    yield from wrong
 
 
 def _table(content: bytes) -> pandas.DataFrame:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.errors import UserError
-from unlearnbench.evidence import BySplit, Scores
+from unlearnbench.evidence import BySplit, Evidence, Scores
 from unlearnbench.files import stored, sums
 from unlearnbench.metrics import Metric, catalogue
 from unlearnbench.metrics.attack import by_svc
@@ -137,7 +137,7 @@ def _computed(run: Path, folder: Path, facts: Facts, known: Known, fitted: bool)
     asked = {name: one for name, one in (config.get("eval") or {}).items() if isinstance(one, dict)}
     if any(one.get("_target_") == STANDARD for one in asked.values()):
         original, unlearned = by_role["original"], by_role["unlearned"]
-        metrics = tuple(one for one in catalogue() if _is_asked(one, fitted, bool(networks)))
+        metrics = tuple(_metrics(fitted, bool(networks)))
         once = _once(known, folder, (seed, whole_class, fitted))
         rows = measure(original, retrained, unlearned, networks, whole_class, seed, metrics, once)
         yield from rows
@@ -148,8 +148,21 @@ def _computed(run: Path, folder: Path, facts: Facts, known: Known, fitted: bool)
             yield from _further(name, one, by_role, facts, whole_class)
 
 
-def _is_asked(metric: Metric, fitted: bool, networks: bool) -> bool:
-    return (fitted or metric.name not in FITTED) and (networks or not metric.name.startswith("zrf"))
+def _metrics(fitted: bool, networks: bool) -> Iterator[Metric]:
+    """Yield the metrics to compute; without `fitted` each attack by itself, since its function does them all."""
+    alone = {one.name: one.of for one in SHARES}
+    for one in catalogue():
+        if (one.name.startswith("zrf") and not networks) or (one.name in FITTED and not fitted):
+            continue
+        yield (
+            one
+            if fitted or one.name not in alone
+            else replace(one, function=_only(alone[one.name]), siblings=(one.name,))
+        )
+
+
+def _only(share: Callable[[Evidence], float]) -> Callable[[Evidence, str], float]:
+    return lambda evidence, split: share(evidence)
 
 
 def _once(known: Known, folder: Path, settings: tuple[Any, ...]) -> Callable[[str, Callable[[], Values]], Values]:

@@ -135,14 +135,14 @@ STRONGER = {
 LIMITS = (
     "No measurement can show that nothing is left of the rows. It can only show that the named attacks found no more "
     "than in a model that never saw them. The same share of right answers as a retrained model is no proof.",
-    "This page is about one model, whose weights have the digest above. It says nothing about other copies and earlier "
-    "versions of it, backups, or models derived from it by further training, distillation, merging or rounding.",
+    "This page is about one model, whose weights have the digest in section 6. It says nothing about its other copies "
+    "and earlier versions, backups, or models derived from it by further training, distillation, merging or rounding.",
     "Unlearning changes a model and erases no data. Data sets, caches, logs, backups and answers that the model gave "
     "before were not looked at.",
     "The rows are those that the request named. Whether they are all rows about a person or a matter was not checked; "
     "other rows that say the same teach the model the same.",
     "The program that made this page ran at the owner's of the model. The page is not signed: whoever relies on it can "
-    "ask for the files with the digests below, or have the run repeated.",
+    "ask for the files that the digests identify, or have the run repeated.",
     "Whether this is enough for a request under data protection law is a legal question, which no number answers.",
 )
 """What holds for every page."""

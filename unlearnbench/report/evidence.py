@@ -22,13 +22,15 @@ from unlearnbench.report import salted
 from unlearnbench.report.attacks import EVALUATIONS, LIMITS, STRONGER
 from unlearnbench.report.collect import Runs
 from unlearnbench.report.facts import Facts
-from unlearnbench.report.told import Number, request_text, sentences, unknowns
+from unlearnbench.report.told import Number, request_text, sentences, unknowns, warnings
 from unlearnbench.results import forgotten
 from unlearnbench.results.folder import read_config
 
 SCHEMA = "unlearnbench/evidence/1"
 JSON, PAGE, SALT = "evidence.json", "evidence.html", "evidence.salt"
 ROLES = ("original", "retrained", "unlearned")
+ROWS = ("forget", "retain", "validation", "test", "already", "manipulated")
+"""The splits of the data whose rows are counted; the others are parts of these."""
 SEPARATE = ("gap_", "floor_", "p_")
 
 
@@ -72,7 +74,7 @@ def evidence(runs: Runs, facts: Facts, salt: bytes) -> dict[str, Any]:
         "unlearnbench": __version__,
         "run": {"id": facts.run_id, "started": facts.started, "experiment": facts.experiment},
         "request": _request(run, facts, config, salt),
-        "data": {"name": facts.dataset, "rows": dict(facts.rows), "sha256": dict(facts.sha256.get("data", {}))},
+        "data": {"name": facts.dataset, "rows": _rows(facts), "sha256": dict(facts.sha256.get("data", {}))},
         "model": _model(run, facts),
         "method": _method(facts, config),
         "cost": {
@@ -93,10 +95,14 @@ def evidence(runs: Runs, facts: Facts, salt: bytes) -> dict[str, Any]:
         "other_numbers": list(_others(runs, facts)),
         "evaluations": _evaluations(config),
         "unknown": [*unknowns(facts), *_not_asked(config)],
-        "remarks": list(facts.remarks),
+        "read_first": list(warnings(facts)),
         "limits": list(LIMITS),
         "files": {str(name): str(one) for name, one in stored.mapping(run / sums.NAME).items()},
     }  # fmt: skip
+
+
+def _rows(facts: Facts) -> dict[str, int]:
+    return {name: facts.rows[name] for name in ROWS if name in facts.rows}
 
 
 def _request(run: Path, facts: Facts, config: Mapping[str, Any], salt: bytes) -> dict[str, Any]:
@@ -128,15 +134,18 @@ def _model(run: Path, facts: Facts) -> dict[str, Any]:
 
 def _method(facts: Facts, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a method's name, what it does, its paper and its settings; those of a plugin have no text."""
-    from unlearnbench.request.catalogue import entries
+    from unlearnbench.request.catalogue import method
 
-    known = {one.target: one for one in entries("methods")}
-    settings = {name: value for name, value in (config.get("method") or {}).items() if name != "_target_"}
-    entry = known.get(str((config.get("method") or {}).get("_target_")))
+    settings = dict(config.get("method") or {})
+    target = settings.pop("_target_", None)
+    entry = method(facts.method)
+    entry = entry if entry is not None and entry.target == target else None
     return {
-        "name": facts.method, "does": entry.about if entry else "", "papers": entry.paper if entry else "",
+        "name": facts.method,
+        "does": entry.about.replace("`", "") if entry else "",
+        "papers": entry.paper if entry else "",
         "settings": json.loads(json.dumps(settings, default=str)),
-    }  # fmt: skip
+    }
 
 
 def _evaluations(config: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -67,11 +67,25 @@ def sentences(numbers: Sequence[Number], facts: Facts) -> Iterator[str]:
             yield _sentence(of[metric, split], words, metric)
     auc = of.get(("mia_auc", "forget"))
     if auc is not None and auc.unlearned is not None:
-        beside = f", after retraining {_rate(auc.retrained)}" if auc.retrained is not None else ""
+        yardstick = f", after retraining {_rate(auc.retrained)}, which is the yardstick" if auc.retrained else ""
         yield (
-            "Asked to tell a forgotten row from a row that was never there by its loss, a simple attack is right "
-            f"{_rate(auc.unlearned)} of the time (before {_rate(auc.original)}{beside}; 50.0 % is guessing)."
+            "Shown a row to forget and one that was never there, a simple attack on the loss names the former in "
+            f"{_rate(auc.unlearned)} of cases (before {_rate(auc.original)}{yardstick}; guessing is right in 50.0 %)."
         )
+
+
+def warnings(facts: Facts) -> Iterator[str]:
+    """Yield what a reader must know before the numbers, without advice for who runs the program."""
+    if facts.premise is not None and not facts.premise.holds:
+        yield (
+            "There was little to forget: the original does not know the rows clearly better than a model that never "
+            "saw them. So the numbers say little about forgetting."
+        )
+    if facts.premise is not None and facts.premise.degenerate:
+        yield "Without the rows only one answer is left in the data, so the retrained model always gives that one."
+    for remark in facts.remarks:
+        said = remark.partition(" Try:")[0].removeprefix("PREMISE FAILS: ").rstrip(".")
+        yield f"{said[:1].upper()}{said[1:]}."
 
 
 def _sentence(one: Number, words: str, metric: str) -> str:
