@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from unlearnbench.bundles.manifest import TABLES
 from unlearnbench.bundles.pack import tables
 from unlearnbench.bundles.recompute import (
+    FITTED,
     FITTED_TOLERANCE,
     TOLERANCE,
     Compared,
@@ -109,7 +110,9 @@ def _is_sound(checked: Checked, run: Path) -> bool:
 def _note(checked: Checked, one: Compared) -> None:
     checked.numbers += one.numbers
     checked.farthest = max(checked.farthest, one.farthest)
-    checked.reported += one.reported
+    checked.reported += Counter(
+        {name: times for name, times in one.reported.items() if checked.fitted or name not in FITTED}
+    )
     more = len(one.wrong) - SHOWN
     checked.problems += [(f"runs/{one.run}", why) for why in one.wrong[:SHOWN]]
     if more > 0:

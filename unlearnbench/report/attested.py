@@ -62,8 +62,9 @@ def _read(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} is no evidence: expected the schema {SCHEMA}.\nTry: report/evidence.json")
     request, files = values.get("request"), values.get("files")
     listed = request.get("ids") if isinstance(request, dict) else None
-    sound = isinstance(listed, dict) and isinstance(files, dict) and isinstance(listed.get("list"), list)
-    if not sound or not all(isinstance(one, str) for one in [*listed["list"], listed.get("list_sha256")]):
+    ids = listed.get("list") if isinstance(listed, dict) else None
+    texts = [*ids, listed.get("list_sha256")] if isinstance(listed, dict) and isinstance(ids, list) else [None]
+    if not isinstance(files, dict) or not all(isinstance(one, str) for one in texts):
         raise UserError(f"{file} is damaged: it does not hold the ids and files of {SCHEMA}.\nTry: a sound copy")
     return values
 

@@ -38,7 +38,8 @@ def load(file: Path, extras: Collection[str] | None = None) -> Scores:
                 raise ValueError("it is compressed")
         with np.load(file, allow_pickle=False) as arrays:
             known = [name for name in arrays if name not in OWN and (extras is None or name in extras)]
-            return Scores(*(arrays[name] for name in OWN), {name: arrays[name] for name in known})
+            logits, label, index = (arrays[name] for name in OWN)
+            return Scores(logits, label, index, {name: arrays[name] for name in known})
     except (OSError, KeyError, EOFError, RuntimeError, MemoryError, BadZipFile) as error:
         raise ValueError(str(error)) from error
 
