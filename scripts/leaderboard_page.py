@@ -64,10 +64,10 @@ def part(bundle: Path) -> str:
 
 def said(found: Checked) -> str:
     """Return what was checked, in Markdown."""
-    left = ", ".join(f"`{name}`" for name in sorted(found.reported))
+    reported = ", ".join(["seconds", *(f"`{name}`" for name in sorted(found.reported))])
     return (
-        f"{found.runs} runs; {found.numbers:,} numbers computed again from scores, the farthest {found.farthest:.1g} from "
-        f"its row. Taken as reported: seconds{f', {left}' if left else ''}. SHA-256 of `bundle.json`: `{found.sha256}`."
+        f"{found.runs} runs; {found.numbers:,} numbers computed again from scores, the farthest {found.farthest:.1g} "
+        f"from its row. Taken as reported: {reported}. SHA-256 of `bundle.json`: `{found.sha256}`."
     )
 
 

@@ -9,11 +9,10 @@ import pytest
 from scored_runs import scored_run
 from unlearnbench.errors import UserError
 from unlearnbench.files import sums
-from unlearnbench.report import evidence, salted, write
+from unlearnbench.report import evidence, salted
 from unlearnbench.report.attacks import EVALUATIONS
 from unlearnbench.report.attested import attested
 from unlearnbench.report.collect import collect
-from unlearnbench.report.evidence import summaries
 from unlearnbench.report.evidence_page import section
 from unlearnbench.request.config import config_root
 
@@ -140,15 +139,16 @@ def test_numbers_are_those_of_the_run(tmp_path, run):
 
 def test_evidence_is_about_one_finished_run(tmp_path, run, alone):
     with pytest.raises(UserError, match="is about one run, and here are 2"):
-        write([run.parent], tmp_path / "report", evidence=True)
+        evidence.write(tmp_path / "report", collect([run.parent]))
     assert not (tmp_path / "report").exists()
 
 
-def test_a_report_links_the_page_or_says_how_to_write_it(run):
-    runs = collect([run])
-    assert 'href="evidence.html"' in section(summaries(runs, 12), 0, written=True)
-    without = section(summaries(runs, 12), 0, written=False)
-    assert "report RUN --evidence" in without and "ab" * 32 in without
+def test_a_report_links_the_page_of_its_run_alone(tmp_path, run, alone):
+    report = made(tmp_path, run)
+    assert 'href="evidence.html"' in section(collect([run]), report)
+    for runs, folder in ((collect([run]), tmp_path), (collect([alone]), report), (collect([run, alone]), report)):
+        without = section(runs, folder)
+        assert "report RUN --evidence" in without and "ab" * 32 in without and "href" not in without
 
 
 def test_every_evaluation_says_what_it_cannot_show():

@@ -76,10 +76,12 @@ def read(content: bytes) -> Manifest:
     """Return the manifest in bundle.json; raise ValueError where it is none."""
     try:
         found: Manifest = TypeAdapter(Manifest).validate_json(content, strict=True)
-    except (ValidationError, RecursionError) as error:
-        first = error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else {}
-        where = ".".join(map(str, first.get("loc", ())))[:200]
-        raise ValueError(f"{NAME} is not {SCHEMA}: {where} {first.get('msg', error)}".replace("  ", " ")) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))[:200]
+        raise ValueError(f"{NAME} is not {SCHEMA}: {where or 'it'}: {first['msg']}") from error
+    except RecursionError as error:
+        raise ValueError(f"{NAME} is nested too deeply") from error
     odd = next((path for path in found.files if not _is_ours(path)), None)
     if odd is not None:
         raise ValueError(f"{NAME} lists {odd[:200]!r}, which no bundle has")

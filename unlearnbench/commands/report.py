@@ -56,8 +56,12 @@ def main(words: list[str]) -> int:
         if given.bundle is not None:
             return _bundle(folders, given)
         from unlearnbench.report import write
+        from unlearnbench.report.collect import collect
+        from unlearnbench.report.evidence import write as write_evidence
 
-        target = write(folders, given.to, margins, evidence=given.evidence)
+        if given.evidence:
+            write_evidence(given.to, collect(folders))
+        target = write(folders, given.to, margins)
         for place, bundle in unpacked:
             _name(target / "runs.csv", place, bundle)
     print((target / "leaderboard.md").read_text())

@@ -6,20 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def write(
-    folders: Sequence[Path], target: Path, margins: Mapping[str, float] | None = None, *, evidence: bool = False
-) -> Path:
+def write(folders: Sequence[Path], target: Path, margins: Mapping[str, float] | None = None) -> Path:
     """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it.
 
     Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures, report.html, verdicts.csv if runs state
-    margins, and reported.csv if they have published numbers. `margins` count before those that the runs state. With
-    `evidence` it also writes evidence.html, evidence.json and evidence.salt, of one run. Raises UserError if a folder
-    does not exist or has no runs, for a margin of what no run has measured, for evidence of several runs, or if the
-    target is not writable.
+    margins, and reported.csv if they have published numbers. `margins` count before those that the runs state. Raises
+    UserError if a folder does not exist or has no runs, for a margin of what no run has measured, or if the target is
+    not writable.
     """
     from unlearnbench.files.escapes import csv_table
     from unlearnbench.plots import report as plots
-    from unlearnbench.report import evidence as attest
     from unlearnbench.report.collect import collect
     from unlearnbench.report.html import page
     from unlearnbench.report.leaderboard import boards
@@ -33,8 +29,6 @@ def write(
 
     writable(target, "--to ")
     runs = collect(folders)
-    if evidence:
-        attest.one_run(runs)
     summary = summarise(runs)
     refuse_unknown(margins or {}, runs.results["metric"].unique())
     groups = boards(runs, summary, margins or {})
@@ -53,7 +47,5 @@ def write(
         csv_table(rows).to_csv(target / "verdicts.csv", index=False, lineterminator="\n")
     (target / "leaderboard.md").write_text(markdown(groups), encoding="utf-8", errors="replace")
     figures = plots.draw(target, groups)
-    (target / "report.html").write_text(page(runs, groups, figures, evidence), encoding="utf-8", errors="replace")
-    if evidence:
-        attest.write(target, runs)
+    (target / "report.html").write_text(page(runs, groups, figures, target), encoding="utf-8", errors="replace")
     return target

@@ -52,8 +52,9 @@ def write(target: Path, runs: Runs) -> dict[str, Any]:
     """Write evidence.json, evidence.html and, where there is none yet, evidence.salt; return what the JSON holds."""
     from unlearnbench.report.evidence_page import page
 
-    salt = salted.kept(target / SALT)
-    found = evidence(runs, one_run(runs), salt)
+    facts = one_run(runs)
+    target.mkdir(parents=True, exist_ok=True)
+    found = evidence(runs, facts, salted.kept(target / SALT))
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     content = text.encode(errors="replace")
     (target / JSON).write_bytes(content)
@@ -198,6 +199,15 @@ def _others(runs: Runs, facts: Facts) -> Iterator[dict[str, Any]]:
     rows = rows[(rows["request"] != last) | ~rows["role"].isin(ROLES)]
     for row in rows[["request", "role", "split", "metric", "value"]].to_dict("records"):
         yield {**row, "request": int(row["request"]), "value": row["value"] if math.isfinite(row["value"]) else None}
+
+
+def is_written(runs: Runs, target: Path) -> bool:
+    """Return whether a folder has the evidence of the one run that a report is about."""
+    try:
+        found = stored.mapping(target / JSON).get("run")
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and [found.get("id")] == list(runs.facts) and (target / PAGE).is_file()
 
 
 @dataclass(frozen=True)

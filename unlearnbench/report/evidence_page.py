@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from unlearnbench.report.collect import Runs
+from unlearnbench.report.evidence import is_written, summaries
+from unlearnbench.request.compose import SHOWN_RUNS
 
 SPLITS = ("forget", "retain", "test")
 
@@ -16,9 +21,13 @@ def page(found: Mapping[str, Any], sha256: str) -> str:
     )
 
 
-def section(summaries: Sequence[Any], more: int, *, written: bool) -> str:
-    """Return a report's section on evidence; `written` says that evidence.html lies beside it."""
-    return _rendered("evidence_section.html.jinja", summaries=summaries, more=more, written=written)
+def section(runs: Runs, target: Path) -> str:
+    """Return the section on evidence of a report in the folder `target`."""
+    done = sum(one.status == "done" for one in runs.facts.values())
+    return _rendered(
+        "evidence_section.html.jinja",
+        summaries=summaries(runs, SHOWN_RUNS), more=done - SHOWN_RUNS, written=is_written(runs, target),
+    )  # fmt: skip
 
 
 def number(value: object) -> str:

@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from unlearnbench.report.collect import Runs
-from unlearnbench.report.evidence import summaries
 from unlearnbench.report.evidence_page import section
 from unlearnbench.report.exposed import READING as EXPOSED
 from unlearnbench.report.headline import CHOICES
@@ -25,8 +24,8 @@ FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distan
 ANSWER_FLOORS = ("answer_nll", "rouge_l", "exact_memorisation", "extraction_strength", "mia_auc")
 
 
-def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path], evidence: bool = False) -> str:
-    """Return report.html as text; `evidence` says that evidence.html lies beside it."""
+def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path], target: Path) -> str:
+    """Return report.html as text, for a report in the folder `target`."""
     from jinja2 import Environment
     from markupsafe import Markup
 
@@ -50,7 +49,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path], evidence:
             counts=table["status"].value_counts().to_dict(),
             seeds=sorted(int(seed) for seed in table["seed"].unique()),
             unfinished=table[table["status"] != "done"].to_dict("records"),
-            evidence=Markup(section(summaries(runs, SHOWN_RUNS), len(runs.facts) - SHOWN_RUNS, written=evidence)),
+            evidence=Markup(section(runs, target)),
             provenance=_provenance(runs),
         )
     )
