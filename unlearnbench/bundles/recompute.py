@@ -143,9 +143,8 @@ def _computed(run: Path, folder: Path, facts: Facts, known: Known, fitted: bool)
         yield from rows
         if facts.references == 0:
             yield from unreferenced(rows, original, unlearned, whole_class, seed, metrics)
-    if folder == run:
-        for name, one in asked.items():
-            yield from _further(name, one, by_role, facts, whole_class)
+    for name, one in asked.items():
+        yield from _further(name, one, by_role, facts, whole_class)
 
 
 def _metrics(fitted: bool, networks: bool) -> Iterator[Metric]:
