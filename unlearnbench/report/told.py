@@ -70,7 +70,7 @@ def sentences(numbers: Sequence[Number], facts: Facts) -> Iterator[str]:
         yardstick = f", after retraining {_rate(auc.retrained)}, which is the yardstick" if auc.retrained else ""
         yield (
             "Shown a row to forget and one that was never there, a simple attack on the loss names the former in "
-            f"{_rate(auc.unlearned)} of cases (before {_rate(auc.original)}{yardstick}; guessing is right in 50.0 %)."
+            f"{_rate(auc.unlearned)} of cases (before {_rate(auc.original)}{yardstick}; guessing is right in half of them)."
         )
 
 
@@ -108,7 +108,7 @@ def _sentence(one: Number, words: str, metric: str) -> str:
 
 
 def _rate(value: float | None) -> str:
-    return "an unknown share" if value is None else f"{100 * value:.1f} %"
+    return "an unknown share" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def unknowns(facts: Facts) -> Iterator[str]:
