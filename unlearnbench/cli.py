@@ -24,8 +24,8 @@ usage: unlearnbench COMMAND ...
   export RUN --to TARGET                    the unlearned model in the form it came in: a file, a folder, the hub
   plan [the words of a run]                 what a run or sweep would compute; --export sbatch, snakemake, kubernetes
   status [PLAN]                             what is done, being computed, failed and left
-  report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page
-  verify FOLDER                             find damage in a run, sweep, outputs folder or cache
+  report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page; --bundle, --evidence
+  verify PLACE                              find damage in runs and caches, or numbers in a bundle that do not follow
   list [TOPIC or NAME]                      methods, models, datasets, forget, evaluations, metrics, experiments
   --version, --help                         `unlearnbench run --help` shows all groups and keys
 

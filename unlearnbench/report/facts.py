@@ -69,6 +69,12 @@ class Facts:
     device: Name = ""
     threads: Annotated[int, Field(ge=1, le=2**31)] | None = None
     precision: Name = ""
+    started: Name = ""
+    requests: Annotated[int, Field(ge=1)] = 1
+    whole_class: bool | None = None
+    sha256: Annotated[Mapping[Name, Mapping[Name, Name]], Field(max_length=100)] = field(default_factory=dict)
+    """Digests of the `weights` of each model as stored, and of the `data` of each split as the task reads it."""
+    deterministic: bool | None = None
     seconds: Amounts = field(default_factory=dict)
     validation_seconds: Amounts = field(default_factory=dict)
     preparation_seconds: Amounts = field(default_factory=dict)

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from unlearnbench.report.collect import Runs
+from unlearnbench.report.evidence_page import section
 from unlearnbench.report.exposed import READING as EXPOSED
 from unlearnbench.report.headline import CHOICES
 from unlearnbench.report.language import HEADER as BIAS_HEADER
@@ -23,9 +24,10 @@ FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distan
 ANSWER_FLOORS = ("answer_nll", "rouge_l", "exact_memorisation", "extraction_strength", "mia_auc")
 
 
-def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
-    """Return report.html as text."""
+def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path], target: Path) -> str:
+    """Return report.html as text, for a report in the folder `target`."""
     from jinja2 import Environment
+    from markupsafe import Markup
 
     template = files("unlearnbench.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
     table = runs.table
@@ -47,6 +49,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
             counts=table["status"].value_counts().to_dict(),
             seeds=sorted(int(seed) for seed in table["seed"].unique()),
             unfinished=table[table["status"] != "done"].to_dict("records"),
+            evidence=Markup(section(runs, target)),
             provenance=_provenance(runs),
         )
     )

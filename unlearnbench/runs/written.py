@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.across.kinds import recorded
 from unlearnbench.evaluations.evaluation import Evaluation, Found, divided, headline_of
-from unlearnbench.evidence import BySplit
+from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.experiment import Forgetting
 from unlearnbench.forget.splits import twins_retained
-from unlearnbench.graph.artefact import Stored
+from unlearnbench.graph.artefact import TENSORS, Stored
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import cost
@@ -23,8 +23,9 @@ from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.premise import premise
 from unlearnbench.plots import comeback
 from unlearnbench.plots import run as plots
-from unlearnbench.results import exposed, model, rows, scores, transcripts
+from unlearnbench.results import exposed, forgotten, model, rows, scores, transcripts
 from unlearnbench.runners.execute import Done
+from unlearnbench.stages.score import Score
 
 if TYPE_CHECKING:
     from unlearnbench.runs.job import RunJob
@@ -33,6 +34,10 @@ log = logging.getLogger("unlearnbench")
 
 ALIKE = 0.05
 """How much less of retain a retrained model may get right than the user's own original, before a run remarks on it."""
+
+
+DIGESTED = ("retain", "forget", "test")
+"""The splits whose content result.json identifies by a digest."""
 
 
 def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, Any]:
@@ -45,11 +50,14 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
         if asked is not job.picture[-1]:
             place = part / "requests" / str(asked.number)
             place.mkdir(parents=True)
-            scores.write_scores(place, asked.world.splits.arrays(), by_role)
+            scores.write_scores(place, asked.world.splits.arrays(), {**by_role, **_networks(asked, workshop)})
     last = job.picture[-1]
     rows.write_metrics(part, job.identity, measured)
-    scores.write_scores(part, last.world.splits.arrays(), by_role)
+    scores.write_scores(part, last.world.splits.arrays(), {**by_role, **_networks(last, workshop)})
     exposed.write(part, last.world.bench.data, by_role, job.assembled.settings.eval.exposed)
+    if job.assembled.settings.eval.exposed:
+        asked_for = [(asked.number, asked.world.splits.forget) for asked in job.picture]
+        forgotten.write(part, last.world.bench.data, asked_for)
     rows.write_left_out(part, getattr(last.world.bench.data, "left_out", {}))
     if _keeps_model(job):
         write_model(job, part, workshop)
@@ -82,6 +90,15 @@ def _scores(job: RunJob, asked: Forgetting, workshop: Workshop) -> dict[str, ByS
         role: divided({split: one.read(workshop) for split, one in by_split.items()}, parts)
         for role, by_split in asked.scores.items()
     }
+
+
+def _networks(asked: Forgetting, workshop: Workshop) -> dict[str, BySplit]:
+    """Return the scores of the networks that ZRF compares with, by their roles: whoever checks a run needs them."""
+    found: dict[str, dict[str, Scores]] = {}
+    for stage in asked.added.get("standard", {}).values():
+        score = cast(Score, stage)
+        found.setdefault(score.model.role, {})[score.split] = score.read(workshop)
+    return dict(found)
 
 
 def _measured(job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
@@ -176,6 +193,11 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         **_price(facts, getattr(experiment.method, "cost_note", None)),
         "reused": {name: not done.is_new(stage.key) for name, stage in stages.items()},
         "stage_keys": {name: stage.key for name, stage in stages.items()},
+        "sha256": {
+            "weights": {name: one.sums[TENSORS] for name, one in of.items()},
+            "data": {name: last.world.bench.print(getattr(last.world.splits, name)) for name in DIGESTED},
+        },
+        "whole_class": experiment.forget.whole_class,
         "references": len(last.models.retrained),
         "checkpoint": None if experiment.model.checkpoint is None else job.picture[0].world.seen_by_checkpoint(),
         "requests": len(job.picture),
