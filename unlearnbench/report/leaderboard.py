@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.plots.multiples import Curves
 from unlearnbench.report.bounds import within
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.curves import curves
 from unlearnbench.report.exposed import Exposed, exposed
+from unlearnbench.report.families import families
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
 from unlearnbench.report.over_seeds import OverSeeds, over_seeds
@@ -114,6 +117,12 @@ class Board:
     lines: tuple[Line, ...]
     across: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
     """The rows of across.csv: numbers over seeds."""
+    place: tuple[str, ...] = field(default=(), kw_only=True)
+    """Experiment, data set, forget set, model and setting of its runs."""
+    families: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """The family of each method, by its name on the board."""
+    curves: Curves | None = field(default=None, kw_only=True)
+    """What was measured step by step."""
     noise: float
     floor: dict[tuple[str, str], float]
     premise: str = ""
@@ -193,6 +202,8 @@ def _board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
         _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table), _rows(runs, table),
         _remarks(runs, table), verdicts(runs, table, of, names, margins), exposed(runs, table, names),
+        place=group, families=families(table),
+        curves=curves({at: cell.mean for at, cell in numbers.items()}, names, of.plotted),
     )  # fmt: skip
 
 

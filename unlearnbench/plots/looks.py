@@ -1,0 +1,61 @@
+"""How methods look in the figures of a report: a colour and a marker by family, in every figure the same."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Look(NamedTuple):
+    """A colour that colour-blind readers can tell apart (Okabe and Ito's, and two more), and a marker."""
+
+    colour: str
+    marker: str
+
+
+OTHER = "other"
+"""The family of a method that states none, such as a plugin's that is not there."""
+FAMILIES = {
+    "baseline": Look("#7A7A7A", "h"),
+    "exact": Look("#000000", "P"),
+    "retain training": Look("#0072B2", "o"),
+    "ascent": Look("#D55E00", "^"),
+    "relabelling": Look("#E69F00", "D"),
+    "teachers": Look("#CC79A7", "v"),
+    "weight surgery": Look("#56B4E9", "X"),
+    "representation": Look("#8C5A2B", "<"),
+    "prompt": Look("#5B4FA2", ">"),
+    OTHER: Look("#B0B0B0", "p"),
+}
+SPLITS = {"retain": Look("#0072B2", "o"), "forget": Look("#D55E00", "D"), "test": Look("#7A7A7A", "s")}
+RETRAINED = Look("#009E73", "*")
+ORIGINAL = Look("#000000", "s")
+
+
+def family(name: str, families: Mapping[str, str]) -> str:
+    """Return a method's family, `OTHER` where it is none that has a look."""
+    known = families.get(name, OTHER)
+    return known if known in FAMILIES else OTHER
+
+
+def legend(drawn: Figure, families: Collection[str], with_references: bool = True) -> None:
+    """Name below a figure what its colours and markers are."""
+    from matplotlib.lines import Line2D
+
+    shown = {name: look for name, look in FAMILIES.items() if name in families}
+    handles = [_handle(Line2D, name, look, 7) for name, look in shown.items()]
+    if with_references:
+        handles = [
+            _handle(Line2D, "retrained, the target", RETRAINED, 12),
+            Line2D([], [], linestyle="", marker="s", markersize=7, markerfacecolor="none", color="black",
+                   label="original"),
+            *handles,
+        ]  # fmt: skip
+    drawn.legend(handles=handles, loc="outside lower left", ncols=6, frameon=False, fontsize=9, handletextpad=0.2)
+
+
+def _handle(line: type, name: str, look: Look, size: int) -> object:
+    return line([], [], linestyle="", marker=look.marker, color=look.colour, markersize=size, label=name)
