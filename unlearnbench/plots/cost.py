@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from unlearnbench.plots.figures import figure, short, tidy
 from unlearnbench.plots.labels import name_points
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
     from unlearnbench.report.leaderboard import Board, Line
 
+STEPS = 12
+"""How many points of each side of a stair a name must not cover."""
 NAMED = 15
 """The most methods with a name, beside those of the front."""
 
@@ -69,7 +74,7 @@ def draw(board: Board) -> Figure:
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")
     named = {line.name: _place(line) for line in [*best, *lines[:NAMED]]}
-    name_points(axes, named, [_place(line) for line in lines])
+    name_points(axes, named, [*map(_place, lines), *_along(best)])
     return drawn
 
 
@@ -87,6 +92,16 @@ def _front(axes: Axes, lines: Sequence[Line]) -> None:
     if not points:
         return
     axes.step(*zip(*points, strict=True), where="post", color="#555555", linewidth=1.1, alpha=0.8, zorder=2)
+
+
+def _along(lines: Sequence[Line]) -> list[tuple[float, float]]:
+    """Return points along the stair, which names had better not cover either."""
+    corners = sorted(_place(line) for line in lines)
+    found = []
+    for (x, y), (after, below) in pairwise(corners):
+        found += [(float(one), y) for one in np.geomspace(x, after, STEPS)]
+        found += [(after, y + (below - y) * share) for share in np.linspace(0, 1, STEPS)]
+    return found
 
 
 def _place(line: Line) -> tuple[float, float]:

@@ -47,5 +47,5 @@ def write(folders: Sequence[Path], target: Path, margins: Mapping[str, float] | 
         csv_table(rows).to_csv(target / "verdicts.csv", index=False, lineterminator="\n")
     (target / "leaderboard.md").write_text(markdown(groups), encoding="utf-8", errors="replace")
     figures = plots.draw(target, groups)
-    (target / "report.html").write_text(page(runs, groups, figures), encoding="utf-8", errors="replace")
+    (target / "report.html").write_text(page(runs, groups, figures, target), encoding="utf-8", errors="replace")
     return target
