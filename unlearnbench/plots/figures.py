@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from unlearnbench.files.escapes import printable
 
@@ -35,12 +35,12 @@ def short(name: str, letters: int = NAME) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
-def figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
     """Return an empty figure of this size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    drawn = Figure(figsize=(width, height), layout=layout, dpi=110)
     FigureCanvasAgg(drawn)
     return drawn
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unlearnbench.report.leaderboard import Board
 
 Drawing = tuple[str, Callable[[], "Figure"], tuple[str, str]]
-MOST = 12
+MOST = 6
 """The most boards that have figures: each takes seconds, and nobody looks at more."""
 NAMES = ("retain_forget", "cost_gap", "*_by_method", "paths", "relearning")
 

@@ -28,6 +28,8 @@ SEEDS = (
     "±: half of the 95 % interval over seeds (Student t); a single seed has none. In brackets: an interval that ends "
     "where the number's range does."
 )
+NAMED = 8
+"""A note names up to this many runs, and counts more."""
 EVEN = 5e-5
 """How far the two sides of an interval may differ and still be written with one ±."""
 
@@ -377,7 +379,8 @@ def cost_text(table: pandas.DataFrame) -> str:
     rough = known[known["cost_note"].astype(bool)]
     if len(rough):
         named = {f"{variant}, seed {seed}" for variant, seed in rough[["variant", "seed"]].itertuples(index=False)}
-        parts.append(f"Rough cost ratios, because the machine had other work: {'; '.join(sorted(named))}.")
+        told = "; ".join(sorted(named)) if len(named) <= NAMED else f"{len(rough)} of {len(known)} runs, see runs.csv"
+        parts.append(f"Rough cost ratios, because the machine had other work: {told}.")
     for name in ("device", "threads", "precision"):
         values = sorted({str(value) for value in known[name]})
         if len(values) > 1:

@@ -79,9 +79,11 @@
           .filter((row) => !row.matches(".retrained, .original"))
           .map((row) => ({ row, titles, board, name: text(row.cells[0]) }));
       });
-    const matches = (one, words, chosen) => {
+    // Commas part what is looked for; of each part, all words must be there.
+    const matches = (one, parts, chosen) => {
       const family = families.get(one.name) || "";
-      if (!words.every((word) => `${one.name} ${family}`.toLowerCase().includes(word))) return false;
+      const told = `${one.name} ${family}`.toLowerCase();
+      if (parts.length && !parts.some((words) => words.every((word) => told.includes(word)))) return false;
       if (chosen.family && family !== chosen.family) return false;
       return one.board || Object.entries(chosen).every(([name, value]) => {
         const column = one.titles.indexOf(name === "dataset" ? "data set" : name);
@@ -89,7 +91,8 @@
       });
     };
     function apply() {
-      const words = form.elements.find.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const parts = form.elements.find.value.toLowerCase().split(",").map((part) => part.split(/\s+/).filter(Boolean))
+        .filter((words) => words.length);
       const chosen = Object.fromEntries(all("select", form).map((one) => [one.name, one.value]));
       const boards = all(".board");
       boards.forEach((board) => {
@@ -97,13 +100,13 @@
       });
       const shown = new Set();
       rows.forEach((one) => {
-        const hit = matches(one, words, chosen);
+        const hit = matches(one, parts, chosen);
         one.row.hidden = !hit;
         if (hit && !(one.board && one.board.hidden)) shown.add(one.name);
       });
       all("details[data-method]").forEach((one) => {
         const row = { name: one.dataset.method, board: true, titles: [] };
-        one.hidden = !matches(row, words, chosen);
+        one.hidden = !matches(row, parts, chosen);
       });
       const total = new Set(rows.map((one) => one.name)).size;
       const open = boards.filter((board) => !board.hidden).length;
