@@ -45,17 +45,14 @@ def legend(drawn: Figure, families: Collection[str], with_references: bool = Tru
     """Name below a figure what its colours and markers are."""
     from matplotlib.lines import Line2D
 
-    shown = {name: look for name, look in FAMILIES.items() if name in families}
-    handles = [_handle(Line2D, name, look, 7) for name, look in shown.items()]
+    def handle(name: str, look: Look, size: int, face: str = "") -> Line2D:
+        return Line2D(
+            [], [], linestyle="", marker=look.marker, color=look.colour, markersize=size, label=name,
+            markerfacecolor=face or look.colour,
+        )  # fmt: skip
+
+    handles = [handle(name, look, 7) for name, look in FAMILIES.items() if name in families]
     if with_references:
-        handles = [
-            _handle(Line2D, "retrained, the target", RETRAINED, 12),
-            Line2D([], [], linestyle="", marker="s", markersize=7, markerfacecolor="none", color="black",
-                   label="original"),
-            *handles,
-        ]  # fmt: skip
+        target = handle("retrained, the target", RETRAINED, 12)
+        handles = [target, handle("original", ORIGINAL, 7, face="none"), *handles]
     drawn.legend(handles=handles, loc="outside lower left", ncols=6, frameon=False, fontsize=9, handletextpad=0.2)
-
-
-def _handle(line: type, name: str, look: Look, size: int) -> object:
-    return line([], [], linestyle="", marker=look.marker, color=look.colour, markersize=size, label=name)

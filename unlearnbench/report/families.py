@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-
-import pandas
+from typing import TYPE_CHECKING
 
 from unlearnbench.request.catalogue import entries
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def families(table: pandas.DataFrame) -> Mapping[str, str]:

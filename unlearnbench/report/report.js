@@ -8,6 +8,11 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const text = (cell) => (cell ? cell.textContent.trim() : "");
 
+  // The rows that others are compared with are never hidden, and stay on top.
+  function isReference(row) {
+    return row.matches(".retrained, .original") || /^(retrained|original)$|^null, /.test(text(row.cells[0]));
+  }
+
   function number(words) {
     const found = NUMBER.exec(words.replace(/\u2212/g, "-"));
     return found && /\d/.test(found[1]) ? Number(found[1].replace(/,/g, "")) : NaN;
@@ -26,10 +31,10 @@
     return typeof one === "number" ? one - other : collator.compare(one, other);
   }
 
-  // Retrained and original stay on top, and missing values at the end, in both directions.
+  // Missing values are at the end, in both directions.
   function sorted(rows, column, direction) {
-    const pinned = rows.filter((row) => row.matches(".retrained, .original"));
-    const others = rows.filter((row) => !row.matches(".retrained, .original"));
+    const pinned = rows.filter(isReference);
+    const others = rows.filter((row) => !isReference(row));
     if (direction === "none") return [...pinned, ...others];
     const key = new Map(keys(others, column).map((one, at) => [others[at], one]));
     const sign = direction === "ascending" ? 1 : -1;
@@ -76,7 +81,7 @@
         const titles = [...table.tHead.rows[0].cells].map(text);
         const board = table.closest(".board");
         return [...table.tBodies[0].rows]
-          .filter((row) => !row.matches(".retrained, .original"))
+          .filter((row) => !isReference(row))
           .map((row) => ({ row, titles, board, name: text(row.cells[0]) }));
       });
     // Commas part what is looked for; of each part, all words must be there.
