@@ -9,6 +9,7 @@ import pytest
 from browser import Browser, needs_browser
 from run_folders import make_run
 from unlearnbench.files import sums
+from unlearnbench.plots import report as plots
 from unlearnbench.report import write
 
 pytestmark = needs_browser
@@ -59,7 +60,9 @@ def page(tmp_path_factory):
     (run,) = (folder / "runs").glob("npo*_aaaaa000")
     (run / "run.log").write_text("what happened\n")
     sums.write(run)
-    return write([folder], folder / "report") / "report.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "MOST", 1)
+        return write([folder], folder / "report") / "report.html"
 
 
 @pytest.fixture(scope="module")
