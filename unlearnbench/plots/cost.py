@@ -16,6 +16,7 @@ from unlearnbench.plots.picture import WIDTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     from unlearnbench.report.leaderboard import Board, Line
@@ -59,8 +60,8 @@ def draw(board: Board) -> Figure:
         axes.set_yscale("symlog", linthresh=least)
     elif least:
         axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _place: f"{value:g}")
+    for axis, values in zip((axes.xaxis, axes.yaxis), zip(*map(_place, lines), strict=True), strict=True):
+        _plain(axis, values)
     _points(axes, board, lines)
     best = front(board)
     _front(axes, best)
@@ -76,6 +77,14 @@ def draw(board: Board) -> Figure:
     named = {line.name: _place(line) for line in [*best, *lines[:NAMED]]}
     name_points(axes, named, [*map(_place, lines), *_along(best)])
     return drawn
+
+
+def _plain(axis: Axis, values: Sequence[float]) -> None:
+    """Write plain numbers at the decades; between them too where the values do not span two."""
+    axis.set_major_formatter(lambda value, _at: f"{value:g}")
+    known = [value for value in values if value > 0]
+    narrow = bool(known) and max(known) < 10 * min(known)
+    axis.set_minor_formatter(lambda value, _at: f"{value:g}" if narrow and f"{value:e}"[0] in "25" else "")
 
 
 def _points(axes: Axes, board: Board, lines: Sequence[Line]) -> None:

@@ -35,7 +35,7 @@ def short(name: str, letters: int = NAME) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
-def figure(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
+def figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """Return an empty figure of this size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

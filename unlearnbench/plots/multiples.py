@@ -99,7 +99,7 @@ def _grid(
     columns = min(COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
     height = PANEL * rows + REST
-    drawn = figure(WIDTH, height, layout="none")
+    drawn = figure(WIDTH, height, layout=None)
     every = drawn.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     drawn.subplots_adjust(
         left=0.075, right=0.99, bottom=0.6 / height, top=1 - 0.3 / height, wspace=0.12, hspace=0.5 / PANEL

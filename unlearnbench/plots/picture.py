@@ -43,10 +43,10 @@ def save(drawn: Figure, picture: Picture) -> None:
     png, svg, pdf = picture.files
     with matplotlib.rc_context({"svg.hashsalt": "unlearnbench", "pdf.fonttype": 42}):
         drawn.set_dpi(72)
-        FigureCanvasSVG(drawn).print_svg(svg, metadata={"Date": None})
-        FigureCanvasPdf(drawn).print_pdf(pdf, metadata={"CreationDate": None})
+        FigureCanvasSVG(drawn).print_svg(svg, metadata={"Date": None})  # type: ignore[no-untyped-call]
+        FigureCanvasPdf(drawn).print_pdf(pdf, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
     drawn.set_dpi(DPI)
     canvas = FigureCanvasAgg(drawn)
-    canvas.draw()
-    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
     pixels.quantize(COLOURS, dither=Image.Dither.NONE).save(png, optimize=True)
