@@ -11,7 +11,7 @@ import numpy as np
 
 from unlearnbench.plots.figures import figure, short, tidy
 from unlearnbench.plots.labels import name_points
-from unlearnbench.plots.looks import FAMILIES, RETRAINED, family, legend
+from unlearnbench.plots.looks import RETRAINED, family, legend, points
 from unlearnbench.plots.picture import WIDTH
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def draw(board: Board) -> Figure:
         axes.set_yscale("log")
     for axis, values in zip((axes.xaxis, axes.yaxis), zip(*map(_place, lines), strict=True), strict=True):
         _plain(axis, values)
-    _points(axes, board, lines)
+    points(axes, {line.name: _place(line) for line in lines}, board.families)
     best = front(board)
     _front(axes, best)
     axes.axvline(1.0, color="grey", linewidth=0.9, linestyle=":", zorder=1)
@@ -87,20 +87,12 @@ def _plain(axis: Axis, values: Sequence[float]) -> None:
     axis.set_minor_formatter(lambda value, _at: f"{value:g}" if narrow and f"{value:e}"[0] in "25" else "")
 
 
-def _points(axes: Axes, board: Board, lines: Sequence[Line]) -> None:
-    for name, look in FAMILIES.items():
-        mine = [_place(line) for line in lines if family(line.name, board.families) == name]
-        if mine:
-            axes.scatter(*zip(*mine, strict=True), s=44, color=look.colour, marker=look.marker, edgecolors="white",
-                         linewidths=0.5, zorder=3)  # fmt: skip
-
-
 def _front(axes: Axes, lines: Sequence[Line]) -> None:
     """Draw the front as a stair: for each cost, the smallest gap that it buys."""
-    points = sorted(_place(line) for line in lines)
-    if not points:
+    corners = sorted(_place(line) for line in lines)
+    if not corners:
         return
-    axes.step(*zip(*points, strict=True), where="post", color="#555555", linewidth=1.1, alpha=0.8, zorder=2)
+    axes.step(*zip(*corners, strict=True), where="post", color="#555555", linewidth=1.1, alpha=0.8, zorder=2)
 
 
 def _along(lines: Sequence[Line]) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -39,6 +40,17 @@ def family(name: str, families: Mapping[str, str]) -> str:
     """Return a method's family, `OTHER` where it is none that has a look."""
     known = families.get(name, OTHER)
     return known if known in FAMILIES else OTHER
+
+
+def points(axes: Axes, places: Mapping[str, tuple[float, float]], families: Mapping[str, str]) -> None:
+    """Draw a marker for each method at its place, in the look of its family."""
+    for kind, look in FAMILIES.items():
+        mine = [place for name, place in places.items() if family(name, families) == kind]
+        if mine:
+            x, y = zip(*mine, strict=True)
+            axes.scatter(
+                x, y, s=42, color=look.colour, marker=look.marker, edgecolors="white", linewidths=0.5, zorder=3
+            )
 
 
 def legend(drawn: Figure, families: Collection[str], with_references: bool = True) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unlearnbench.plots.figures import figure, short, tidy
 from unlearnbench.plots.labels import name_points
-from unlearnbench.plots.looks import FAMILIES, ORIGINAL, RETRAINED, family, legend
+from unlearnbench.plots.looks import FAMILIES, ORIGINAL, RETRAINED, family, legend, points
 from unlearnbench.plots.picture import WIDTH
 
 if TYPE_CHECKING:
@@ -78,18 +78,14 @@ def within_noise(board: Board) -> int:
 
 def _panel(axes: Axes, board: Board, methods: Sequence[Line], named: Sequence[Line], zoom: Both | None) -> None:
     """Draw the points, the intervals of the named ones, and the target with its area."""
-    for name, look in FAMILIES.items():
-        mine = [_place(line) for line in methods if family(line.name, board.families) == name]
-        if mine:
-            axes.scatter(*zip(*mine, strict=True), s=42, color=look.colour, marker=look.marker, edgecolors="white",
-                         linewidths=0.5, zorder=3)  # fmt: skip
+    points(axes, {line.name: _place(line) for line in methods}, board.families)
     for line in named:
         _interval(axes, line, FAMILIES[family(line.name, board.families)].colour)
     for line in board.lines:
         if line.role == "original" and known(line):
             axes.plot(*_place(line), ORIGINAL.marker, markersize=8, markerfacecolor="none", color="black", zorder=4)
     if zoom:
-        axes.xaxis.get_major_locator().set_params(nbins=5)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlim(*zoom[0])
         axes.set_ylim(*zoom[1])
         return

@@ -122,7 +122,8 @@ def _choices(runs: Runs, boards: Sequence[Board]) -> list[tuple[str, str, list[s
 
 def _within_limit(figures: Sequence[Sequence[Picture]]) -> list[list[Drawn]]:
     """Return the figures of each board with their data, as long as all are small enough for one page."""
-    left, found = LARGEST, []
+    left = LARGEST
+    found: list[list[Drawn]] = []
     for pictures in figures:
         found.append([])
         for one in pictures:
