@@ -51,7 +51,7 @@ def told(folder):
 
 def shown(folder):
     """Return the page of a folder's runs."""
-    return page(*joined(folder), [])
+    return page(*joined(folder), [], folder)
 
 
 def table_of(folder, margins=None):
@@ -187,7 +187,7 @@ def test_the_page_shows_pictures_and_escapes_what_rows_say(tmp_path):
     exposed(make_run(tmp_path, "bbbbbbb1", "finetune"), ['3,,<script>yes</script>,"What, & why?",1.5,2,.5,'])
     text = shown(tmp_path)
     assert text.count("<figcaption>") == 2
-    assert "<script>" not in text and "&lt;script&gt;yes" in text and "What, &amp; why?" in text
+    assert "<script>yes" not in text and "&lt;script&gt;yes" in text and "What, &amp; why?" in text
     assert text.index("row 9") < text.index("&lt;b&gt;id&lt;/b&gt;")  # in both seeds' lists
     assert "+4.0, 2 of 2" in text and "distill: +4.5 to +4.0 standard deviations, 2 seeds" in text
     assert "finetune: +1.5 to +1.5 log odds" in text

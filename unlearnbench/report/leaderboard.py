@@ -7,8 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.plots.multiples import Curves
+from unlearnbench.report.bounds import within
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.curves import curves
 from unlearnbench.report.exposed import Exposed, exposed
+from unlearnbench.report.families import families
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
 from unlearnbench.report.over_seeds import OverSeeds, over_seeds
@@ -21,21 +25,43 @@ if TYPE_CHECKING:
     import pandas
 
 
-SEEDS = "±: half of the 95 % interval over seeds (Student t); a single seed has none."
+SEEDS = (
+    "±: half of the 95 % interval over seeds (Student t); a single seed has none. In brackets: an interval that ends "
+    "where the number's range does."
+)
+NAMED = 8
+"""A note names up to this many runs, and counts more."""
+EVEN = 5e-5
+"""How far the two sides of an interval may differ and still be written with one ±."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean with its 95 % interval over seeds; NaN if unknown."""
+    """A mean with its 95 % interval over so many seeds; NaN if unknown."""
 
     mean: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    seeds: int = 0
 
     def __str__(self) -> str:
+        """Return the mean ± half the interval; both ends of an interval that the number's range cuts off."""
         if math.isnan(self.mean):
             return ""
-        return f"{self.mean:.4f}" + ("" if math.isnan(self.low) else f" ± {self.high - self.mean:.4f}")
+        if math.isnan(self.low):
+            return f"{self.mean:.4f}"
+        below, above = self.mean - self.low, self.high - self.mean
+        if abs(below - above) < EVEN or not math.isfinite(below + above):
+            return f"{self.mean:.4f} ± {above:.4f}"
+        return f"{self.mean:.4f} ({_end(self.low)} to {_end(self.high)})"
+
+
+def _end(value: float) -> str:
+    return f"{value:g}" if value == int(value) else f"{value:.4f}"
+
+
+Numbers = Mapping[tuple[str, str, str, str], Cell]
+"""The numbers of a board by variant ("" for original and retrained), role, metric and split."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +120,12 @@ class Board:
     lines: tuple[Line, ...]
     across: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
     """The rows of across.csv: numbers over seeds."""
+    place: tuple[str, ...] = field(default=(), kw_only=True)
+    """Experiment, data set, forget set, model and setting of its runs."""
+    families: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """The family of each method, by its name on the board."""
+    curves: Curves | None = field(default=None, kw_only=True)
+    """What was measured step by step."""
     noise: float
     floor: dict[tuple[str, str], float]
     premise: str = ""
@@ -149,9 +181,13 @@ def _board(
     floor = floors(runs, set(table["run_id"]))
     of = headline_of(set(mine["metric"]), compared)
     noise = _mean([floor.get((of.ranked_by, split), math.nan) for split in SPLITS])
-    reference = [_line(mine, of, "", role, role) for role in (("retrained", "original") if compared else ("original",))]
+    numbers = _numbers(mine)
+    roles = ("retrained", "original") if compared else ("original",)
+    reference = [_line(numbers, of, "", role, role) for role in roles]
+    gaps = _gaps(runs, of, table)
     methods = [
-        _method(runs, mine, of, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)
+        _method(numbers, of, str(variant), rows, gaps.get(str(variant), []), noise)
+        for variant, rows in table.groupby("variant", sort=True)
     ]
     experiment, dataset, forget, model, setting = group
     apart = "; ".join(name for name in (experiment, setting) if name)
@@ -159,17 +195,19 @@ def _board(
     lines = (*reference, *sorted(methods, key=lambda line: (math.isnan(line.gap.mean), line.gap.mean)))
 
     def cell(variant: str, role: str, metric: str, split: str) -> str:
-        return str(_cell(mine, variant, role, metric, split))
+        return str(numbers.get((variant, role, metric, split), Cell()))
 
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
+    added = (*_further(of.added, lines, cell), *_added(runs, cell, table))
     added += tuple(Added(*one) for one in price(table)) if compared else ()
     names = [line.name for line in lines if line.role == "unlearned"]
     return Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
         _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table), _rows(runs, table),
         _remarks(runs, table), verdicts(runs, table, of, names, margins), exposed(runs, table, names),
+        place=group, families=families(table),
+        curves=curves({at: cell.mean for at, cell in numbers.items()}, names, of.plotted),
     )  # fmt: skip
 
 
@@ -236,7 +274,7 @@ def _further(
     return (Added("answers on all splits", ("method", *(column.title for column in columns)), tuple(rows)),)
 
 
-def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple[Added, ...]:
+def _added(runs: Runs, cell: Callable[[str, str, str, str], str], table: pandas.DataFrame) -> tuple[Added, ...]:
     """Return the headlines of all evaluations but the standard one, whose columns are the board's own."""
     columns: dict[str, dict[tuple[str, str], None]] = {}
     for run_id in table["run_id"]:
@@ -246,25 +284,45 @@ def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple
     found = []
     for name, of in columns.items():
         header = ("method", *(f"{metric} {split}" for metric, split in of))
-        lines = [(one, *(str(_cell(mine, one, "unlearned", *cell)) for cell in of)) for one in variants]
+        lines = [(one, *(cell(one, "unlearned", *column) for column in of)) for one in variants]
         shown = _without_empty(header, lines)
         if name != "standard" and len(shown[0]) > 1:
             found.append(Added(name, *shown))
     return tuple(found)
 
 
+def _numbers(mine: pandas.DataFrame) -> Numbers:
+    """Return a board's numbers by variant, role, metric and split."""
+    names = ("variant", "role", "metric", "split", "mean", "ci_low", "ci_high", "seeds")
+    return {
+        (variant, role, metric, split): Cell(mean, low, high, seeds)
+        for variant, role, metric, split, mean, low, high, seeds in zip(
+            *(mine[name].tolist() for name in names), strict=True
+        )
+    }
+
+
+def _gaps(runs: Runs, of: Headline, table: pandas.DataFrame) -> dict[str, list[float]]:
+    """Return the mean absolute gaps of a board's methods, one for each seed."""
+    rows = runs.results
+    rows = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
+    variants = dict(zip(table["run_id"], table["variant"], strict=True))
+    rows = rows.assign(variant=rows["run_id"].map(variants), value=rows["value"].abs())
+    found: dict[str, list[float]] = {}
+    for (variant, _), gap in rows.groupby(["variant", "seed"])["value"].mean().items():
+        found.setdefault(str(variant), []).append(gap)
+    return found
+
+
 def _method(
-    runs: Runs, mine: pandas.DataFrame, of: Headline, variant: str, table: pandas.DataFrame, noise: float
+    numbers: Numbers, of: Headline, variant: str, table: pandas.DataFrame, gaps: Sequence[float], noise: float
 ) -> Line:
-    rows = runs.results[runs.results["run_id"].isin(table["run_id"])]
-    gaps = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
-    per_seed = gaps.assign(value=gaps["value"].abs()).groupby("seed")["value"].mean()
-    line = _line(mine, of, variant, "unlearned", variant)
-    gap = Cell(*interval(list(per_seed))[:3])
+    line = _line(numbers, of, variant, "unlearned", variant)
+    gap = _positive(gaps)
     return replace(
         line,
         gap=gap,
-        cost=Cell(*interval([math.nan if value is None else float(value) for value in table["cost_ratio"]])[:3]),
+        cost=_positive([math.nan if value is None else float(value) for value in table["cost_ratio"]]),
         weights_changed="yes" if bool(table["weights_changed"].astype(bool).all()) else "no",
         seeds=table["seed"].nunique(),
         within_noise=gap.mean <= noise,
@@ -272,27 +330,26 @@ def _method(
     )
 
 
-def _line(mine: pandas.DataFrame, of: Headline, variant: str, role: str, name: str) -> Line:
+def _positive(values: Sequence[float]) -> Cell:
+    """Return the mean and interval of values that are never below 0."""
+    mean, low, high, seeds = interval(values)
+    return Cell(mean, *within(low, high, (0.0, math.inf)), seeds)
+
+
+def _line(numbers: Numbers, of: Headline, variant: str, role: str, name: str) -> Line:
+    def cell(metric: str, split: str) -> Cell:
+        return numbers.get((variant, role, metric, split), Cell())
+
     def cells(columns: Sequence[Column]) -> tuple[Cell, ...]:
         return tuple(
-            Cell()
-            if column.methods and role != "unlearned"
-            else _cell(mine, variant, role, column.metric, column.split)
+            Cell() if column.methods and role != "unlearned" else cell(column.metric, column.split)
             for column in columns
         )
 
-    rates = {split: _cell(mine, variant, role, of.plotted, split) for split in SPLITS}
-    chosen = mine[(mine["role"] == role) & (mine["variant"] == variant) & (mine["metric"] == of.ranked_by)]
-    seeds = int(chosen["seeds"].max()) if len(chosen) else 0
+    rates = {split: cell(of.plotted, split) for split in SPLITS}
+    seeds = max(cell(of.ranked_by, split).seeds for split in SPLITS)
     seconds = None if of.compared else ""
     return Line(name, role, rates, before=cells(of.before), after=cells(of.after), seeds=seeds, seconds=seconds)
-
-
-def _cell(mine: pandas.DataFrame, variant: str, role: str, metric: str, split: str) -> Cell:
-    chosen = mine[
-        (mine["variant"] == variant) & (mine["role"] == role) & (mine["metric"] == metric) & (mine["split"] == split)
-    ]
-    return Cell(*(float(chosen.iloc[0][name]) for name in ("mean", "ci_low", "ci_high"))) if len(chosen) else Cell()
 
 
 def _mean(values: list[float]) -> float:
@@ -324,7 +381,8 @@ def cost_text(table: pandas.DataFrame) -> str:
     rough = known[known["cost_note"].astype(bool)]
     if len(rough):
         named = {f"{variant}, seed {seed}" for variant, seed in rough[["variant", "seed"]].itertuples(index=False)}
-        parts.append(f"Rough cost ratios, because the machine had other work: {'; '.join(sorted(named))}.")
+        told = "; ".join(sorted(named)) if len(named) <= NAMED else f"{len(rough)} of {len(known)} runs, see runs.csv"
+        parts.append(f"Rough cost ratios, because the machine had other work: {told}.")
     for name in ("device", "threads", "precision"):
         values = sorted({str(value) for value in known[name]})
         if len(values) > 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnbench.evidence import Scores
+from unlearnbench.report.bounds import all_bounds
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.scores import read
 
@@ -50,12 +51,25 @@ def summarise(runs: Runs) -> pandas.DataFrame:
     added = {column: runs.results["run_id"].map(names[column]) for column in ("setting", "variant")}
     rows = runs.results.assign(setting=added["setting"], variant=added["variant"])
     rows.loc[~rows["role"].str.startswith("unlearned"), "variant"] = ""
-    per_seed = rows.groupby([*CELL, "seed"], sort=True)["value"].mean().reset_index()
-    cells = [
-        (*(key if isinstance(key, tuple) else (key,)), *interval(list(values)))
-        for key, values in per_seed.groupby(list(CELL), sort=True)["value"]
-    ]
-    return pandas.DataFrame(cells, columns=columns)
+    per_seed = rows.groupby([*CELL, "seed"], sort=True)["value"].mean()
+    cells = per_seed.groupby(level=list(CELL), sort=True).agg(["mean", "std", "count"]).reset_index()
+    return _with_intervals(cells)[columns]
+
+
+def _with_intervals(cells: pandas.DataFrame) -> pandas.DataFrame:
+    """Add the ends of the 95 % Student t interval to a table with mean, std and count, within each metric's range."""
+    from unlearnbench.metrics.intervals import student
+
+    known = all_bounds()
+    lows, highs = ({name: bounds[end] for name, bounds in known.items()} for end in (0, 1))
+    widths = {count: student(count) / math.sqrt(count) if count > 1 else math.nan for count in set(cells["count"])}
+    half = cells["count"].map(widths) * cells["std"]
+    low, high = cells["mean"] - half, cells["mean"] + half
+    return cells.assign(
+        ci_low=low.clip(lower=cells["metric"].map(lows)),
+        ci_high=high.clip(upper=cells["metric"].map(highs)),
+        seeds=cells["count"],
+    )
 
 
 def floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]:
