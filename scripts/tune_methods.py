@@ -178,7 +178,7 @@ def page(results: Path) -> str:
         "```\npython scripts/tune_methods.py --kind image\npython scripts/tune_methods.py --kind text\n```\n",
         "Each trial is a row of the CSV. gap: mean absolute difference to the retrained model,",
         "on validation rows in the place of test rows, averaged over the forget sets",
-        "([what exactly](../../scripts/tune_methods.py)). before: with the values that the method had then.\n",
+        "(scripts/tune_methods.py says what exactly). before: with the values that the method had then.\n",
     ]
     for kind in SCALE:
         file = results / f"tuning_{kind}.csv"
