@@ -24,7 +24,9 @@ pytestmark = pytest.mark.slow
 
 SMALLER = {
     "own-photos.md": {"resnet18": "tiny_resnet"},
-    "tutorials/study.md": {"scale=smoke": "scale=smoke train.epochs=1 dataset.limit=40 dataset.limit_test=20 plots=false"},
+    "tutorials/study.md": {
+        "scale=smoke": "scale=smoke train.epochs=1 dataset.limit=40 dataset.limit_test=20 plots=false"
+    },
     "tutorials/paper-table.md": {
         "model=tiny_resnet": "model=tiny_cnn dataset.limit=120 dataset.limit_test=40 train.epochs=1",
         "none,retrain,finetune,scrub,salun,npo,cf_k": "none,scrub",
