@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -51,3 +53,16 @@ def test_links_of_the_readme_and_of_every_page_lead_somewhere():
             made = {"reference", "report"} & {*Path(target).parts, file.parent.name}
             if "://" not in target and not made:
                 assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    def pages(node):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from [value] if isinstance(value, str) else pages(value)
+
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    known = set(pages(site["nav"]))
+    docs = ROOT / "docs"
+    there = {str(file.relative_to(docs)) for file in docs.rglob("*.md")}
+    assert {one for one in known if not one.startswith("reference/")} <= there
+    assert not {one for one in there - known if not one.startswith(("decisions/", "reference/", "gallery/report/"))}
