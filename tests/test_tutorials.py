@@ -146,4 +146,5 @@ def test_a_table_of_the_study_is_reproduced_at_its_smallest_scale(command, tmp_p
     assert len(said) == 5 and "Table I" in said[0]
     rows = pandas.read_csv(tmp_path / "table1" / "reported.csv")
     assert {"reported", "measured", "differs"} <= set(rows.columns) and rows["measured"].notna().any()
-    assert {0, 1} <= {json.loads(one.read_text())["seed"] for one in (tmp_path / "outputs/runs").glob("*/result.json")}
+    results = [json.loads(file.read_text()) for file in (tmp_path / "outputs/runs").glob("*/result.json")]
+    assert {one["status"] for one in results} == {"done"} and len(results) == 3
