@@ -74,14 +74,14 @@ def page(results: Path) -> str:
         for method, rows in pandas.read_csv(file).groupby("method"):
             one, default = best(rows), rows[rows["trial"] == 0].iloc[0]
             chosen = f"`{one['values']}`" if isinstance(one["values"], str) and one["trial"] else "as before"
-            gaps = f"{_shown(default['gap'])} | {_shown(one['gap'])} | {_shown(one.get('again'))}"
-            numbers = f"{gaps} | {_shown(one['cost_ratio'])}"
+            gaps = f"{_shown(default['gap'], default)} | {_shown(one['gap'], one)} | {_shown(one.get('again'), one)}"
+            numbers = f"{gaps} | {_shown(one['cost_ratio'], one)}"
             parts.append(f"| `{method}` | {len(rows)} | {numbers} | {chosen} |")
         parts.append("")
     return "\n".join(parts)
 
 
-def _shown(value: float | None) -> str:
+def _shown(value: float | None, trial: pandas.Series) -> str:
     if value is None or math.isnan(value):
         return ""
-    return f"{value:.3f}" if math.isfinite(value) else "diverged"
+    return f"{value:.3f}" if math.isfinite(value) else str(trial["status"])

@@ -98,7 +98,7 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     once = once or Once()
     plugins.modules()  # one that does not import ends here
     config = request.config
-    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner")}
+    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner", "track")}
     build(config["runner"], "runner")
     evaluations, outside["eval"] = _evaluations(config["eval"])
     settings: Settings = typed(Settings, outside, "")

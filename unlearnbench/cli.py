@@ -19,6 +19,7 @@ USAGE_TEXT = """\
 usage: unlearnbench COMMAND ...
 
   run [GROUP=CHOICE] [KEY=VALUE] ... [-m]   train, unlearn, evaluate; -m sweeps over comma-separated values
+  run --from RUN [the words of a run]       a run again from its folder, or changed by further words
   score MODEL --data DATA [the words of a run]  what somebody else unlearned, beside a run's original and retrained
   export RUN --to TARGET                    the unlearned model in the form it came in: a file, a folder, the hub
   plan [the words of a run]                 what a run or sweep would compute; --export sbatch, snakemake, kubernetes

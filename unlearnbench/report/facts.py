@@ -62,6 +62,7 @@ class Facts:
     reported: Annotated[tuple[dict[str, Any], ...], Field(max_length=10_000)] = ()
     weights_changed: bool | None = None
     cost_ratio: Finite | None = None
+    compute_ratio: Finite | None = None
     cost_note: Name = ""
     base_note: Name = ""
     device: Name = ""
@@ -70,6 +71,8 @@ class Facts:
     seconds: Amounts = field(default_factory=dict)
     validation_seconds: Amounts = field(default_factory=dict)
     preparation_seconds: Amounts = field(default_factory=dict)
+    cpu_seconds: Amounts = field(default_factory=dict)
+    gpu_seconds: Amounts = field(default_factory=dict)
     peak_mib: Amounts = field(default_factory=dict)
     examples_seen: Amounts = field(default_factory=dict)
     rows: Annotated[Mapping[Name, Annotated[int, Field(ge=0)]], Field(max_length=100)] = field(default_factory=dict)

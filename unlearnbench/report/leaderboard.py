@@ -12,6 +12,7 @@ from unlearnbench.report.exposed import Exposed, exposed
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
 from unlearnbench.report.over_seeds import OverSeeds, over_seeds
+from unlearnbench.report.price import price
 from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
 from unlearnbench.report.verdicts import Verdicts, verdicts
@@ -163,6 +164,7 @@ def _board(
     bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
     added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
+    added += tuple(Added(*one) for one in price(table)) if compared else ()
     names = [line.name for line in lines if line.role == "unlearned"]
     return Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",

@@ -158,11 +158,6 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
     stages = _named(job)
     of: dict[str, Stored] = {name: workshop.artefact(stage) for name, stage in stages.items()}
     facts = {name: one.facts for name, one in of.items()}
-    ratio, note = cost.ratio(
-        facts["unlearned"], {name: one for name, one in facts.items() if name.startswith("retrained")}
-    )
-    elsewhere = getattr(job.assembled.experiment.method, "cost_note", None)
-    ratio, note = (None, elsewhere) if elsewhere else (ratio, note)
     here = facts["unlearned"]["circumstances"][-1]
     experiment, last = job.assembled.experiment, job.picture[-1]
     return {
@@ -177,10 +172,9 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "validation_seconds": {name: one["validation_seconds"] for name, one in facts.items()},
         "preparation_seconds": {name: one.get("preparation_seconds", 0.0) for name, one in facts.items()},
         "peak_mib": {name: one["peak_mib"] for name, one in facts.items()},
-        "examples_seen": {name: one["examples"] for name, one in facts.items()},
+        **_used(facts),
+        **_price(facts, getattr(experiment.method, "cost_note", None)),
         "reused": {name: not done.is_new(stage.key) for name, stage in stages.items()},
-        "cost_ratio": ratio,
-        "cost_note": note,
         "stage_keys": {name: stage.key for name, stage in stages.items()},
         "references": len(last.models.retrained),
         "checkpoint": None if experiment.model.checkpoint is None else job.picture[0].world.seen_by_checkpoint(),
@@ -195,6 +189,26 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "tables": facts["unlearned"]["tables"],
         "plots": job.request.draws,
         "exposed": job.assembled.settings.eval.exposed,
+    }
+
+
+def _used(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return what each training used beside wall-clock seconds, where it is known, and how many examples it saw."""
+    kinds = ("cpu_seconds", "gpu_seconds")
+    used = {kind: {name: one[kind] for name, one in facts.items() if kind in one} for kind in kinds}
+    return {**used, "examples_seen": {name: one["examples"] for name, one in facts.items()}}
+
+
+def _price(facts: Mapping[str, Mapping[str, Any]], elsewhere: str | None) -> dict[str, Any]:
+    """Return the ratios to retraining, and a note; no ratio for what was computed `elsewhere`, as it says."""
+    retrained = {name: one for name, one in facts.items() if name.startswith("retrained")}
+    ratio, note = (None, elsewhere) if elsewhere else cost.ratio(facts["unlearned"], retrained)
+    seen = {name: one["examples"] for name, one in facts.items()}
+    return {
+        "cost_ratio": ratio,
+        "cost_note": note,
+        "compute_ratio": None if elsewhere else cost.compute_ratio(facts["unlearned"], retrained),
+        "examples_ratio": None if elsewhere else cost.examples_ratio(seen),
     }
 
 
