@@ -59,7 +59,7 @@ def page(results: Path) -> str:
         "python scripts/tune_methods.py --kind text --again 2\n```\n",
         "Each trial is a row of the CSV. gap: mean absolute difference to the retrained model,",
         "on validation rows in the place of test rows, averaged over the forget sets",
-        "([what exactly](../../scripts/tune_methods.py)). before: with the values that the method had then.",
+        "(scripts/tune_methods.py says what exactly). before: with the values that the method had then.",
         "again: the gap of the chosen values on another draw. Where it is much larger, the best of six was luck.\n",
     ]
     for kind in SCALE:
