@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -281,12 +282,18 @@ def _evaluations(values: Any) -> tuple[dict[str, Any], Any]:
         raise UserError("eval has no choice: nothing would be measured.\nTry: eval=[standard]")
     shared = {name: one for name, one in values.items() if name not in chosen}
     for name, one in shared.items():
-        if (config_root() / "eval" / f"{name}.yaml").is_file():
+        if name in _shipped("eval"):
             raise UserError(
                 f"eval.{name}={one}: {name} is an evaluation, and its settings have names.\n"
                 f"Try: 'eval=[standard,{name}]' and eval.{name}.SETTING=VALUE; `unlearnbench run --cfg job` shows them"
             )
     return {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}, shared
+
+
+@cache
+def _shipped(group: str) -> frozenset[str]:
+    """Return the names of our own choices in a group."""
+    return frozenset(file.stem for file in (config_root() / group).glob("*.yaml"))
 
 
 def _forget(config: dict[str, Any]) -> Any:
@@ -301,7 +308,7 @@ def _forget(config: dict[str, Any]) -> Any:
     for number, one in enumerate(values["requests"]):
         where = f"forget.requests[{number}]"
         name = one.get("forget") if isinstance(one, dict) else None
-        known = sorted(file.stem for file in (config_root() / "forget").glob("*.yaml") if file.stem != "stream")
+        known = sorted(_shipped("forget") - {"stream"})
         if name not in known:
             raise UserError(
                 f"{where} has forget={name}, expected one of {', '.join(known)}.{nearest(str(name), known)}\n"

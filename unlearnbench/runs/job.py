@@ -28,11 +28,11 @@ from unlearnbench.machine.threads import using
 from unlearnbench.models.start import base_note
 from unlearnbench.request.compose import Request
 from unlearnbench.results import folder, result
-from unlearnbench.results.identity import Identity
+from unlearnbench.results.identity import Identity, identify
 from unlearnbench.results.identity import settings as digests
 from unlearnbench.runners.execute import Done
 from unlearnbench.runners.failures import FailedElsewhere
-from unlearnbench.runs.finished import is_finished, remember
+from unlearnbench.runs.finished import is_finished, remember, stage_sources
 from unlearnbench.runs.written import write
 from unlearnbench.stages.benches import Benches
 
@@ -57,7 +57,6 @@ class RunJob:
 
     request: Request
     assembled: Assembled
-    identity: Identity
     outside: Looked
     raises: bool = False
     picture: tuple[Forgetting, ...] = ()
@@ -66,6 +65,11 @@ class RunJob:
     skipped: str | None = None
     error: Exception | None = None
     status: str = ""
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The run's key and names."""
+        return identify(self.request, self.assembled, stage_sources(self.request))
 
     @property
     def final(self) -> Path:
@@ -139,11 +143,6 @@ class RunJob:
                 raise
             self.error = error
             log.error("failed: %s\n%s", error, traceback.format_exc())
-
-    def forget_stages(self) -> None:
-        """Let go of what `draw` laid out."""
-        self.picture, self.choices = (), ()
-        self.__dict__.pop("stages", None)
 
     @cached_property
     def stages(self) -> Sequence[Stage]:
