@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from unlearnbench.stages.score import Score
 from unlearnbench.stages.world import World
 from unlearnbench.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from unlearnbench.stages.unlearn import Unlearn
+
 
 @dataclass(frozen=True, eq=False)
 class Models:
@@ -33,7 +36,7 @@ class Models:
 
     original: Model
     retrained: tuple[Model, ...]
-    unlearned: Model
+    unlearned: Unlearn
     unreferenced: bool = False
 
     def roles(self) -> Iterator[tuple[str, Model]]:
@@ -46,8 +49,7 @@ class Models:
     @property
     def recipe(self) -> Recipe:
         """How the original and the retrained models are trained."""
-        found: Recipe = cast(Any, self.unlearned).recipe
-        return found
+        return self.unlearned.recipe
 
 
 class Evaluation(Protocol):

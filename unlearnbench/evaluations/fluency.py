@@ -40,6 +40,7 @@ from unlearnbench.stages.of_model import OfModel
 from unlearnbench.stages.score import Score
 
 if TYPE_CHECKING:
+    from unlearnbench.data.text import TextData
     from unlearnbench.stages.world import World
 
 SPLITS = ("retain", "forget")
@@ -58,7 +59,7 @@ class Fluency:
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return the perplexities of each role's answers under the original, by split."""
-        if not world.bench.scoring[1] or not cast(Any, world.bench.data).chat:
+        if not world.bench.scoring[1] or not cast("TextData", world.bench.data).chat:
             raise UserError(
                 "eval=fluency reads answers that models write out, and none are (eval.generate=0, or plain texts).\n"
                 "Try: eval.generate=24 with text such as dataset=clinical_notes, or eval=[standard]"

@@ -182,7 +182,7 @@ def _steps_until(level: float, marks: tuple[int, ...], curve: Floats) -> int:
 
 def _refuse_alone(bench: Bench, size: int) -> None:
     """Raise UserError where a step would see one image, from which the model's batch norm cannot learn."""
-    if size == 1 and bench.info.kind == "image" and needs_company(bench.spec.build(bench.info), bench.info.shape):
+    if size == 1 and needs_company(lambda: bench.spec.build(bench.info), bench.info.shape):
         raise UserError(
             "eval=relearn would train on one image at a time, from which batch norm cannot learn.\n"
             "Try: a larger forget set or eval.relearn.batch_size, or eval=[standard]"

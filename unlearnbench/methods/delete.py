@@ -43,7 +43,7 @@ class Delete:
 
     def check(self, problem: Problem) -> str | None:
         """Return why not where nothing is left without the true class."""
-        if problem.info.kind == "text" or problem.info.has_options:
+        if len(problem.info.classes) >= problem.info.fewest_classes:
             return None
         return "delete leaves out the true class, and this data set has one class; try a data set with more"
 

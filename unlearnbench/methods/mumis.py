@@ -49,7 +49,7 @@ class Mumis:
         """Say so where there is no other class, or no second derivative."""
         if is_four_bit(problem.spec):
             return "mumis needs second derivatives, which 4-bit layers lack; try model.load_in_4bit=false"
-        if problem.info.kind == "image" and not problem.info.has_options:
+        if len(problem.info.classes) < problem.info.fewest_classes:
             return "mumis needs two classes; try dataset=fashion"
         return None
 

@@ -115,7 +115,7 @@ def _source(run: Path, result: Mapping[str, Any], folders: Sequence[Path]) -> It
         raise lost
     job.draw(Benches())
     cache, unlearned = Cache(outputs / "cache"), job.picture[-1].models.unlearned if job.picture else None
-    if unlearned is None or not all(cache.has(stage.key) for stage in in_order([unlearned])):  # type: ignore[list-item]
+    if unlearned is None or not all(cache.has(stage.key) for stage in in_order([unlearned])):
         raise lost
     part = new_folder(outputs)
     try:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,15 @@ def _write(entry: Path, folder: Path, outside: Looked) -> None:
 def stage_sources(request: Request) -> dict[str, str]:
     """Return the digests of the sources that decide a run's results: what its parts import, metrics, all plugins."""
     parts = [target.rpartition(".")[0] for target in _targets({**request.config, "runner": None, "track": None})]
-    metrics = sorted(f"unlearnbench.metrics.{file.stem}" for file in (PACKAGE / "metrics").glob("*.py"))
     ours = ("experiment", "stages.benches", "evaluations.evaluation")
-    roots = (*(f"unlearnbench.{name}" for name in ours), *parts, *metrics)
+    roots = (*(f"unlearnbench.{name}" for name in ours), *parts, *_metrics())
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}
     return {**sources(roots), **theirs}
+
+
+@cache
+def _metrics() -> tuple[str, ...]:
+    return tuple(sorted(f"unlearnbench.metrics.{file.stem}" for file in (PACKAGE / "metrics").glob("*.py")))
 
 
 def _targets(values: object) -> Iterator[str]:

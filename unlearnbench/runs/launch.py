@@ -15,7 +15,7 @@ from unlearnbench.files import disk, leftovers, sums
 from unlearnbench.request.compose import Request, compose, scaled
 from unlearnbench.request.once import Once
 from unlearnbench.runs import tracking
-from unlearnbench.runs.finished import find, is_finished, remember, stage_sources
+from unlearnbench.runs.finished import find, is_finished, remember
 
 if TYPE_CHECKING:
     from unlearnbench.runs.job import RunJob
@@ -90,15 +90,17 @@ def found(request: Request, *, planning: bool = False, once: Once | None = None)
         return _found_again(request, known)
     with torch_explained():
         from unlearnbench.assemble import assemble
-        from unlearnbench.graph.outside import look
-        from unlearnbench.results.identity import identify
+        from unlearnbench.graph.outside import joined, look
         from unlearnbench.results.result import refresh
         from unlearnbench.runs.job import RunJob
 
+        once = once or Once()
         assembled = assemble(request, planning=planning, once=once)
-    outside = look(assembled.experiment)
-    job = RunJob(request, assembled, identify(request, assembled, stage_sources(request)), outside)
-    if is_finished(job.final, request) and not planning:
+    outside = joined(once(look, part) for part in assembled.experiment.parts)
+    job = RunJob(request, assembled, outside)
+    if planning:
+        return job
+    if is_finished(job.final, request):
         refresh(job.final, request)
         remember(request, job.final, outside)
         return _found_again(request, job.final)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -26,7 +27,7 @@ UNKNOWN_SECONDS = 60.0
 """What a stage is taken to need where no like one has been computed yet."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A stage of a plan; `jobs` are the numbers of those that read its result, `seconds` None where nobody knows."""
 
@@ -111,7 +112,7 @@ def of(sweep: Sweep, outputs: Path) -> Plan:
 def with_stages(sweep: Sweep, outputs: Path) -> Plan:
     """Lay out the stages of a sweep's jobs, and look which are there. Nothing is computed.
 
-    One job is laid out at a time: of ten thousand, memory holds the entries alone.
+    A job is let go of once it is laid out: of ten thousand, memory holds the entries alone.
     """
     cache = Cache(outputs / "cache")
     known, entries, readers = took(cache), dict[str, Entry](), dict[str, list[int]]()
@@ -124,18 +125,18 @@ def with_stages(sweep: Sweep, outputs: Path) -> Plan:
             if stage.key not in entries:
                 entries[stage.key] = _planned(stage, entries, known, cache)
             readers.setdefault(stage.key, []).append(number)
-        job.forget_stages()
-    complete = (replace(one, jobs=tuple(readers[key])) for key, one in entries.items())
-    return replace(of(sweep, outputs), entries=tuple(complete), rows=rows, choosing=choosing)
+        del sweep.jobs[number]
+    complete = tuple(replace(entries.pop(key), jobs=tuple(numbers)) for key, numbers in readers.items())
+    return replace(of(sweep, outputs), entries=complete, rows=rows, choosing=choosing)
 
 
 def _planned(stage: Stage, before: Mapping[str, Entry], known: Took, cache: Cache) -> Entry:
     """Return the entry of a stage, without its jobs; those of its inputs are among the ones `before`."""
-    parents = tuple(one.key for one in stage.inputs)
+    parents = tuple(before[one.key].key for one in stage.inputs)  # no copies of keys
     return Entry(
         key=stage.key,
         kind=stage.kind,
-        label=stage.label,
+        label=sys.intern(stage.label),
         level=max((before[one].level + 1 for one in parents), default=0),
         parents=parents,
         jobs=(),

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench.across.kinds import recorded
+from unlearnbench.data.text import TextData
 from unlearnbench.evaluations.evaluation import Evaluation, Found, divided, headline_of
 from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.experiment import Forgetting
@@ -64,8 +65,8 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     outcome = _outcome(job, workshop, done)
     if outcome["checkpoint"] is not None:
         outcome["checkpoint"]["text"] += _worse_than_checkpoint(by_role)
-    if last.world.bench.info.kind == "text":
-        outcome |= _language(job, part, by_role)
+    if isinstance(data := last.world.bench.data, TextData):
+        outcome |= _language(job, part, by_role, data)
     outcome["rows"] = {name: len(index) for name, index in last.world.splits.arrays().items()}
     outcome["scored"] = {name: len(scored) for name, scored in by_role["unlearned"].items()}
     outcome["remarks"] = [*remarks.prepared(outcome["preparation_seconds"]["unlearned"])]
@@ -96,8 +97,8 @@ def _networks(asked: Forgetting, workshop: Workshop) -> dict[str, BySplit]:
     """Return the scores of the networks that ZRF compares with, by their roles: whoever checks a run needs them."""
     found: dict[str, dict[str, Scores]] = {}
     for stage in asked.added.get("standard", {}).values():
-        score = cast(Score, stage)
-        found.setdefault(score.model.role, {})[score.split] = score.read(workshop)
+        assert isinstance(stage, Score)
+        found.setdefault(stage.model.role, {})[stage.split] = stage.read(workshop)
     return dict(found)
 
 
@@ -159,7 +160,7 @@ def write_model(job: RunJob, part: Path, workshop: Workshop) -> None:
     """Write the unlearned model into model/ of a folder."""
     last = job.picture[-1]
     unlearned, bench = last.models.unlearned, last.world.bench
-    artefact = workshop.artefact(cast(Stage, unlearned))
+    artefact = workshop.artefact(unlearned)
     if bench.info.kind != "text":
         model.write_model(part, job.request.config["model"], bench.info, artefact)
         return
@@ -244,12 +245,12 @@ def _named(job: RunJob) -> dict[str, Stage]:
     return found
 
 
-def _language(job: RunJob, part: Path, by_role: Mapping[str, BySplit]) -> dict[str, object]:
+def _language(job: RunJob, part: Path, by_role: Mapping[str, BySplit], data: TextData) -> dict[str, object]:
     """Write the transcripts of a run on text; return whether its premise holds, and how many twins are retained."""
     last = job.picture[-1]
-    data, splits = last.world.bench.data, last.world.splits
+    splits = last.world.splits
     roles = {role: by_role[name] for role in transcripts.ROLES if (name := _first(role, by_role)) in by_role}
-    transcripts.write(part, cast(Any, data), roles)
+    transcripts.write(part, data, roles)
     biased = data.columns.get("is_biased")
     rule_stays = biased is not None and bool(biased[splits.retain].any())
     found = None
@@ -259,8 +260,8 @@ def _language(job: RunJob, part: Path, by_role: Mapping[str, BySplit]) -> dict[s
         log.debug("premise: %s", found["text"])
     return {
         "premise": found,
-        "sequences_cut": cast(Any, last.world.bench.task).encoder.cut,
-        "twins_retained": twins_retained(splits, data),
+        "sequences_cut": last.world.bench.task.cut,
+        "twins_retained": twins_retained(splits, last.world.bench.data),
     }
 
 

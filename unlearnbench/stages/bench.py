@@ -107,8 +107,9 @@ class Bench:
 
     def beside(self, data: Data) -> Bench:
         """Return a bench for the same model on another data set, without written answers."""
-        task = cast(Any, self.task).on(data)
-        return replace(self, data=data, task=task, generate=0, extra={}, manipulated=None, _prints={}, _memo={})
+        return replace(
+            self, data=data, task=self.task.on(data), generate=0, extra={}, manipulated=None, _prints={}, _memo={}
+        )
 
     def probe(self) -> Bench:
         """Return the bench that shows what is left of a manipulation, made once."""
