@@ -22,8 +22,7 @@ def main(words: list[str]) -> int:
     log_to_terminal()
     composed = composed_for(given)
     if composed.sweep:
-        _, folder, code = swept(given, composed)
-        return _show_sweep(folder, code)
+        return _show_sweep(*swept(given, composed))
     return _single(composed)
 
 
@@ -108,10 +107,11 @@ def _single(composed: Composed) -> int:
     return DONE if outcome.status in ("done", "skipped") else FAILED
 
 
-def _show_sweep(folder: Path, code: int) -> int:
-    board = folder / "report" / "leaderboard.md"
-    if board.exists():
-        print(board.read_text())
+def _show_sweep(sweep: Sweep, folder: Path, code: int) -> int:
+    if sweep.report is not None:
+        from unlearnbench.report.terminal import show
+
+        show(sweep.report, folder / "report")
     print(f"jobs: {folder / 'jobs.csv'}")
     if (page := folder / "report" / "report.html").exists():
         print(f"report: {page}")

@@ -44,6 +44,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Path]) -> str:
             boards=[(board, noise_text(board), _floor_rows(board)) for board in boards],
             figures=_inlined(figures),
             of_runs=_figures_of_runs(runs),
+            left_out=runs.left_out,
             counts=table["status"].value_counts().to_dict(),
             seeds=sorted(int(seed) for seed in table["seed"].unique()),
             unfinished=table[table["status"] != "done"].to_dict("records"),

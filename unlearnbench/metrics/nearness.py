@@ -1,0 +1,79 @@
+"""What numbers say in words: is unlearned nearer to retrained than the original was, and were both trained equally well?
+
+A model is away from retrained by the difference of their values on a split. Unlearning brought it nearer there where
+that has shrunk by more than the noise floor, and by more than one row of the split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from unlearnbench.metrics.equivalence import ALPHA, Differences, holm
+
+Moved = Literal["nearer", "farther", ""]
+LEARNT = 0.7
+"""With less of retain right than this a model was not trained to the end, and training on makes it better."""
+
+
+def least(floor: float, rows: int, *, is_rate: bool) -> float:
+    """Return how much a distance must change to count: the noise floor, where known, and of a share one row."""
+    return max(0.0 if math.isnan(floor) else floor, 1 / rows if is_rate and rows else 0.0)
+
+
+def moved(shrunk: Mapping[str, Differences], least: float) -> dict[str, Moved]:
+    """Return by method whether its distance to retrained shrank or grew by more than `least`.
+
+    `shrunk` is by how much it shrank. One seed is taken as it is. Over several, t-tests must show it, at .05 after
+    Holm's correction for the number of methods.
+    """
+    p = [min(2 * min(of.above(least), of.above(-least, -1)), 1.0) if of.n > 1 else math.nan for of in shrunk.values()]
+    found: dict[str, Moved] = {}
+    for (name, of), adjusted in zip(shrunk.items(), holm(p), strict=True):
+        shown = of.n == 1 or adjusted <= ALPHA
+        found[name] = "nearer" if shown and of.mean > least else "farther" if shown and of.mean < -least else ""
+    return found
+
+
+def training(
+    name: str, original: float, retrained: float, floor: float, margin: float, *, is_rate: bool
+) -> list[str]:
+    """Return whether original and retrained, which both saw retain, answer it equally well, and well at all."""
+    values = f"{name} on retain {original:.3f} and {retrained:.3f}"
+    known = {"the noise floor": floor, "the margin": margin}
+    limits = {what: limit for what, limit in known.items() if not math.isnan(limit)}
+    if abs(original - retrained) <= max(limits.values(), default=0.0):
+        words = [f"Original and retrained were trained about equally well: {values}."]
+    else:
+        farther = " and ".join(f"{what} ({limit:.3f})" for what, limit in limits.items())
+        than = f", farther apart than {farther}" if farther else ""
+        words = [
+            f"Original and retrained were not trained equally well: {values}{than}. So a gap to retrained is not about "
+            "forgetting alone."
+        ]
+    return words + (hardly(original, retrained) if is_rate else [])
+
+
+def hardly(original: float, retrained: float = math.nan) -> list[str]:
+    """Return what to say of models that get few of the rows right that they were trained on."""
+    few = {name: value for name, value in (("the original", original), ("retrained", retrained)) if value < LEARNT}
+    if not few:
+        return []
+    who, shares = " and ".join(few), " and ".join(f"{value:.3f}" for value in few.values())
+    said = "get only {} of retain right, which they were" if len(few) > 1 else "gets only {} of retain right, which it was"
+    compared = "" if math.isnan(retrained) else " A method that trains on can pass it: its gap then compares training."
+    return [f"{who[0].upper()}{who[1:]} {said.format(shares)} trained on.{compared} Try: train longer (train.epochs)."]
+
+
+def passes(name: str, retain: float, test: float, limit: float) -> str:
+    """Return what to say of a method that gets more right than retrained on retain and on test; "" where it does not.
+
+    No forgetting makes a model better on what it keeps. Then the method trained for longer than retrained did.
+    """
+    if not (retain > limit and test > limit):
+        return ""
+    return (
+        f"{name} gets more right than retrained, on retain by {retain:.3f} and on test by {test:.3f}: it was trained "
+        "further, so its gap is about training, not about forgetting. Try: train longer (train.epochs)."
+    )
