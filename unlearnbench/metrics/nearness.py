@@ -1,4 +1,4 @@
-"""What numbers say in words: is unlearned nearer to retrained than the original was, and were both trained equally well?
+"""What numbers say in words: is unlearned nearer to retrained than the original was, and were both trained well?
 
 A model is away from retrained by the difference of their values on a split. Unlearning brought it nearer there where
 that has shrunk by more than the noise floor, and by more than one row of the split.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from unlearnbench.metrics.equivalence import ALPHA, Differences, holm
+from unlearnbench.metrics.equivalence import ALPHA, ROUNDING, Differences, holm
 
 Moved = Literal["nearer", "farther", ""]
 LEARNT = 0.7
@@ -32,13 +32,12 @@ def moved(shrunk: Mapping[str, Differences], least: float) -> dict[str, Moved]:
     found: dict[str, Moved] = {}
     for (name, of), adjusted in zip(shrunk.items(), holm(p), strict=True):
         shown = of.n == 1 or adjusted <= ALPHA
-        found[name] = "nearer" if shown and of.mean > least else "farther" if shown and of.mean < -least else ""
+        more = abs(of.mean) > least + ROUNDING
+        found[name] = "" if not (shown and more) else "nearer" if of.mean > 0 else "farther"
     return found
 
 
-def training(
-    name: str, original: float, retrained: float, floor: float, margin: float, *, is_rate: bool
-) -> list[str]:
+def training(name: str, original: float, retrained: float, floor: float, margin: float, *, is_rate: bool) -> list[str]:
     """Return whether original and retrained, which both saw retain, answer it equally well, and well at all."""
     values = f"{name} on retain {original:.3f} and {retrained:.3f}"
     known = {"the noise floor": floor, "the margin": margin}
@@ -61,7 +60,9 @@ def hardly(original: float, retrained: float = math.nan) -> list[str]:
     if not few:
         return []
     who, shares = " and ".join(few), " and ".join(f"{value:.3f}" for value in few.values())
-    said = "get only {} of retain right, which they were" if len(few) > 1 else "gets only {} of retain right, which it was"
+    said = (
+        "get only {} of retain right, which they were" if len(few) > 1 else "gets only {} of retain right, which it was"
+    )
     compared = "" if math.isnan(retrained) else " A method that trains on can pass it: its gap then compares training."
     return [f"{who[0].upper()}{who[1:]} {said.format(shares)} trained on.{compared} Try: train longer (train.epochs)."]
 

@@ -11,11 +11,11 @@ from unlearnbench.files.escapes import printable
 from unlearnbench.metrics import catalogue
 from unlearnbench.report.headline import Column
 from unlearnbench.report.leaderboard import Board, Cell, Line
+from unlearnbench.report.numbers import number
 
 TABLES, DOCUMENT = "leaderboard.tex", "leaderboard_document.tex"
 LONG = 40
 """A board with more lines than this is a longtable, which goes on over pages."""
-DIGITS = 3
 ROUNDING = 1e-9
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -26,9 +26,10 @@ SPECIAL = {
 """What LaTeX would take for a command or a ligature; a bracket after a line's end would be an argument of it."""
 TYPED = re.compile("[ -~\u00a1-\u00ac\u00ae-\u017f]")
 """The letters that T1 fonts have: ASCII, and those of European languages."""
-HEAD = r"""% Written by unlearnbench report --latex. It needs \usepackage{booktabs,longtable} and \usepackage[T1]{fontenc}.
+HEAD = r"""% Written by unlearnbench report --latex. It needs \usepackage{booktabs,longtable}, \usepackage{textcomp} and
+% \usepackage[T1]{fontenc}.
 """
-AROUND = r"""% Compile with: pdflatex leaderboard_document.tex
+AROUND = r"""% Compile with: pdflatex leaderboard_document.tex (twice, for the widths of tables that go on over pages)
 \documentclass[a4paper]{article}
 \usepackage[T1]{fontenc}
 \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
@@ -53,7 +54,7 @@ def write(target: Path, boards: Sequence[Board]) -> None:
 
 def tables(boards: Sequence[Board]) -> str:
     """Return one table a board."""
-    return HEAD + "\n".join(_table(board, number) for number, board in enumerate(boards, 1))
+    return HEAD + "\n".join(_table(board, place) for place, board in enumerate(boards, 1))
 
 
 def escaped(text: str) -> str:
@@ -63,7 +64,7 @@ def escaped(text: str) -> str:
     )
 
 
-def _table(board: Board, number: int) -> str:
+def _table(board: Board, place: int) -> str:
     """Return a board as a table, or where it is long a longtable."""
     columns = (*board.headline.before, *((None,) if board.headline.compared else ()), *board.headline.after)
     titles = ["method", *(column.title if column else "mean gap" for column in columns)]
@@ -74,12 +75,13 @@ def _table(board: Board, number: int) -> str:
     body = [*rows[:alone], r"\midrule", *rows[alone:]]
     head = [r"\toprule", " & ".join(escaped(title) for title in titles) + r" \\", r"\midrule"]
     shape = "l" + "r" * (len(titles) - 1)
-    caption = f"\\caption{{{_caption(board)}}}\\label{{tab:unlearnbench-{number}}}"
-    small = ["\\begingroup\\footnotesize\\setlength{\\tabcolsep}{3pt}"]
+    caption = f"\\caption{{{_caption(board)}}}\\label{{tab:unlearnbench-{place}}}"
+    small = ["\\begingroup\\footnotesize\\setlength{\\tabcolsep}{4pt}"]
     if len(rows) <= LONG:
         parts = [r"\begin{table}[htbp]", r"\centering", caption, *small, f"\\begin{{tabular}}{{{shape}}}", *head, *body]
         return "\n".join([*parts, r"\bottomrule", r"\end{tabular}", r"\endgroup", r"\end{table}", ""])
-    parts = [*small, f"\\begin{{longtable}}{{{shape}}}", caption + r" \\", *head, r"\endfirsthead", *head, r"\endhead"]
+    parts = [*small, r"\setlength{\LTcapwidth}{\textwidth}", f"\\begin{{longtable}}{{{shape}}}", caption + r" \\"]
+    parts += [*head, r"\endfirsthead", *head, r"\endhead"]
     return "\n".join([*parts, *body, r"\bottomrule", r"\end{longtable}", r"\endgroup", ""])
 
 
@@ -106,7 +108,7 @@ class _Marks:
     def gap(self, line: Line) -> str:
         """Return the cell of the mean gap, with a star where it is within the noise floor of retrained."""
         known = [one.gap.mean for one in self.methods if not math.isnan(one.gap.mean)]
-        star = "^{*}" if line.within_noise else ""
+        star = "*" if line.within_noise else ""
         return _shown(line.gap, line.gap.mean, min(known, default=math.nan), self.board.noise, star)
 
     def _marked(self, line: Line, cell: Cell, column: Column, every: Sequence[tuple[Line, Cell]]) -> str:
@@ -137,22 +139,20 @@ def _row(line: Line, marks: _Marks) -> str:
     return " & ".join([escaped(line.name), *before, *gap, *after, last]) + r" \\"
 
 
-def _shown(
-    cell: Cell, away: float = math.nan, best: float = math.nan, floor: float = math.nan, star: str = ""
-) -> str:
+def _shown(cell: Cell, away: float = math.nan, best: float = math.nan, floor: float = math.nan, star: str = "") -> str:
     """Return a cell: bold where it is the best of its column, with a dagger where within the noise floor of that."""
     if math.isnan(cell.mean):
         return ""
-    mean = f"{cell.mean:.{DIGITS}f}"
     is_best = away <= best + ROUNDING
-    mean = rf"\mathbf{{{mean}}}" if is_best else mean
-    mark = star + (r"^{\dagger}" if not is_best and away <= best + floor else "")
-    mark = "^{" + mark.replace("^{", "").replace("}", "") + "}" if mark else ""
+    mean = rf"\mathbf{{{number(cell.mean)}}}" if is_best else number(cell.mean)
+    marks = star + (r"\dagger" if not is_best and away <= best + floor else "")
+    mark = f"^{{{marks}}}" if marks else ""
     if math.isnan(cell.low):
         return f"${mean}{mark}$"
     if cell.is_cut:
-        return rf"${mean}{mark}\ [{cell.low:.{DIGITS}f}, {cell.high:.{DIGITS}f}]$"
-    return rf"${mean}{mark} \pm {cell.high - cell.mean:.{DIGITS}f}$"
+        ends = f"^{{+{number(cell.high - cell.mean)}}}_{{-{number(cell.mean - cell.low)}}}"
+        return f"${mean}{ends}{{}}{mark}$"
+    return rf"${mean}{mark} \pm {number(cell.high - cell.mean)}$"
 
 
 def _caption(board: Board) -> str:
@@ -164,9 +164,9 @@ def _sentences(board: Board) -> Iterator[str]:
     counts: Mapping[str, None] = dict.fromkeys(line.counts for line in board.lines if line.role == "unlearned")
     seeds = " or ".join(escaped(count) for count in counts)
     several = any(not math.isnan(cell.low) for line in board.lines for cell in (*line.before, line.gap))
-    yield f"Mean over seeds (number of seeds: {seeds.replace('×', chr(92) + 'texttimes{}')})" + (
-        r"; $\pm$ is half of the 95\,\% interval (Student's $t$), and {[}from, to{]} the interval where it ends with the "
-        "range of the number."
+    yield f"Mean over seeds (number of seeds: {seeds})" + (
+        r"; $\pm$ is half of the 95\,\% interval (Student's $t$); $^{+a}_{-b}$ is the same interval, cut where the "
+        "number's range ends."
         if several
         else "; one seed has no interval."
     )
@@ -174,7 +174,7 @@ def _sentences(board: Board) -> Iterator[str]:
         yield "No model was retrained, so nothing is ranked."
         return
     yield f"Mean gap: mean absolute difference to retrained in {board.headline.words} on retain, forget and test."
-    yield "Bold: nearest to retrained of its column, which shows no difference to the next."
+    yield "Bold: nearest to retrained in its column, which alone does not show that others are worse."
     if math.isnan(board.noise):
         yield "The noise floor is unknown (one retrained model)."
     else:

@@ -13,7 +13,7 @@ from unlearnbench.report.exposed import Exposed, exposed
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
 from unlearnbench.report.notes import base_note, checkpoints, cost_text, remarks, rows_text
-from unlearnbench.report.over_seeds import OverSeeds, over_draws
+from unlearnbench.report.over_seeds import OverSeeds, by_draw
 from unlearnbench.report.paired import PairedDifferences, paired_differences
 from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
@@ -58,13 +58,17 @@ class Cell:
         return f"{number(self.mean)} ± {number(self.high - self.mean)}"
 
 
+Cells = Mapping[tuple[str, str, str, str], tuple[Cell, int, int]]
+"""Cells by variant, role, metric and split, each with its number of seeds and of draws."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of a board: a method, or the original or retrained model.
 
     `rates` are those that figures show, by split; `before` and `after` the cells beside the mean gap. Without a
-    retrained model `seconds` take the place of gap and cost ratio. `counts` says how many seeds there are, and draws if several;
-    `short` what the numbers say of a method in a few words.
+    retrained model `seconds` take the place of gap and cost ratio. `counts` says how many seeds there are, and
+    draws if several; `short` what the numbers say of a method in a few words.
     """
 
     name: str
@@ -110,8 +114,8 @@ class Board:
     `reported` has published numbers, `cost_note` is about cost ratios that are missing or not comparable, `base_note`
     about weights that may have seen the forget rows, and `checkpoint` about what a user's own original has seen.
     `rows` says how many each split has, and `remarks` are what a reader must know before the numbers. `verdicts` say
-    which methods are equivalent to retrained, and `exposed` which forget rows they still give away. `words` say what the
-    numbers show, in sentences.
+    which methods are equivalent to retrained, and `exposed` which forget rows they still give away. `words` say
+    what the numbers show, in sentences.
     """
 
     title: str
@@ -158,7 +162,7 @@ def boards(runs: Runs, summary: pandas.DataFrame, margins: Mapping[str, float]) 
         (rows, _board(runs, summary, tuple(map(str, group)), rows, margins))
         for group, rows in done.groupby(keys, sort=True)
     ]
-    return [_with_seeds(board, over_draws(runs, rows)) for rows, board in found]
+    return [_with_seeds(board, by_draw(runs, rows)) for rows, board in found]
 
 
 def _with_seeds(board: Board, seeds: OverSeeds) -> Board:
@@ -187,13 +191,16 @@ def _board(
 ) -> Board:
     mine = summary[(summary[[*GROUP, "setting"]] == list(group)).all(axis=1)]
     mine = mine[mine["request"] == mine["request"].max()]  # of a stream, the state after its last request
-    compared = bool((mine["role"] == "retrained").any())
+    cells = _cells(mine)
+    compared = any(role == "retrained" for _, role, _, _ in cells)
     floor = floors(runs, set(table["run_id"]))
     of = headline_of(set(mine["metric"]), compared)
     noise = _mean([floor.get((of.ranked_by, split), math.nan) for split in SPLITS])
-    reference = [_line(mine, of, "", role, role) for role in (("retrained", "original") if compared else ("original",))]
+    reference = [
+        _line(cells, of, "", role, role) for role in (("retrained", "original") if compared else ("original",))
+    ]
     methods = [
-        _method(runs, mine, of, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)
+        _method(runs, cells, of, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)
     ]
     experiment, dataset, forget, model, setting = group
     apart = "; ".join(name for name in (experiment, setting) if name)
@@ -203,11 +210,11 @@ def _board(
     lines = (*reference, *sorted(methods, key=lambda line: (math.isnan(line.gap.mean), line.gap.mean)))
 
     def shown(variant: str, role: str, metric: str, split: str) -> str:
-        return str(_cell(mine, variant, role, metric, split))
+        return str(_cell(cells, variant, role, metric, split))
 
     bias = bias_rows([(line.name, line.role) for line in lines], shown, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    added = (*_further(of.added, lines, shown), *_added(runs, mine, table))
+    added = (*_further(of.added, lines, shown), *_added(runs, cells, table))
     names = [line.name for line in lines if line.role == "unlearned"]
     margins, values = margins_of(runs, table, given), values_of(runs, table)
     board = Board(
@@ -246,7 +253,7 @@ def _further(
     return (Added("answers on all splits", ("method", *(column.title for column in columns)), tuple(rows)),)
 
 
-def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple[Added, ...]:
+def _added(runs: Runs, cells: Cells, table: pandas.DataFrame) -> tuple[Added, ...]:
     """Return the headlines of all evaluations but the standard one, whose columns are the board's own."""
     columns: dict[str, dict[tuple[str, str], None]] = {}
     for run_id in table["run_id"]:
@@ -256,21 +263,19 @@ def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple
     found = []
     for name, of in columns.items():
         header = ("method", *(f"{metric} {split}" for metric, split in of))
-        lines = [(one, *(str(_cell(mine, one, "unlearned", *cell)) for cell in of)) for one in variants]
+        lines = [(one, *(str(_cell(cells, one, "unlearned", *cell)) for cell in of)) for one in variants]
         shown = _without_empty(header, lines)
         if name != "standard" and len(shown[0]) > 1:
             found.append(Added(name, *shown))
     return tuple(found)
 
 
-def _method(
-    runs: Runs, mine: pandas.DataFrame, of: Headline, variant: str, table: pandas.DataFrame, noise: float
-) -> Line:
+def _method(runs: Runs, cells: Cells, of: Headline, variant: str, table: pandas.DataFrame, noise: float) -> Line:
     rows = runs.results[runs.results["run_id"].isin(table["run_id"])]
     gaps = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
     draws = gaps["run_id"].map({run_id: runs.facts[run_id].draw for run_id in table["run_id"]})
     per_unit = gaps.assign(value=gaps["value"].abs(), draw=draws).groupby(["seed", "draw"])["value"].mean()
-    line = _line(mine, of, variant, "unlearned", variant)
+    line = _line(cells, of, variant, "unlearned", variant)
     gap = Cell(*interval(list(per_unit), list(per_unit.index), (0.0, bounds(f"gap_{of.ranked_by}")[1]))[:3])
     ratios = [math.nan if value is None else float(value) for value in table["cost_ratio"]]
     return replace(
@@ -285,28 +290,35 @@ def _method(
     )
 
 
-def _line(mine: pandas.DataFrame, of: Headline, variant: str, role: str, name: str) -> Line:
+def _line(known: Cells, of: Headline, variant: str, role: str, name: str) -> Line:
     def cells(columns: Sequence[Column]) -> tuple[Cell, ...]:
         return tuple(
             Cell()
             if column.methods and role != "unlearned"
-            else _cell(mine, variant, role, column.metric, column.split)
+            else _cell(known, variant, role, column.metric, column.split)
             for column in columns
         )
 
-    rates = {split: _cell(mine, variant, role, of.plotted, split) for split in SPLITS}
-    chosen = mine[(mine["role"] == role) & (mine["variant"] == variant) & (mine["metric"] == of.ranked_by)]
-    seeds, draws = (int(chosen[name].max()) if len(chosen) else 0 for name in ("seeds", "draws"))
+    rates = {split: _cell(known, variant, role, of.plotted, split) for split in SPLITS}
+    chosen = [known[at] for split in SPLITS if (at := (variant, role, of.ranked_by, split)) in known]
+    seeds, draws = (max((one[place] for one in chosen), default=0) for place in (1, 2))
     counts = f"{seeds or ''}" + (f" × {draws} draws" if draws > 1 else "")
     seconds = None if of.compared else ""
     return Line(name, role, rates, cells(of.before), after=cells(of.after), seeds=seeds, seconds=seconds, counts=counts)
 
 
-def _cell(mine: pandas.DataFrame, variant: str, role: str, metric: str, split: str) -> Cell:
-    chosen = mine[
-        (mine["variant"] == variant) & (mine["role"] == role) & (mine["metric"] == metric) & (mine["split"] == split)
-    ]
-    return Cell(*(float(chosen.iloc[0][name]) for name in ("mean", "ci_low", "ci_high"))) if len(chosen) else Cell()
+def _cells(mine: pandas.DataFrame) -> Cells:
+    """Return a board's part of the summary as cells, by variant, role, metric and split."""
+    columns = ("variant", "role", "metric", "split", "mean", "ci_low", "ci_high", "seeds", "draws")
+    found = zip(*(mine[name] for name in columns), strict=True)
+    return {
+        (variant, role, metric, split): (Cell(float(mean), float(low), float(high)), int(seeds), int(draws))
+        for variant, role, metric, split, mean, low, high, seeds, draws in found
+    }
+
+
+def _cell(cells: Cells, variant: str, role: str, metric: str, split: str) -> Cell:
+    return cells.get((variant, role, metric, split), (Cell(), 0, 0))[0]
 
 
 def _mean(values: list[float]) -> float:

@@ -51,9 +51,7 @@ def remarks(runs: Runs, table: pandas.DataFrame) -> tuple[str, ...]:
         for remark in facts.remarks:
             units.setdefault(remark, set()).add(unit_of(facts))
     pooled = len({draw for _, draw in every}) > 1
-    own = (
-        f"{remark}." if found == every else f"{_which(found, pooled)}: {remark}." for remark, found in units.items()
-    )
+    own = (f"{remark}." if found == every else f"{_which(found, pooled)}: {remark}." for remark, found in units.items())
     joined = (pooled_note(every), _versions(runs, table), _repeated(table))
     return (*(note for note in joined if note), *own)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas
 
 COLUMNS = (
-    *GROUP, "setting", "draw", "evaluation", "variant", "role", "split", "metric", "value", "null", "null_low", "null_high",
-    "within_null", "models", "unlearned", "references", "seeds", "unlearn_seeds",
+    *GROUP, "setting", "draw", "evaluation", "variant", "role", "split", "metric", "value", "null", "null_low",
+    "null_high", "within_null", "models", "unlearned", "references", "seeds", "unlearn_seeds",
 )  # fmt: skip
 READING = (
     "The null is what retrained models have against other retrained models: its mean and, in brackets, its 5th and "
@@ -39,7 +39,7 @@ class OverSeeds:
     remarks: tuple[str, ...] = ()
 
 
-def over_draws(runs: Runs, table: pandas.DataFrame) -> OverSeeds:
+def by_draw(runs: Runs, table: pandas.DataFrame) -> OverSeeds:
     """Compute the evaluations over seeds of a board, for each draw of the forget set by itself."""
     found = [(int(draw), over_seeds(runs, rows)) for draw, rows in table.groupby("draw", sort=True)]
     if len(found) == 1:

@@ -18,15 +18,15 @@ from unlearnbench.metrics.crossed import Unit
 from unlearnbench.metrics.equivalence import ALPHA, Differences, holm
 from unlearnbench.report.headline import SPLITS
 from unlearnbench.report.units import cell
-from unlearnbench.report.words import FEW, Said
+from unlearnbench.report.words import FEW, Said, some
 
 FEWEST = 3
 """With fewer shared seeds (or draws) nothing is tested."""
 COLUMNS = ("metric", "best", "variant", "difference", "ci_low", "ci_high", "seeds", "draws", "p", "p_holm", "pairs")
 NOTE = (
     "Difference: a method's mean gap less that of {best}, over the seeds that both have, with its 95 % interval "
-    "(Student t). p: two-sided paired t-test, corrected by Holm's method for all {pairs} of the board, since the best is "
-    "chosen by these numbers. A p above .05 does not show that two methods are equally good."
+    "(Student t). p: two-sided paired t-test, corrected by Holm's method for all {pairs} of the board, since the best "
+    "is chosen by these numbers. A p above .05 does not show that two methods are equally good."
 )
 
 Table = tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...], str]
@@ -79,7 +79,9 @@ def paired_differences(said: Said, names: Sequence[str]) -> PairedDifferences:
         )
     pairs, family = _pairs(said, best, {name: of for name, of in by_name.items() if name not in few})
     return PairedDifferences(
-        _sentence(best, pairs, few), _table(best, pairs, family, few), tuple(_row(said, best, one, family) for one in pairs)
+        _sentence(best, pairs, few),
+        _table(best, pairs, family, few),
+        tuple(_row(said, best, one, family) for one in pairs),
     )
 
 
@@ -95,7 +97,9 @@ def _pairs(said: Said, best: str, by_name: Mapping[str, Mapping[Unit, float]]) -
     tests = []
     for first, second in every:
         units = sorted(by_name[first].keys() & by_name[second].keys())
-        tests.append((Differences.of([by_name[second][unit] - by_name[first][unit] for unit in units], row, units), units))
+        tests.append(
+            (Differences.of([by_name[second][unit] - by_name[first][unit] for unit in units], row, units), units)
+        )
     p = [of.apart() for of, _ in tests]
     adjusted = holm(p)
     found = [
@@ -114,7 +118,7 @@ def _sentence(best: str, pairs: Sequence[Pair], few: Sequence[str]) -> str:
         return f"{best} is shown to be nearer to retrained than every other method of the board."
     if not shown:
         return f"{best} has the smallest mean gap, but is not shown to be nearer to retrained than any other method."
-    of = ", ".join(shown) if len(shown) <= FEW else f"{len(shown)} of the {whole} other methods"
+    of = some(shown, [one.name for one in pairs]) if len(shown) <= FEW else f"{len(shown)} of the {whole} other methods"
     return f"{best} has the smallest mean gap; it is shown to be nearer to retrained than {of}, and than no other."
 
 
@@ -137,5 +141,16 @@ def _p(p: float) -> str:
 def _row(said: Said, best: str, one: Pair, family: int) -> dict[str, Any]:
     low, high = one.difference.interval(ALPHA)
     seeds, draws = (len(set(side)) for side in zip(*one.units, strict=True))
-    values = (f"mean_gap_{said.metric}", best, one.name, one.difference.mean, low, high, seeds, draws, one.p, one.p_holm)
+    values = (
+        f"mean_gap_{said.metric}",
+        best,
+        one.name,
+        one.difference.mean,
+        low,
+        high,
+        seeds,
+        draws,
+        one.p,
+        one.p_holm,
+    )
     return dict(zip(COLUMNS, (*values, family), strict=True))

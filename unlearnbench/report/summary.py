@@ -61,8 +61,9 @@ def summarise(runs: Runs) -> pandas.DataFrame:
 def floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]:
     """Return the noise floor of these runs of one group and setting, by (metric, split): the mean over draws.
 
-    Between retrained models that never saw the same rows: those of one draw of the forget set. Taken from the runs' own floor rows if they had several references. Otherwise the mean absolute difference over
-    pairs of references from different seeds with the same forget set; for divergences, from their stored scores.
+    Between retrained models that never saw the same rows: those of one draw of the forget set. Taken
+    from the runs' own floor rows if they had several references. Otherwise the mean absolute difference over pairs of
+    references from different seeds with the same forget set; for divergences, from their stored scores.
     """
     by_draw: dict[int, list[str]] = {}
     for run_id in sorted(run_ids):

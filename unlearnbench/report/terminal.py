@@ -16,6 +16,7 @@ from unlearnbench.errors import counted
 from unlearnbench.files.escapes import printable
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.leaderboard import Board, noise_text
+from unlearnbench.report.numbers import number
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ NAME = 32
 """The most letters of a name in a table."""
 IMPORTANT = ("mean gap", "forget", "retain", "test", "in short", "seeds")
 """What to keep of a board's columns where the terminal is narrow, by how they begin, after the method's name."""
-
 
 
 class Section(NamedTuple):
@@ -110,12 +110,6 @@ def _leaderboard(board: Board, width: int) -> Section:
     return made._replace(without=(*more, *made.without))
 
 
-def number(value: float) -> str:
-    """Return a number with three digits, short: .853, 0 or 1.204."""
-    text = f"{value:.3f}"
-    return "0" if float(text) == 0 else text.replace("0.", ".", 1) if abs(value) < 1 else text
-
-
 def _rank(title: str) -> int:
     return next((rank for rank, start in enumerate(IMPORTANT) if title.startswith(start)), len(IMPORTANT))
 
@@ -135,14 +129,16 @@ def _made(
             chosen.append(place)
             left -= widths[place] + GAP
     dropped = [name for place, name in enumerate(header) if place not in chosen]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(printable(title)) if title else None, title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, title=Text(printable(title)) if title else None, title_justify="left"
+    )
     for place in sorted(chosen):
         text = place == 0 or header[place] == "in short"
         wrapped = "\n".join(wrap(header[place], widths[place]))
         table.add_column(Text(wrapped), justify="left" if text else "right", no_wrap=True)
     styles = {"retrained": "green", "original": "blue"}
-    for number, row in enumerate(cells):
-        style = styles.get(roles[number]) if roles else None
+    for role, row in zip(roles or [""] * len(cells), cells, strict=True):
+        style = styles.get(role)
         table.add_row(*(Text(row[place]) for place in sorted(chosen)), style=style)
     where = f" of {title}" if title else ""
     without = f"the column{'s' if len(dropped) > 1 else ''} {', '.join(dropped)}{where}"

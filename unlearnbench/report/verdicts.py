@@ -61,7 +61,11 @@ class Tested(NamedTuple):
 
 
 def verdicts(
-    runs: Runs, table: pandas.DataFrame, headline: Headline, names: Sequence[str], margins: Mapping[str, float],
+    runs: Runs,
+    table: pandas.DataFrame,
+    headline: Headline,
+    names: Sequence[str],
+    margins: Mapping[str, float],
     values: Values,
 ) -> Verdicts | None:
     """Return the verdicts of a board's methods in the order of `names`; None without retrained models or margins.

@@ -153,7 +153,9 @@ def _training(said: Said, names: Sequence[str]) -> Iterator[str]:
     limit = max(one for one in (floor, said.margin, 0.0) if not math.isnan(one))
     held_out = "test" if math.isnan(said.mean("retrained", "test_retain")) else "test_retain"
     ahead = {
-        name: [said.mean("unlearned", split, name) - said.mean("retrained", split, name) for split in ("retain", held_out)]
+        name: [
+            said.mean("unlearned", split, name) - said.mean("retrained", split, name) for split in ("retain", held_out)
+        ]
         for name in names
     }
     passed = [name for name, (retain, test) in ahead.items() if passes(name, retain, test, limit)]
@@ -162,9 +164,9 @@ def _training(said: Said, names: Sequence[str]) -> Iterator[str]:
     elif passed:
         most = max(passed, key=lambda name: ahead[name][0])
         yield (
-            f"{_some(passed, names)} get more right than retrained on retain and on test, {most} by "
-            f"{ahead[most][0]:.3f} and {ahead[most][1]:.3f}: they were trained further, so their gaps are about training, "
-            "not about forgetting. Try: train longer (train.epochs)."
+            f"{some(passed, names)} get more right than retrained on retain and on test, {most} by "
+            f"{ahead[most][0]:.3f} and {ahead[most][1]:.3f}: they were trained further, so their gaps are about "
+            "training, not about forgetting. Try: train longer (train.epochs)."
         )
 
 
@@ -174,7 +176,7 @@ def _moves(said: Said, names: Sequence[str], found: Mapping[str, Mapping[str, Mo
     how = f"t-tests over {told(units)}, Holm's correction" if len(units) > 1 else "one seed, so other seeds may differ"
     parts = {
         move: [
-            f"{split}: {_some(chosen, names)}"
+            f"{split}: {some(chosen, names)}"
             for split, of in found.items()
             if (chosen := [name for name, one in of.items() if one == move])
         ]
@@ -196,18 +198,19 @@ def _verdicts(names: Sequence[str], verdicts: Verdicts | None, said: Said) -> It
     for name in names:
         by_verdict.setdefault(verdicts.overall.get(name, "undecided"), []).append(name)
     parts = [
-        f"{what}: {_some(by_verdict[verdict], names)}"
+        f"{what}: {some(by_verdict[verdict], names)}"
         for verdict, what in (("equivalent", "Equivalent to retrained"), ("different", "Different from retrained"))
         if verdict in by_verdict
     ]
     if "undecided" in by_verdict:
         few = f"{told(said.units)} {'is' if len(said.units) == 1 else 'are'} too few to tell"
-        parts.append(f"Equivalent or different, undecided: {_some(by_verdict['undecided'], names)}, since {few}")
+        parts.append(f"Equivalent or different, undecided: {some(by_verdict['undecided'], names)}, since {few}")
     yield ". ".join(parts) + "."
 
 
-def _some(chosen: Sequence[str], names: Sequence[str]) -> str:
-    """Return methods by name where they are few, else how many of the board's they are."""
+def some(chosen: Sequence[str], names: Sequence[str]) -> str:
+    """Return methods by name where they are few, else how many of the board's they are; "none" would read as nobody."""
+    chosen = ["method=none" if name == "none" else name for name in chosen]
     if len(chosen) == len(names) > 1:
         return f"all {len(names)} methods"
     return ", ".join(chosen) if len(chosen) <= FEW else f"{len(chosen)} of {counted(len(names), 'method')}"

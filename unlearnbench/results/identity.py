@@ -52,11 +52,11 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
 
 
 def settings(assembled: Assembled) -> dict[str, str | int]:
-    """Return two digests of 8 digits that do not know the seed, and the draw: runs with equal digests repeat each other.
+    """Return two digests of 8 digits that do not know the seed: runs with equal ones repeat each other; and the draw.
 
     `setting` is of all that decides the original and its references, `method_setting` of the method. How many
-    references there are, and on which device, changes neither. `draw` is the forget set's own seed; 0 where it has none.
-    Neither digest knows it, so that a report can join the draws of one kind of forget set.
+    references there are, and on which device, changes neither. `draw` is the forget set's own seed, 0 where it has
+    none. Neither digest knows it, so that a report can join the draws of one kind of forget set.
     """
     experiment = assembled.experiment
     seeds = ("seed", "unlearn_seed", "eval_seed")

@@ -1,4 +1,4 @@
-"""A run's numbers in words: is it nearer to retrained than the original was, on which splits, and can these runs tell?"""
+"""A run's numbers in words: is it nearer to retrained than the original was, on which splits, and were both trained?"""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SPLITS = ("retain", "forget", "test")
 RANKED = (("accuracy", "accuracy", "rate"), ("answer_nll", "answer NLL", "nats"))
 """What nearness is measured in, the first that a run has: metric, words, unit."""
 UNKNOWN = (
-    "The noise floor is unknown, so any of these differences may be chance. To measure it: reference.count=2, or a sweep "
-    "over seed=0,1,2."
+    "The noise floor is unknown, so any of these differences may be chance. To measure it: reference.count=2, or a "
+    "sweep over seed=0,1,2."
 )
 
 
