@@ -34,8 +34,10 @@ def test_models_that_learnt_little_are_told_to_train_longer() -> None:
     """A digits sweep had a retrained model with .62 of retain, which finetune passed by .15."""
     unequal, low = training("accuracy", 0.8, 0.62, math.nan, 0.02, is_rate=True)
     assert "not trained equally well" in unequal
-    assert low.startswith("Retrained gets only 0.620 of retain right") and "train.epochs" in low
+    assert low.startswith("Retrained gets only 0.620 right of what it was trained on") and "train.epochs" in low
+    (both,) = training("accuracy", 0.10, 0.09, 0.01, 0.02, is_rate=True)
+    assert "both hardly trained: accuracy on retain 0.100 and 0.090" in both and "equally well" not in both
     assert hardly(0.7) == [] and "Try: train longer" in hardly(0.69)[0] and "retrained" not in hardly(0.69)[0]
-    assert hardly(0.6, 0.5)[0].startswith("The original and retrained get only 0.600 and 0.500 of retain right")
+    assert hardly(0.6, 0.5)[0].startswith("They get only 0.600 and 0.500 right of what they were trained on.")
     assert "finetune gets more right than retrained, on retain by 0.150" in passes("finetune", 0.15, 0.1, 0.02)
     assert passes("finetune", 0.15, 0.01, 0.02) == ""

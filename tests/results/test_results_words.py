@@ -45,6 +45,6 @@ def test_one_row_is_no_change_and_other_runs_say_what_they_can():
     )
     alone = {key: value for key, value in values((0.6, 0.5, 0.5), same, same).items() if key[0] != "retrained"}
     (said,) = words(alone, RESULT)
-    assert said.startswith("The original gets only 0.600 of retain right") and "Nearer" not in said
+    assert said.startswith("The original gets only 0.600 right of what it was trained on") and "Nearer" not in said
     assert words({}, RESULT) == []
     json.dumps(words(values(same, same, same), RESULT))

@@ -15,6 +15,8 @@ from unlearnbench.metrics.equivalence import ALPHA, ROUNDING, Differences, holm
 Moved = Literal["nearer", "farther", ""]
 LEARNT = 0.7
 """With less of retain right than this a model was not trained to the end, and training on makes it better."""
+LONGER = "Try: train longer (train.epochs)."
+PASSED = f"A method that trains on can pass retrained: its gap then compares training. {LONGER}"
 
 
 def least(floor: float, rows: int, *, is_rate: bool) -> float:
@@ -42,29 +44,25 @@ def training(name: str, original: float, retrained: float, floor: float, margin:
     values = f"{name} on retain {original:.3f} and {retrained:.3f}"
     known = {"the noise floor": floor, "the margin": margin}
     limits = {what: limit for what, limit in known.items() if not math.isnan(limit)}
-    if abs(original - retrained) <= max(limits.values(), default=0.0):
-        words = [f"Original and retrained were trained about equally well: {values}."]
-    else:
-        farther = " and ".join(f"{what} ({limit:.3f})" for what, limit in limits.items())
-        than = f", farther apart than {farther}" if farther else ""
-        words = [
-            f"Original and retrained were not trained equally well: {values}{than}. So a gap to retrained is not about "
-            "forgetting alone."
-        ]
-    return words + (hardly(original, retrained) if is_rate else [])
+    equal = abs(original - retrained) <= max(limits.values(), default=0.0)
+    if equal and is_rate and max(original, retrained) < LEARNT:
+        return [f"Original and retrained were both hardly trained: {values}. {PASSED}"]
+    few = hardly(original, retrained) if is_rate else []
+    if equal:
+        return [f"Original and retrained were trained about equally well: {values}.", *few]
+    farther = " and ".join(f"{what} ({limit:.3f})" for what, limit in limits.items())
+    than = f", farther apart than {farther}" if farther else ""
+    words = f"Original and retrained were not trained equally well: {values}{than}. So a gap to retrained is not about "
+    return [f"{words}forgetting alone.", *few]
 
 
 def hardly(original: float, retrained: float = math.nan) -> list[str]:
     """Return what to say of models that get few of the rows right that they were trained on."""
-    few = {name: value for name, value in (("the original", original), ("retrained", retrained)) if value < LEARNT}
-    if not few:
-        return []
-    who, shares = " and ".join(few), " and ".join(f"{value:.3f}" for value in few.values())
-    said = (
-        "get only {} of retain right, which they were" if len(few) > 1 else "gets only {} of retain right, which it was"
-    )
-    compared = "" if math.isnan(retrained) else " A method that trains on can pass it: its gap then compares training."
-    return [f"{who[0].upper()}{who[1:]} {said.format(shares)} trained on.{compared} Try: train longer (train.epochs)."]
+    few = {name: value for name, value in (("The original", original), ("Retrained", retrained)) if value < LEARNT}
+    if len(few) == 2:
+        return [f"They get only {original:.3f} and {retrained:.3f} right of what they were trained on. {PASSED}"]
+    end = LONGER if math.isnan(retrained) else PASSED
+    return [f"{who} gets only {value:.3f} right of what it was trained on. {end}" for who, value in few.items()]
 
 
 def passes(name: str, retain: float, test: float, limit: float) -> str:
@@ -76,5 +74,5 @@ def passes(name: str, retain: float, test: float, limit: float) -> str:
         return ""
     return (
         f"{name} gets more right than retrained, on retain by {retain:.3f} and on test by {test:.3f}: it was trained "
-        "further, so its gap is about training, not about forgetting. Try: train longer (train.epochs)."
+        "further, so its gap is about training, not about forgetting."
     )

@@ -166,7 +166,7 @@ def _training(said: Said, names: Sequence[str]) -> Iterator[str]:
         yield (
             f"{some(passed, names)} get more right than retrained on retain and on test, {most} by "
             f"{ahead[most][0]:.3f} and {ahead[most][1]:.3f}: they were trained further, so their gaps are about "
-            "training, not about forgetting. Try: train longer (train.epochs)."
+            "training, not about forgetting."
         )
 
 
