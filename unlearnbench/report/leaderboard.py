@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 SEEDS = (
-    "±: half of the 95 % interval over seeds (Student t); a single seed has none. [from, to]: the same interval, cut "
+    "±: half of the 95 % interval over seeds (Student t); a single seed has none. (from, to): the same interval, cut "
     "where the numbers end, such as a share at 0 and 1."
 )
 
@@ -54,7 +54,7 @@ class Cell:
         if math.isnan(self.low):
             return number(self.mean)
         if self.is_cut:
-            return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
+            return f"{number(self.mean)} ({number(self.low)}, {number(self.high)})"
         return f"{number(self.mean)} ± {number(self.high - self.mean)}"
 
 
