@@ -121,8 +121,8 @@ def test_recipes_have_boards_of_their_own_with_their_own_references_and_noise(tm
     short, long = (target / "leaderboard.md").read_text().split("## ")[1:]
     assert short.startswith("m on d, forgetting class:a (train.epochs=1)\n")
     assert long.startswith("m on d, forgetting class:a (train.epochs=12)\n")
-    assert "| retrained | 0.9550 (0.8915 to 1) |" in short and "differ by 0.0100" in short
-    assert "| retrained | 0.9850 (0.7944 to 1) |" in long and "differ by 0.0300" in long
+    assert "| retrained | 0.9550 (0.8915, 1.0000)" in short and "differ by 0.0100" in short
+    assert "| retrained | 0.9850 (0.7944, 1.0000)" in long and "differ by 0.0300" in long
     assert list(pandas.read_csv(target / "results.csv").columns) == list(COLUMNS)
     summary = pandas.read_csv(target / "summary.csv").query("role == 'retrained' and split == 'test'")
     assert dict(zip(summary["setting"], summary["mean"].round(6), strict=True)) == {

@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from unlearnbench.commands.parser import Parser, log_to_terminal
-from unlearnbench.errors import DONE, UserError
+from unlearnbench.errors import DONE, FAILED, UserError
 
 
 def main(words: list[str]) -> int:
-    """Write a report and show its leaderboard, or write a bundle; return the exit code."""
+    """Write a report and show its leaderboard, or write a bundle; return the exit code, FAILED for damaged runs."""
     parser = Parser("unlearnbench report", description="Join runs into tables, figures and one HTML page.")
     parser.add_argument(
         "folders",
@@ -37,6 +37,10 @@ def main(words: list[str]) -> int:
         help="write no report, but pack the runs, so that `unlearnbench verify FILE.zip` can compute the numbers again",
     )  # fmt: skip
     parser.add_argument("--weights", action="store_true", help="with --bundle: pack the unlearned models too")
+    parser.add_argument(
+        "--latex", action="store_true",
+        help="also write leaderboard.tex, a table a board to \\input, and a document around it",
+    )  # fmt: skip
     given = parser.parse_args(words)
     from unlearnbench.request.margins import typed
     from unlearnbench.request.places import writable
@@ -55,21 +59,24 @@ def main(words: list[str]) -> int:
     with _runs(given.folders or [Path("outputs")]) as (folders, unpacked):
         if given.bundle is not None:
             return _bundle(folders, given)
-        from unlearnbench.report import write
+        from unlearnbench.report import make
         from unlearnbench.report.collect import collect
         from unlearnbench.report.evidence import write as write_evidence
+        from unlearnbench.report.terminal import show
 
         if given.evidence:
             write_evidence(given.to, collect(folders))
-        target = write(folders, given.to, margins)
+        report = make(folders, given.to, margins, latex=given.latex)
         for place, bundle in unpacked:
-            _name(target / "runs.csv", place, bundle)
-    print((target / "leaderboard.md").read_text())
-    print(f"report: {target / 'report.html'}")
+            _name(given.to / "runs.csv", place, bundle)
+    show(report, given.to)
+    if given.latex:
+        print(f"LaTeX: {given.to / 'leaderboard.tex'}")
+    print(f"report: {given.to / 'report.html'}")
     if given.evidence:
-        print(f"evidence: {target / 'evidence.html'}, {target / 'evidence.json'}")
-        print(f"keep {target / 'evidence.salt'} to yourself: with it one can find out whether an id was forgotten")
-    return DONE
+        print(f"evidence: {given.to / 'evidence.html'}, {given.to / 'evidence.json'}")
+        print(f"keep {given.to / 'evidence.salt'} to yourself: with it one can find out whether an id was forgotten")
+    return FAILED if report.left_out else DONE
 
 
 @contextmanager

@@ -26,8 +26,7 @@ def main(words: list[str]) -> int:
         return _show(given)
     composed = composed_for(given)
     if composed.sweep:
-        _, folder, code = swept(given, composed)
-        return _show_sweep(folder, code)
+        return _show_sweep(*swept(given, composed))
     return _single(composed, given.repeat)
 
 
@@ -127,10 +126,11 @@ def say_compared(repeat: Repeat | None, outcome: Outcome) -> None:
         logging.getLogger("unlearnbench").info("%s", line)
 
 
-def _show_sweep(folder: Path, code: int) -> int:
-    board = folder / "report" / "leaderboard.md"
-    if board.exists():
-        print(board.read_text())
+def _show_sweep(sweep: Sweep, folder: Path, code: int) -> int:
+    if sweep.report is not None:
+        from unlearnbench.report.terminal import show
+
+        show(sweep.report, folder / "report")
     print(f"jobs: {folder / 'jobs.csv'}")
     if (page := folder / "report" / "report.html").exists():
         print(f"report: {page}")

@@ -52,6 +52,7 @@ class Facts:
     seed: Seed
     status: Literal["done", "skipped", "diverged", "failed"]
     unlearn_seed: Seed | None = None
+    draw: Seed = 0
     versions: Mapping[Name, Name]
     reason: Annotated[str, Field(max_length=1_000_000)] = ""
     setting: Name = ""

@@ -90,6 +90,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Sequence[Picture
             of_runs=_figures_of_runs(runs),
             run_header=RUN_HEADER,
             every_run=list(_every_run(runs, target)),
+            left_out=runs.left_out,
             counts=table["status"].value_counts().to_dict(),
             seeds=sorted(int(seed) for seed in table["seed"].unique()),
             unfinished=table[table["status"] != "done"].to_dict("records"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rich.text import Text
 from unlearnbench.errors import counted
 from unlearnbench.files.escapes import printable
 from unlearnbench.results.result import read_result
+from unlearnbench.results.rows import read_values
 
 ROLES = ("original", "retrained", "unlearned")
 SPLITS = ("retain", "forget", "test", "test_retain", "test_forget")
@@ -59,8 +59,10 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
         reason = "\n".join(map(printable, str(result["reason"]).splitlines()))
         console.print(f"{result['status']}: {reason}", markup=False, soft_wrap=True)
     else:
-        values = _values(folder)
+        values = read_values(folder)
         console.print(_table(result, values))
+        if result.get("words"):
+            console.print(printable(" ".join(map(str, result["words"]))), markup=False, soft_wrap=True)
         if result.get("checkpoint"):
             console.print(result["checkpoint"]["text"], markup=False, soft_wrap=True)
         if _is_unreferenced(result):
@@ -76,11 +78,6 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
         console.print(_cost(result), markup=False, soft_wrap=True)
     note = " (done before, shown again)" if reused else ""
     console.print(f"files: {printable(str(folder))}{note}", markup=False, soft_wrap=True)
-
-
-def _values(folder: Path) -> dict[tuple[str, str, str], float]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return {(row["role"], row["split"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
 
 
 def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) -> Table:

@@ -24,6 +24,7 @@ from unlearnbench.runs import sweep_folder
 from unlearnbench.runs.launch import Outcome, found, outcome, torch_explained
 
 if TYPE_CHECKING:
+    from unlearnbench.report import Report
     from unlearnbench.runs.job import RunJob
 
 log = logging.getLogger("unlearnbench")
@@ -53,6 +54,7 @@ class Sweep:
         self.by_number: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, RunJob] = {}
         self.devices: set[str] = set()
+        self.report: Report | None = None
         self._once = Once()
         sweeps: dict[str, bool] = {}
         for number, one in composed(swept(words, parameters, folders), only):
@@ -150,11 +152,11 @@ def launch(sweep: Sweep, first: Composed) -> tuple[Path, int]:
 
 
 def write_report(sweep: Sweep, folder: Path) -> None:
-    """Write the report into the sweep's folder, if a job left a run."""
+    """Write the report into the sweep's folder, if a job left a run, and keep it for who shows it."""
     if any(row["run_folder"] for row in sweep.rows):
-        from unlearnbench.report import write
+        from unlearnbench.report import make
 
-        write([folder], folder / "report")
+        sweep.report = make([folder], folder / "report")
 
 
 def _runner(first: Composed) -> Inline | Local | Slurm:

@@ -24,7 +24,8 @@ from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.premise import premise
 from unlearnbench.plots import comeback
 from unlearnbench.plots import run as plots
-from unlearnbench.results import exposed, forgotten, model, rows, scores, transcripts
+from unlearnbench.request import margins
+from unlearnbench.results import exposed, forgotten, model, rows, scores, transcripts, words
 from unlearnbench.runners.execute import Done
 from unlearnbench.stages.score import Score
 
@@ -71,6 +72,8 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     outcome["scored"] = {name: len(scored) for name, scored in by_role["unlearned"].items()}
     outcome["remarks"] = [*remarks.prepared(outcome["preparation_seconds"]["unlearned"])]
     outcome["remarks"] += list(_remarks(job, by_role, measured, has_premise=outcome.get("premise") is not None))
+    values = {(row.role, row.split, row.metric): row.value for number, row in measured if number == last.number}
+    outcome["words"] = words.words(values, {**outcome, "margin": margins.carried(job.request)})
     asked_of: dict[str, Any] = {}
     for name, evaluation, found in _found(job, last, by_role, workshop):
         own: Any = evaluation
@@ -143,8 +146,6 @@ def _remarks(
         yield from remarks.little_to_forget(
             original, retrained, whole_class=experiment.forget.whole_class, checkpoint=given
         )
-    if last.world.bench.info.kind == "image" and not given:
-        yield from remarks.hardly_trained(original, len(last.world.all))
     yield from remarks.few_rows(original)
     for number, row in measured:
         if number == last.number and (row.role, row.split, row.metric) == ("retrained", "forget", "mia_auc"):
