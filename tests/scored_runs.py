@@ -12,7 +12,7 @@ import numpy as np
 from unlearnbench.evidence import Scores
 from unlearnbench.files import sums
 from unlearnbench.metrics import catalogue
-from unlearnbench.metrics.attack import confidence
+from unlearnbench.metrics.attack import label_probability as confidence
 from unlearnbench.metrics.measure import Row, measure
 from unlearnbench.metrics.referenced import rmia
 from unlearnbench.metrics.told_apart import leave_one_out
@@ -68,7 +68,7 @@ def scored_run(
     else:
         attack = partial(rmia, a=0.3, gamma=1.0)
         rows += leave_one_out("rmia", attack, confidence, original, of, unlearned, False)
-    rows.append(Row("unlearned", "forget", "relearn_gap", 0.125))  # needs more than scores
+    rows.append(Row("unlearned", "forget", "gap_relearn_area", 0.125))  # needs more than scores
     identity = Identity(run_id, "", "d", forget, "m", method, 0)
     write_metrics(folder, identity, [(1, row) for row in rows])
     write_scores(folder, ROWS, {"original": original, **retrained, "unlearned": unlearned, **networks})

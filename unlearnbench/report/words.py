@@ -129,7 +129,7 @@ def _short(name: str, of: Mapping[str, Moved], verdicts: Verdicts | None) -> str
         return whole
     nearer = [split for split, how in of.items() if how == "nearer"]
     farther = [split for split, how in of.items() if how == "farther" and not _is_equivalent(name, split, verdicts)]
-    parts = [whole] if whole == "different" else []
+    parts: list[str] = [whole] if whole == "different" else []
     parts += [f"nearer: {', '.join(nearer)}"] if nearer else []
     parts += [f"farther: {', '.join(farther)}"] if farther else []
     return "; ".join(parts) or "not shown"
@@ -160,7 +160,8 @@ def _training(said: Said, names: Sequence[str]) -> Iterator[str]:
     }
     passed = [name for name, (retain, test) in ahead.items() if passes(name, retain, test, limit)]
     if len(passed) == 1:
-        yield passes(passed[0], *ahead[passed[0]], limit)
+        retain, test = ahead[passed[0]]
+        yield passes(passed[0], retain, test, limit)
     elif passed:
         most = max(passed, key=lambda name: ahead[name][0])
         yield (

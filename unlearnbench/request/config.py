@@ -115,7 +115,7 @@ def takes(values: Any, path: Sequence[str]) -> bool:
     except UserError:
         return False
     for part in path[:-1]:
-        kind = _dataclass_in(_hints(kind).get(part)) if dataclasses.is_dataclass(kind) else None
+        kind = _dataclass_in(_hints(kind).get(part)) if hasattr(kind, "__dataclass_fields__") else None
     return dataclasses.is_dataclass(kind) and path[-1] in {field.name for field in dataclasses.fields(kind)}
 
 
