@@ -61,7 +61,7 @@ def draw(board: Board) -> Figure:
     elif least:
         axes.set_yscale("log")
     for axis, values in zip((axes.xaxis, axes.yaxis), zip(*map(_place, lines), strict=True), strict=True):
-        _plain(axis, values)
+        plain_log(axis, values)
     points(axes, {line.name: _place(line) for line in lines}, board.families)
     best = front(board)
     _front(axes, best)
@@ -79,7 +79,7 @@ def draw(board: Board) -> Figure:
     return drawn
 
 
-def _plain(axis: Axis, values: Sequence[float]) -> None:
+def plain_log(axis: Axis, values: Sequence[float]) -> None:
     """Write plain numbers at the decades; between them too where the values do not span two."""
     axis.set_major_formatter(lambda value, _at: f"{value:g}")
     known = [value for value in values if value > 0]
