@@ -35,6 +35,7 @@ eval:
     _target_: unlearnbench.evaluations.rmia.Rmia
     gamma: 1.0
     a: 0.3
+    against: auto
   held_out: test
 eval_seed: null
 """

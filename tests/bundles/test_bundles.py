@@ -79,7 +79,7 @@ def told(checked):
 def test_all_numbers_follow_from_the_scores(bundle):
     checked = check(bundle)
     assert not checked.problems and checked.farthest == 0
-    assert checked.reported == {"gap_relearn_area": 3}
+    assert checked.reported == {"relearn_area": 3}
     with unpacked(bundle) as found:
         rows = len((found.root / "results.csv").read_text().splitlines()) - 1
     assert checked.numbers == rows - 3
@@ -90,7 +90,7 @@ def test_all_numbers_follow_from_the_scores(bundle):
 def test_quick_leaves_fitted_attacks_out_and_says_so(bundle):
     checked = check(bundle, fitted=False)
     assert not checked.problems
-    assert checked.reported == {"gap_relearn_area": 3} and checked.numbers < check(bundle).numbers
+    assert checked.reported == {"relearn_area": 3} and checked.numbers < check(bundle).numbers
     assert any("--quick" in line for line in checked.lines())
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import BySplit, Evidence, Scores
@@ -143,8 +143,10 @@ def _computed(run: Path, folder: Path, facts: Facts, known: Known, fitted: bool)
         yield from rows
         if facts.references == 0:
             yield from unreferenced(rows, original, unlearned, whole_class, seed, metrics)
-    for name, one in asked.items():
-        yield from _further(name, one, by_role, facts, whole_class)
+    further = _further(asked)
+    for one in further:
+        beside = one.beside(further) if hasattr(one, "beside") else one
+        yield from _rows_of(beside, by_role, facts, whole_class)
 
 
 def _metrics(fitted: bool, networks: bool) -> Iterator[Metric]:
@@ -211,25 +213,31 @@ def _checked(name: str, scores: Scores) -> Scores:
     return scores
 
 
-def _further(
-    name: str, values: Mapping[str, Any], by_role: Mapping[str, BySplit], facts: Facts, whole_class: bool
-) -> Iterator[Row]:
-    """Yield the rows of another evaluation where stored scores are all that it looks at."""
-    if values.get("_target_") in (None, STANDARD):
-        return
-    from unlearnbench.evaluations.evaluation import Found, Models
+def _further(asked: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """Return the evaluations of a run that can be built here, but the standard one."""
     from unlearnbench.request.config import build
 
+    found = []
+    for name, values in asked.items():
+        if values.get("_target_") in (None, STANDARD):
+            continue
+        try:
+            found.append(build(values, f"eval.{name}", "eval"))
+        except UserError:  # of a plugin that is not here, or of another version: its rows are taken as reported
+            continue
+    return found
+
+
+def _rows_of(evaluation: Any, by_role: Mapping[str, BySplit], facts: Facts, whole_class: bool) -> Iterator[Row]:
+    """Yield the rows of an evaluation where stored scores are all that it looks at."""
+    from unlearnbench.evaluations.evaluation import Found, Models
+
     absent: Any = _Absent()
-    try:
-        evaluation = build(values, f"eval.{name}", "eval")
-    except UserError:  # of a plugin that is not here
-        return
     retrained = sum(role.startswith("retrained") for role in by_role)
     models = Models(absent, (absent,) * retrained, absent, facts.references == 0)
     found = Found(models, absent, by_role, absent, absent, absent, whole_class)
     try:
-        rows = list(cast(Any, evaluation).measure(found))
+        rows = list(evaluation.measure(found))
     except (NotStored, KeyError):
         return
     yield from rows
