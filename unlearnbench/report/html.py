@@ -36,7 +36,7 @@ COMMANDS = 20
 """The most command lines in the page."""
 FILES = ("config.yaml", "result.json", "metrics.csv", "run.log", "plots")
 """What of a run's folder the page links to."""
-RUN_HEADER = ("method", "data set", "model", "forget", "seed", "status", "seconds", "cost ratio", "folder", "files")
+RUN_HEADER = ("method", "data set", "model", "forget", "seed", "status", "seconds", "cost ratio")
 
 
 class Drawn(NamedTuple):
@@ -88,8 +88,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Sequence[Picture
             ],
             without_figures=len(boards) - len(inlined) if inlined else 0,
             of_runs=_figures_of_runs(runs),
-            run_header=RUN_HEADER,
-            every_run=list(_every_run(runs, target)),
+            every_run=_known_columns(list(_every_run(runs, target))),
             left_out=runs.left_out,
             counts=table["status"].value_counts().to_dict(),
             seeds=sorted(int(seed) for seed in table["seed"].unique()),
@@ -161,6 +160,13 @@ def _every_run(runs: Runs, target: Path) -> Iterable[OfRun]:
         cells = (*map(str, names), _number(seconds, 1), _number(cost, 3))
         linked = tuple((name, link(folder / name)) for name in FILES if name in there)
         yield OfRun(cells, folder.name, link(folder), linked)
+
+
+def _known_columns(found: Sequence[OfRun]) -> tuple[tuple[str, ...], list[OfRun]]:
+    """Return the header of the runs' table and its rows, without columns in which no run has anything."""
+    kept = [at for at in range(len(RUN_HEADER)) if any(run.cells[at] for run in found)]
+    rows = [run._replace(cells=tuple(run.cells[at] for at in kept)) for run in found]
+    return (*(RUN_HEADER[at] for at in kept), "folder", "files"), rows
 
 
 def _links_from(target: Path) -> Callable[[Path], str]:
