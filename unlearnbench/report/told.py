@@ -70,8 +70,7 @@ def sentences(numbers: Sequence[Number], facts: Facts) -> Iterator[str]:
         yardstick = f", after retraining {_rate(auc.retrained)}, which is the yardstick" if auc.retrained else ""
         yield (
             "Shown a row to forget and one that was never there, a simple attack on the loss names the former in "
-            f"{_rate(auc.unlearned)} of cases (before {_rate(auc.original)}{yardstick}; guessing is right in half of "
-            "them)."
+            f"{_rate(auc.unlearned)} of cases (before {_rate(auc.original)}{yardstick}; guessing: half of them)."
         )
 
 
