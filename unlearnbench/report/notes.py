@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.metrics.crossed import Unit
 from unlearnbench.report.collect import Runs
-from unlearnbench.report.units import Unit, capital, named, pooled_note, unit_of
+from unlearnbench.report.units import capital, named, pooled_note, unit_of
 
 if TYPE_CHECKING:
     import pandas
