@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from unlearnbench.machine.devices import Device, on_cuda
 from unlearnbench.machine.precision import Choice, resolve
 from unlearnbench.machine.threads import Threads
 from unlearnbench.models import checkpoint
-from unlearnbench.models.start import adapter_of, is_pretrained, reads_folder, started
+from unlearnbench.models.start import adapter_of, is_pretrained, knows_language, reads_folder, started
 from unlearnbench.models.timm_model import TimmModel
 from unlearnbench.models.weightless import weightless
 from unlearnbench.ranges import MOST, Count, Limit, Positive, Seed
@@ -98,7 +99,7 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     once = once or Once()
     plugins.modules()  # one that does not import ends here
     config = request.config
-    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner")}
+    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner", "track")}
     build(config["runner"], "runner")
     evaluations, outside["eval"] = _evaluations(config["eval"])
     settings: Settings = typed(Settings, outside, "")
@@ -110,14 +111,14 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     parts["forget"] = _forget(config)
     dataset, method = parts["dataset"], parts["method"]
     info: DataInfo = dataset.info()
-    model = _with_file(parts["model"], info)
     if not info.train:
         raise UserError(
             f"dataset={request.name('dataset')} is for evaluation only.\n"
             f"Try: dataset=clinical_notes 'eval.extra=[{request.name('dataset')}]' eval.root=FOLDER"
         )
     forget = full_label(parts["forget"], info)
-    _check_kinds(request, {"method": method, "model": model}, evaluations, info)
+    _check_kinds(request, {"method": method, "model": parts["model"]}, evaluations, info)
+    model = _with_file(parts["model"])
     _check_references(evaluations, settings.reference.count)
     precision = resolve(
         settings.precision, settings.device, request.name("model"), max(info.shape, default=0), planning=planning
@@ -194,9 +195,9 @@ def _check_unsteered(dataset: Any, recipe: Any, method: Any, settings: Settings)
             )
 
 
-def _with_file(model: Any, info: DataInfo) -> Any:
-    """Return an image model with the file of weights in the folder that its checkpoint may name."""
-    if info.kind != "image" or getattr(model, "checkpoint", None) is None or "image" not in model.kinds:
+def _with_file(model: Any) -> Any:
+    """Return a model that reads a file with the file of weights in the folder that its checkpoint may name."""
+    if model.checkpoint is None or reads_folder(model):
         return model
     file = checkpoint.file_of(model.checkpoint)
     return model if file == model.checkpoint else replace(model, checkpoint=file)
@@ -242,8 +243,8 @@ def _check_model(model: Any, dataset: Any) -> None:
                 "model.checkpoint=%s: its averaged weights (%s) are used, as timm does",
                 model.checkpoint, checkpoint.AVERAGED,
             )  # fmt: skip
-    if info.kind == "image" and is_pretrained(model):
-        started(model, info)  # weights that do not fit end here too
+    if is_pretrained(model) and not knows_language(model):
+        started(model, info)  # weights that do not fit end here too; those of a language model are too large to try
 
 
 def _extra(name: str, settings: Scoring, info: DataInfo) -> Any:
@@ -253,13 +254,14 @@ def _extra(name: str, settings: Scoring, info: DataInfo) -> Any:
     file = config_root() / "dataset" / f"{name}.yaml"
     if name not in EXTRA:
         raise UserError(f"eval.extra names {name!r}.{nearest(name, EXTRA)}\nIt can be: {', '.join(EXTRA)}")
-    if info.kind != "text":
-        raise UserError(f"eval.extra={name} is text, and the data set is {info.kind}.\nTry: dataset=clinical_notes")
     values: Any = OmegaConf.to_container(OmegaConf.load(file))
     root = settings.root / name if settings.root is not None else None
     dataset = build(
         {**values, "root": str(root) if root else None, "limit_test": settings.limit}, f"eval.extra.{name}", "dataset"
     )
+    kind = dataset.info().kind
+    if info.kind != kind:
+        raise UserError(f"eval.extra={name} is {kind}, and the data set is {info.kind}.\nTry: dataset=clinical_notes")
     dataset.check()
     return dataset
 
@@ -280,12 +282,20 @@ def _evaluations(values: Any) -> tuple[dict[str, Any], Any]:
         raise UserError("eval has no choice: nothing would be measured.\nTry: eval=[standard]")
     shared = {name: one for name, one in values.items() if name not in chosen}
     for name, one in shared.items():
-        if (config_root() / "eval" / f"{name}.yaml").is_file():
+        if name in _shipped("eval"):
             raise UserError(
                 f"eval.{name}={one}: {name} is an evaluation, and its settings have names.\n"
                 f"Try: 'eval=[standard,{name}]' and eval.{name}.SETTING=VALUE; `unlearnbench run --cfg job` shows them"
             )
-    return {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}, shared
+    found: dict[str, Any] = {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}
+    beside = {name: one.beside(found.values()) for name, one in found.items() if hasattr(one, "beside")}
+    return found | beside, shared
+
+
+@cache
+def _shipped(group: str) -> frozenset[str]:
+    """Return the names of our own choices in a group."""
+    return frozenset(file.stem for file in (config_root() / group).glob("*.yaml"))
 
 
 def _forget(config: dict[str, Any]) -> Any:
@@ -300,7 +310,7 @@ def _forget(config: dict[str, Any]) -> Any:
     for number, one in enumerate(values["requests"]):
         where = f"forget.requests[{number}]"
         name = one.get("forget") if isinstance(one, dict) else None
-        known = sorted(file.stem for file in (config_root() / "forget").glob("*.yaml") if file.stem != "stream")
+        known = sorted(_shipped("forget") - {"stream"})
         if name not in known:
             raise UserError(
                 f"{where} has forget={name}, expected one of {', '.join(known)}.{nearest(str(name), known)}\n"

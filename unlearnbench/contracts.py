@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,11 @@ class DataInfo:
         """Whether there is more than one class or answer option to choose from."""
         return len(self.classes) > 1
 
+    @property
+    def fewest_classes(self) -> int:
+        """How many classes a model needs to have anything to tell apart: text has its words beside them."""
+        return 1 if self.kind == "text" else 2
+
 
 @dataclass(frozen=True, eq=False)
 class GivenSet:
@@ -72,7 +77,7 @@ class Trigger:
 
 
 class Data(Protocol):
-    """A loaded data set: training, validation and test examples, numbered in one sequence.
+    """A loaded data set, itself a dataclass: training, validation and test examples, numbered in one sequence.
 
     `labels` (n,) int64 are the labels to train on; `subclass` (n,) int64 are the finer labels, or `labels` if there are
     none. `train`, `validation` and `test` are disjoint, sorted positions. `unit` (n,) int64 is equal for examples that
@@ -93,6 +98,7 @@ class Data(Protocol):
     corrected: Index | None
     columns: Mapping[str, NDArray[np.generic]]
     given: Mapping[str, GivenSet]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def choices(self, index: Index) -> NDArray[np.bool_]:
         """Return which labels the examples at these positions can have, (n, c): every class, or their options."""
@@ -129,10 +135,10 @@ class Parts:
 class ModelSpec(Protocol):
     """A model's configuration.
 
-    Some models have more. With pretrained weights: `start(info) -> nn.Module`, which returns the model with them, and
-    if they are optional, `pretrained`, which is False for random weights. With files: `check()`, which raises UserError
-    if they are not available. With a low-rank adapter: `adapter`. For text: `tokenizer(texts)`, and `context` if the
-    model limits the length of sequences.
+    Some models have more. With pretrained weights they are a `Pretrained`, and if these are optional, `pretrained` is
+    False for random weights. With an original in the user's own folder: a `FromFolder`. With files: `check()`, which
+    raises UserError if they are not available. With a low-rank adapter: `adapter`. For text: `tokenizer(texts)`, and
+    `context` if the model limits the length of sequences.
     """
 
     kinds: ClassVar[frozenset[str]]
@@ -146,6 +152,23 @@ class ModelSpec(Protocol):
 
     def parts(self) -> Parts:
         """Name the model's parts."""
+
+
+class Pretrained(ModelSpec, Protocol):
+    """A model that may start from pretrained weights."""
+
+    def start(self, info: DataInfo) -> nn.Module:
+        """Return the model with its pretrained weights."""
+
+
+class FromFolder(ModelSpec, Protocol):
+    """A model whose original may lie in the user's own folder (`checkpoint`), and need not be kept."""
+
+    def finetuned(self, info: DataInfo) -> nn.Module:
+        """Return the model with the weights in the folder; raise UserError if they do not fit."""
+
+    def checkpoint_files(self) -> Mapping[str, Path]:
+        """Return the files in the folder that decide the weights, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,11 +242,18 @@ class Task(Protocol):
         """The length in tokens at which sequences are cut; None for images."""
 
     @property
+    def cut(self) -> int:
+        """How many sequences were longer and have been cut; 0 for images."""
+
+    @property
     def span(self) -> tuple[Tensor, Tensor] | None:
         """The lowest and highest value of a pixel in a batch, by channel, (1, c, 1, 1) each; None for text."""
 
     def settings(self) -> tuple[object, ...]:
         """Return the settings of the data set that can change a result; they are part of every key."""
+
+    def on(self, data: Data) -> Task:
+        """Return a task for the same model on another data set of this kind, without written answers."""
 
     def answers(self, index: Index) -> Index:
         """Return the answer of the examples at these positions, (n,): a class, or the column of an option."""

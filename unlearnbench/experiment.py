@@ -42,6 +42,12 @@ class Experiment:
     precision: Precision
     deterministic: bool
 
+    @property
+    def parts(self) -> tuple[object, ...]:
+        """The configurations that may name files."""
+        one_each = (self.dataset, self.model, self.forget, self.method, self.recipe)
+        return (*one_each, *self.evaluations.values(), *self.extra.values())
+
 
 @dataclass(frozen=True, eq=False)
 class Forgetting:

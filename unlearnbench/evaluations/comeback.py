@@ -127,7 +127,8 @@ def _worlds(world: World) -> list[World]:
 
 def _states(models: Models, world: World) -> list[Unlearn]:
     """Return the models after each request so far."""
-    state, found = models.unlearned, []
+    state: Model = models.unlearned
+    found = []
     for _ in range(len(world.before) + 1):
         assert isinstance(state, Unlearn)
         found.append(state)

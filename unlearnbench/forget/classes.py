@@ -34,9 +34,10 @@ class ByClass:
                 "Try: forget=random, or forget=column forget.column=NAME forget.value=VALUE"
             )
         numbers = numbers_of(self.classes, info.classes, "classes")
-        if info.kind == "image" and len(info.classes) - len(numbers) < 2:
+        left = len(info.classes) - len(numbers)
+        if left < info.fewest_classes:
             raise UserError(
-                f"forget.classes leaves {len(info.classes) - len(numbers)} of {len(info.classes)} classes to retain; "
+                f"forget.classes leaves {left} of {len(info.classes)} classes to retain; "
                 "a retrained model needs at least two.\nTry: fewer forget.classes, or forget=random"
             )
         return "class:" + "+".join(info.classes[number] for number in numbers)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +67,13 @@ class Splits:
 
 
 class ForgetSet(Protocol):
-    """A forget set's configuration.
+    """A forget set's configuration, itself a dataclass.
 
     One that manipulates rows also has `manipulated(data) -> Manipulated` (forget/manipulated.py): models are trained on
     what that returns, while `split` is given the data as it was before.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def whole_class(self) -> bool:
@@ -150,7 +152,7 @@ def _requests(forget: ForgetSet, data: Data) -> tuple[Splits, ...]:
 def _without(data: Data, gone: Index) -> Data:
     """Return the data with these rows in no part; their positions do not change."""
     parts = {name: np.setdiff1d(getattr(data, name), gone) for name in ("train", "validation", "test")}
-    return cast(Data, replace(cast(Any, data), **parts))
+    return replace(data, **parts)
 
 
 def full_label(forget: ForgetSet, info: DataInfo) -> str:

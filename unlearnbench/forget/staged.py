@@ -73,7 +73,7 @@ def decided(forget: ForgetSet, rows: Callable[[Staged], Index]) -> ForgetSet:
     """Return a forget set with the chosen rows in the place of what chose them."""
     requests: tuple[Any, ...] | None = getattr(forget, "requests", None)
     if requests:
-        return cast(ForgetSet, replace(cast(Any, forget), requests=tuple(decided(one, rows) for one in requests)))
+        return replace(forget, requests=tuple(decided(one, rows) for one in requests))
     if not hasattr(forget, "choose"):
         return forget
     one: Any = forget

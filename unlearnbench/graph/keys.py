@@ -6,17 +6,21 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from unlearnbench.files.digests import known_digest
 from unlearnbench.graph.outside import files_of
 
+_CANONICAL = json.JSONEncoder(sort_keys=True)
+
 
 def digest(*parts: object) -> str:
     """Return the SHA-256 of the parts' canonical JSON, 64 hexadecimal digits."""
-    return hashlib.sha256(json.dumps([describe(part) for part in parts], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode([describe(part) for part in parts]).encode()).hexdigest()
 
 
 def describe(value: object) -> object:
@@ -27,8 +31,10 @@ def describe(value: object) -> object:
     """
     if isinstance(value, (str, int, float)) or value is None:
         return value
+    if isinstance(value, (list, tuple)):
+        return [describe(entry) for entry in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("key", True)}
+        named = {name: getattr(value, name) for name in _in_keys(type(value))}
         if content := files_of(value):
             named["content"] = dict(content)
         if callable(of_many := getattr(value, "content", None)):
@@ -36,8 +42,6 @@ def describe(value: object) -> object:
         return {"class": type(value).__qualname__, **{name: describe(field) for name, field in named.items()}}
     if isinstance(value, Mapping):
         return {str(name): describe(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [describe(entry) for entry in value]
     if isinstance(value, (set, frozenset)):
         return sorted(json.dumps(describe(entry)) for entry in value)
     if isinstance(value, Path):
@@ -45,3 +49,9 @@ def describe(value: object) -> object:
     if isinstance(value, np.ndarray):
         return {"sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "shape": value.shape}
     return value
+
+
+@cache
+def _in_keys(kind: Any) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields that are part of keys."""
+    return tuple(field.name for field in dataclasses.fields(kind) if field.metadata.get("key", True))

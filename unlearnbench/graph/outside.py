@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,14 @@ def look(configuration: object) -> Looked:
     deep = {str(place): {"tree": stamp or trees.stamp(place)} for place, stamp in whole.items()}
     flat = {name: _look(place) for name, place in sorted({**found, **pointers}.items()) if name not in deep}
     return {**flat, **deep}
+
+
+def joined(several: Iterable[Looked]) -> Looked:
+    """Return what the parts of a configuration hold, together; what is said of all below a folder comes first."""
+    found: Looked = {}
+    for one in several:
+        found |= {name: seen for name, seen in one.items() if "tree" not in found.get(name, ())}
+    return found
 
 
 def places(value: object) -> Iterator[Path]:

@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from unlearnbench.models import checkpoint, finetuned, weights
 from unlearnbench.models.loading import hush, tokenizer
 from unlearnbench.models.start import is_four_bit, started
 from unlearnbench.problem import Family, Problem
+from unlearnbench.tasks.text import TextTask
 
 WEIGHTS = "model.safetensors"
 
@@ -64,7 +65,8 @@ class External:
         finetuned.check(self._folder(), like, self._typed)
         if finetuned.is_adapter(self._folder()):
             self._beneath(problem.spec)
-        self._check_tokenizer(cast(Any, problem.task).encoder.tokenizer)
+        assert isinstance(problem.task, TextTask)
+        self._check_tokenizer(problem.task.encoder.tokenizer)
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model with somebody else's weights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -71,14 +71,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def needs_company(model: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Return whether training fails on a single example (c, h, w).
+def needs_company(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> bool:
+    """Return whether training fails on a single example (c, h, w); it does not where `shape` is empty, for text.
 
-    Batch norm over one-pixel maps needs two.
+    Batch norm over one-pixel maps needs two. `build` returns a model that may be changed.
     """
+    if not shape:
+        return False
     try:
         with torch.no_grad():
-            model.train()(torch.zeros(1, *shape))
+            build().train()(torch.zeros(1, *shape))
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from unlearnbench.contracts import DataInfo, ModelSpec
+    from unlearnbench.contracts import DataInfo, FromFolder, ModelSpec, Pretrained
     from unlearnbench.models.adapter import Adapter
 
 Base = Literal["clean", "unknown"]
@@ -19,7 +19,7 @@ UNKNOWN = (
 )
 
 
-def is_pretrained(spec: ModelSpec) -> bool:
+def is_pretrained(spec: ModelSpec) -> TypeGuard[Pretrained]:
     """Return whether the model starts from pretrained weights."""
     return hasattr(spec, "start") and getattr(spec, "pretrained", True) is not False
 
@@ -37,10 +37,7 @@ def is_four_bit(spec: ModelSpec) -> bool:
 
 def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
     """Return the model before training; random weights come from torch's global generator."""
-    if is_pretrained(spec):
-        model: nn.Module = cast(Any, spec).start(info)
-        return model
-    return spec.build(info)
+    return spec.start(info) if is_pretrained(spec) else spec.build(info)
 
 
 def knows_language(spec: ModelSpec) -> bool:
@@ -72,7 +69,7 @@ def base_note(spec: ModelSpec) -> str:
     return UNKNOWN if getattr(spec, "base", None) == "unknown" else ""
 
 
-def reads_folder(spec: ModelSpec) -> bool:
+def reads_folder(spec: ModelSpec) -> TypeGuard[FromFolder]:
     """Return whether the model reads its original from the user's own folder, and so need not keep it."""
     return hasattr(spec, "finetuned")
 
@@ -83,8 +80,7 @@ def original_of(spec: ModelSpec, info: DataInfo) -> nn.Module:
     Raises UserError if they do not fit.
     """
     if reads_folder(spec):
-        found: nn.Module = cast(Any, spec).finetuned(info)
-        return found
+        return spec.finetuned(info)
     from unlearnbench.models import checkpoint
 
     assert spec.checkpoint is not None
@@ -95,7 +91,7 @@ def original_of(spec: ModelSpec, info: DataInfo) -> nn.Module:
 
 def original_content(spec: ModelSpec) -> object:
     """Return what decides the user's own trained weights: their file, or the files of their folder."""
-    return dict(cast(Any, spec).checkpoint_files()) if reads_folder(spec) else spec.checkpoint
+    return dict(spec.checkpoint_files()) if reads_folder(spec) else spec.checkpoint
 
 
 def as_retrained(model: object) -> object:

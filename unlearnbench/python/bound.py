@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
@@ -80,8 +80,9 @@ def bind(model: nn.Module, examples: Mapping[str, Examples | None], options: Opt
 
 def _is_rows(examples: object) -> bool:
     """Return whether examples are rows of text."""
-    rows = isinstance(examples, Sequence) and not isinstance(examples, str) and len(examples) > 0
-    return rows and isinstance(cast(Any, examples)[0], Mapping)
+    if not isinstance(examples, Sequence) or isinstance(examples, str):
+        return False
+    return len(examples) > 0 and isinstance(examples[0], Mapping)
 
 
 def _refuse(kind: str, **given: object) -> None:

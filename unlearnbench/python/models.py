@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class TextModel:
     @property
     def context(self) -> int | None:
         """The longest sequence in tokens that the model was made for, or None if unknown."""
-        found: int | None = getattr(cast(Any, self.model).config, "max_position_embeddings", None)
+        found: int | None = getattr(self.model.config, "max_position_embeddings", None)
         return found
 
     def build(self, info: DataInfo) -> nn.Module:

@@ -70,7 +70,7 @@ def make(
     tex.write(target, groups if latex else [])
     (target / "leaderboard.md").write_text(markdown(groups, runs.left_out), encoding="utf-8", errors="replace")
     figures = plots.draw(target, groups)
-    (target / "report.html").write_text(page(runs, groups, figures), encoding="utf-8", errors="replace")
+    (target / "report.html").write_text(page(runs, groups, figures, target), encoding="utf-8", errors="replace")
     return Report(tuple(groups), runs.left_out)
 
 

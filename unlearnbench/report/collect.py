@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.errors import UserError
 from unlearnbench.files import stored, sums
 from unlearnbench.files.escapes import printable
+from unlearnbench.machine import cost
 from unlearnbench.report import facts as typed
 from unlearnbench.report import naming
 from unlearnbench.report.facts import Facts, Job
@@ -28,8 +29,9 @@ log = logging.getLogger("unlearnbench")
 GROUP = ("experiment", "dataset", "forget", "model")
 RUN_COLUMNS = (
     "run_id", "experiment", "dataset", "forget", "draw", "model", "setting", "method", "variant", "seed", "status",
-    "reason", "weights_changed", "seconds", "validation_seconds", "preparation_seconds", "cost_ratio", "cost_note",
-    "examples_ratio", "base_note", "peak_mib", "device", "threads", "precision", "folder",
+    "reason", "weights_changed", "seconds", "validation_seconds", "preparation_seconds", "cpu_seconds", "gpu_seconds",
+    "cost_ratio", "cost_note", "compute_ratio", "examples_ratio", "base_note", "peak_mib", "device", "threads",
+    "precision", "folder",
 )  # fmt: skip
 NAMES = COLUMNS[:7]
 """The columns of metrics.csv that identify the run."""
@@ -196,24 +198,13 @@ def _row_of_job(job: Job) -> dict[str, Any]:
 
 def _row(result: Facts, named: Mapping[str, str], folder: Path) -> dict[str, Any]:
     """Flatten a result.json into its row of runs.csv; `named` is what the report calls its setting and the like."""
-    amounts = ("seconds", "validation_seconds", "preparation_seconds", "peak_mib")
+    amounts = ("seconds", "validation_seconds", "preparation_seconds", "cpu_seconds", "gpu_seconds", "peak_mib")
     own = {name: getattr(result, name).get("unlearned") for name in amounts}
     known = {column: getattr(result, column, "") for column in RUN_COLUMNS}
     return {
         **known,
         **own,
-        "examples_ratio": _examples_ratio(result.examples_seen),
+        "examples_ratio": None if result.method.startswith("external:") else cost.examples_ratio(result.examples_seen),
         **named,
         "folder": str(folder).encode(errors="replace").decode(),
     }
-
-
-def _examples_ratio(seen: Mapping[str, float]) -> float | str:
-    """Return how many examples unlearning saw, divided by those of retraining; "" without a reference.
-
-    Unlike a ratio of seconds it does not depend on what else the machine did.
-    """
-    retrained = [count for name, count in seen.items() if name.startswith("retrained")]
-    if "unlearned" not in seen or not sum(retrained):
-        return ""
-    return float(seen["unlearned"] * len(retrained) / sum(retrained))

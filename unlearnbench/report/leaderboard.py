@@ -7,14 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.metrics.crossed import Unit
+from unlearnbench.plots.multiples import Curves
 from unlearnbench.report.bounds import bounds
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.curves import curves
 from unlearnbench.report.exposed import Exposed, exposed
+from unlearnbench.report.families import families
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
 from unlearnbench.report.notes import base_note, checkpoints, cost_text, remarks, rows_text
 from unlearnbench.report.over_seeds import OverSeeds, by_draw
 from unlearnbench.report.paired import PairedDifferences, paired_differences
+from unlearnbench.report.price import price
 from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
 from unlearnbench.report.units import cell
@@ -38,6 +43,7 @@ class Cell:
     mean: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    seeds: int = 0
 
     @property
     def is_cut(self) -> bool:
@@ -122,6 +128,12 @@ class Board:
     lines: tuple[Line, ...]
     across: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
     """The rows of across.csv: numbers over seeds."""
+    place: tuple[str, ...] = field(default=(), kw_only=True)
+    """Experiment, data set, forget set, model and setting of its runs."""
+    families: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """The family of each method, by its name on the board."""
+    curves: Curves | None = field(default=None, kw_only=True)
+    """What was measured step by step."""
     paired: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
     """The rows of paired.csv: methods against the best one."""
     words: tuple[str, ...] = field(default=(), kw_only=True)
@@ -196,11 +208,12 @@ def _board(
     floor = floors(runs, set(table["run_id"]))
     of = headline_of(set(mine["metric"]), compared)
     noise = _mean([floor.get((of.ranked_by, split), math.nan) for split in SPLITS])
-    reference = [
-        _line(cells, of, "", role, role) for role in (("retrained", "original") if compared else ("original",))
-    ]
+    roles = ("retrained", "original") if compared else ("original",)
+    reference = [_line(cells, of, "", role, role) for role in roles]
+    gaps = _gaps(runs, of, table)
     methods = [
-        _method(runs, cells, of, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)
+        _method(cells, of, str(variant), rows, gaps.get(str(variant), {}), noise)
+        for variant, rows in table.groupby("variant", sort=True)
     ]
     experiment, dataset, forget, model, setting = group
     apart = "; ".join(name for name in (experiment, setting) if name)
@@ -215,12 +228,15 @@ def _board(
     bias = bias_rows([(line.name, line.role) for line in lines], shown, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
     added = (*_further(of.added, lines, shown), *_added(runs, cells, table))
+    added += tuple(Added(*one) for one in price(table)) if compared else ()
     names = [line.name for line in lines if line.role == "unlearned"]
     margins, values = margins_of(runs, table, given), values_of(runs, table)
     board = Board(
         title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "", base_note(table),
         tuple(bias), added, published, of, checkpoints(runs, table), rows_text(runs, table), remarks(runs, table),
-        verdicts(runs, table, of, names, margins, values), exposed(runs, table, names),
+        verdicts(runs, table, of, names, margins, values), exposed(runs, table, names), place=group,
+        families=families(table),
+        curves=curves({at: one[0].mean for at, one in cells.items()}, names, of.plotted),
     )  # fmt: skip
     place = dict(zip((*GROUP, "setting"), group, strict=True))
     return _in_words(board, said_of(runs, table, of, values, floor, margins), place)
@@ -270,13 +286,23 @@ def _added(runs: Runs, cells: Cells, table: pandas.DataFrame) -> tuple[Added, ..
     return tuple(found)
 
 
-def _method(runs: Runs, cells: Cells, of: Headline, variant: str, table: pandas.DataFrame, noise: float) -> Line:
-    rows = runs.results[runs.results["run_id"].isin(table["run_id"])]
-    gaps = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
-    draws = gaps["run_id"].map({run_id: runs.facts[run_id].draw for run_id in table["run_id"]})
-    per_unit = gaps.assign(value=gaps["value"].abs(), draw=draws).groupby(["seed", "draw"])["value"].mean()
+def _gaps(runs: Runs, of: Headline, table: pandas.DataFrame) -> dict[str, dict[Unit, float]]:
+    """Return the mean absolute gaps of a board's methods, by seed and draw."""
+    rows = runs.results
+    rows = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
+    known = {name: dict(zip(table["run_id"], table[name], strict=True)) for name in ("variant", "draw")}
+    rows = rows.assign(value=rows["value"].abs(), **{name: rows["run_id"].map(one) for name, one in known.items()})
+    found: dict[str, dict[Unit, float]] = {}
+    for (variant, seed, draw), gap in rows.groupby(["variant", "seed", "draw"])["value"].mean().items():
+        found.setdefault(str(variant), {})[int(seed), int(draw)] = gap
+    return found
+
+
+def _method(
+    cells: Cells, of: Headline, variant: str, table: pandas.DataFrame, gaps: Mapping[Unit, float], noise: float
+) -> Line:
     line = _line(cells, of, variant, "unlearned", variant)
-    gap = Cell(*interval(list(per_unit), list(per_unit.index), (0.0, bounds(f"gap_{of.ranked_by}")[1]))[:3])
+    gap = Cell(*interval(list(gaps.values()), gaps, (0.0, bounds(f"gap_{of.ranked_by}")[1]))[:3])
     ratios = [math.nan if value is None else float(value) for value in table["cost_ratio"]]
     return replace(
         line,

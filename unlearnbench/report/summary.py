@@ -50,12 +50,37 @@ def summarise(runs: Runs) -> pandas.DataFrame:
     rows = runs.results.assign(**added)
     rows.loc[~rows["role"].str.startswith("unlearned"), "variant"] = ""
     per_unit = rows.groupby([*CELL, "seed", "draw"], sort=True)["value"].mean().reset_index()
-    cells = []
-    for key, group in per_unit.groupby(list(CELL), sort=True)[["seed", "draw", "value"]]:
-        metric, units = key[-1], list(zip(group["seed"], group["draw"], strict=True))
-        seeds, draws = (len(set(side)) for side in zip(*units, strict=True))
-        cells.append((*key, *interval(list(group["value"]), units, bounds(metric))[:3], seeds, draws))
-    return pandas.DataFrame(cells, columns=columns)
+    cells = per_unit.groupby(list(CELL), sort=True).agg(
+        mean=("value", "mean"), std=("value", "std"), count=("value", "count"), seeds=("seed", "nunique"),
+        draws=("draw", "nunique"),
+    )  # fmt: skip
+    return _with_intervals(cells, per_unit)[columns]
+
+
+def _with_intervals(cells: pandas.DataFrame, per_unit: pandas.DataFrame) -> pandas.DataFrame:
+    """Add the ends of the 95 % intervals to a table by cell, within each metric's range.
+
+    Cells with one seed or one draw are done all at once; the others are clustered by both, one at a time.
+    """
+    import pandas
+
+    from unlearnbench.metrics.intervals import student
+
+    widths = {count: student(count) / math.sqrt(count) if count > 1 else math.nan for count in set(cells["count"])}
+    half = cells["count"].map(widths) * cells["std"]
+    crossed = cells.index[(cells["seeds"] > 1) & (cells["draws"] > 1)]
+    if len(crossed):
+        by_cell = per_unit.set_index(list(CELL)).sort_index()
+        for cell in crossed:
+            of = by_cell.loc[[cell]]
+            units = zip(of["seed"], of["draw"], strict=True)
+            half[cell] = mean_of(dict(zip(units, of["value"], strict=True))).half
+    cells = cells.reset_index()
+    ends = pandas.DataFrame([bounds(metric) for metric in cells["metric"]], columns=["low", "high"])
+    half = half.reset_index(drop=True)
+    return cells.assign(
+        ci_low=(cells["mean"] - half).clip(lower=ends["low"]), ci_high=(cells["mean"] + half).clip(upper=ends["high"])
+    )
 
 
 def floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]:

@@ -26,11 +26,12 @@ Values = Mapping[tuple[str, str, str, str], float]
 """The numbers of a board's runs, by run, role, split and metric."""
 READING = (
     "Verdicts are about differences to retrained over seeds; of JS to retrained, about how much farther away the "
-    "method is than another retrained model. equivalent: two one-sided t-tests show that the mean difference is "
-    "smaller than the margin (±). different: a two-sided t-test shows that it is not 0. undecided: neither is shown. "
-    "That is no sign of equality; more seeds can decide. p is adjusted by Holm's method over the methods of a board, "
-    "for each column; where undecided, the p of equivalence comes first, then that of a difference. all: equivalent "
-    "if every column is; different if one still is after Bonferroni's correction for their number."
+    "method is than another retrained model, and of gap_to_clean, about differences to clean. equivalent: two "
+    "one-sided t-tests show that the mean difference is smaller than the margin (±). different: a two-sided t-test "
+    "shows that it is not 0. undecided: neither is shown. That is no sign of equality; more seeds can decide. p is "
+    "adjusted by Holm's method over the methods of a board, for each column; where undecided, the p of equivalence "
+    "comes first, then that of a difference. all: equivalent if every column is; different if one still is after "
+    "Bonferroni's correction for their number."
 )
 
 
@@ -52,9 +53,10 @@ class Verdicts:
 
 
 class Tested(NamedTuple):
-    """A column that can be tested: its margin, and by method its tests, whose p is adjusted, and what they are over."""
+    """A column that can be tested: its metric and margin; by method its tests, with adjusted p, and their units."""
 
     column: Column
+    metric: str
     margin: float
     tests: dict[str, Paired]
     units: dict[str, list[Unit]]
@@ -79,10 +81,11 @@ def verdicts(
         str(name): [(str(run_id), unit_of(runs.facts[str(run_id)])) for run_id in rows["run_id"]]
         for name, rows in table.groupby("variant", sort=True)
     }
-    columns, tested, left_out = _columns(runs, table, headline), [], []
+    columns, tested, left_out = _columns(runs, table, headline, values), [], []
     for column in columns:
-        metric = column.metric.removeprefix("gap_")
-        margin = margins.get(metric, margins.get(known[metric].unit) if metric in known else None)
+        metric = _compared(column.metric, values)
+        stated = (margins[name] for name in (metric, f"gap_{metric}") if name in margins)
+        margin = next(stated, margins.get(known[metric].unit) if metric in known else None)
         why = "no margin is stated for it" if margin is None else ""
         tests: dict[str, Paired] = {}
         units: dict[str, list[Unit]] = {}
@@ -94,7 +97,7 @@ def verdicts(
         if why or margin is None:
             left_out.append(f"{column.title} has no verdict: {why}.")
         else:
-            tested.append(Tested(column, margin, _adjusted(tests), units))
+            tested.append(Tested(column, metric, margin, _adjusted(tests), units))
     if not tested:
         return None
     header = ("method", "all", *(f"{one.column.title} ± {one.margin:g}" for one in tested), "seeds")
@@ -138,7 +141,12 @@ class _Number(NamedTuple):
         return replace(tests, p_different=places[0]) if tests.n == 1 == len(places) else tests, list(by_unit)
 
     def difference(self, run_id: str) -> float | None:
-        """Return a run's difference to retrained; of a distance to retrained, that to another retrained model's."""
+        """Return a run's difference to retrained; of a distance to retrained, that to another retrained model's.
+
+        A gap that is no difference to retrained (gap_to_clean) is a difference already.
+        """
+        if self.metric.startswith("gap_"):
+            return self._at(run_id, "unlearned", self.metric)
         gap = self._at(run_id, "unlearned", f"gap_{self.metric}")
         if self.known is not None and self.known.relative:
             floor = self._at(run_id, "retrained", f"floor_{self.metric}")
@@ -149,6 +157,12 @@ class _Number(NamedTuple):
     def _at(self, run_id: str, role: str, metric: str) -> float | None:
         value = self.values.get((run_id, role, self.split, metric), math.nan)
         return None if math.isnan(value) else value
+
+
+def _compared(metric: str, values: Values) -> str:
+    """Return the metric whose difference to retrained a column shows, or the column's own if it is no such gap."""
+    of = metric.removeprefix("gap_")
+    return of if any(name == of for _, _, _, name in values) else metric
 
 
 def margins_of(runs: Runs, table: pandas.DataFrame, given: Mapping[str, float]) -> dict[str, float]:
@@ -169,8 +183,11 @@ def values_of(runs: Runs, table: pandas.DataFrame) -> dict[tuple[str, str, str, 
     return dict(zip(zip(*(rows[name] for name in columns), strict=True), rows["value"], strict=True))
 
 
-def _columns(runs: Runs, table: pandas.DataFrame, headline: Headline) -> list[Column]:
-    """Return what is tested: the board's own columns, then those of further evaluations that retrained has too."""
+def _columns(runs: Runs, table: pandas.DataFrame, headline: Headline, values: Values) -> list[Column]:
+    """Return what is tested: the board's own columns, then those of further evaluations that retrained has too.
+
+    A metric and the gap of it are one test.
+    """
     found = {(one.metric, one.split): one for one in (*headline.before, *headline.after)}
     of_retrained = runs.results[
         runs.results["run_id"].isin(set(table["run_id"])) & (runs.results["role"] == "retrained")
@@ -178,7 +195,7 @@ def _columns(runs: Runs, table: pandas.DataFrame, headline: Headline) -> list[Co
     both = set(zip(of_retrained["metric"], of_retrained["split"], strict=True))
     for run_id in table["run_id"]:
         for name, columns in runs.facts[str(run_id)].headline.items():
-            for metric, split in columns:
+            for metric, split in ((_compared(metric, values), split) for metric, split in columns):
                 if name != "standard" and (metric, split) in both:
                     found.setdefault((metric, split), Column(f"{metric} {split}", metric, split))
     return list(found.values())
@@ -250,7 +267,7 @@ def _rows(of: Tested, names: Sequence[str]) -> list[dict[str, Any]]:
         found.append(
             {
                 "variant": name,
-                "metric": of.column.metric.removeprefix("gap_"),
+                "metric": of.metric,
                 "split": of.column.split,
                 "margin": of.margin,
                 "difference": test.mean,

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.request.plugins import load, trusted
 
-GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "eval", "runner", "experiment", "scale")
+GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "eval", "runner", "track", "experiment", "scale")
 RUNNERS = ("inline", "local", "slurm")
 INTERFACES: dict[str, set[str]] = {
     "model": {"kinds", "build", "parts"},
@@ -27,6 +27,7 @@ INTERFACES: dict[str, set[str]] = {
     "train": {"Recipe"},
     "eval": {"headline", "stages", "measure"},
     "runner": set(),
+    "track": {"check", "send"},
 }
 """The attributes of a configuration in each group (contracts.py); for `train`, its class."""
 MODULES = {
@@ -37,6 +38,7 @@ MODULES = {
     "train": ("unlearnbench.training.recipe",),
     "eval": ("unlearnbench.evaluations.",),
     "runner": tuple(f"unlearnbench.runners.{name}" for name in RUNNERS),
+    "track": ("unlearnbench.track.",),
 }
 """The modules with our own classes; a name that ends with a dot is a package."""
 
@@ -45,6 +47,7 @@ _built: dict[tuple[Any, str, str], Any] = {}
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
+@cache
 def config_root() -> Path:
     """Return the folder of our configuration: inside an installed package, or beside it in a checkout."""
     here = Path(__file__).resolve().parents[1]
@@ -96,6 +99,7 @@ def _is_place(module: str, group: str) -> bool:
     return any(module == place or (place[-1] == "." and module.startswith(place)) for place in MODULES[group])
 
 
+@cache
 def _offers(kind: type) -> set[str]:
     """Return the names of a class's attributes, and of its base classes in training.recipe."""
     return {
@@ -111,7 +115,7 @@ def takes(values: Any, path: Sequence[str]) -> bool:
     except UserError:
         return False
     for part in path[:-1]:
-        kind = _dataclass_in(get_type_hints(kind).get(part)) if dataclasses.is_dataclass(kind) else None
+        kind = _dataclass_in(_hints(kind).get(part)) if dataclasses.is_dataclass(kind) else None
     return dataclasses.is_dataclass(kind) and path[-1] in {field.name for field in dataclasses.fields(kind)}
 
 
@@ -152,7 +156,7 @@ def _check_keys(kind: Any, values: Mapping[str, Any], where: str) -> None:
             known = ", ".join(fields) or "none"
             hint = nearest(str(key), fields)
             raise UserError(f"{prefix}{key}: unknown setting of {where or 'a run'}.{hint}\nThe settings are: {known}")
-        nested = _dataclass_in(get_type_hints(kind)[key])
+        nested = _dataclass_in(_hints(kind)[key])
         if nested is not None:
             for place, entry in _mappings(value, f"{prefix}{key}"):
                 _check_keys(nested, entry, place)
@@ -161,6 +165,11 @@ def _check_keys(kind: Any, values: Mapping[str, Any], where: str) -> None:
         if required and name not in values:
             word = f"{name}: VALUE in that entry" if "[" in where else f"+{prefix}{name}=VALUE"
             raise UserError(f"{prefix}{name} is missing.\nTry: {word}")
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _mappings(value: Any, where: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -51,12 +51,13 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
     )
 
 
-def settings(assembled: Assembled) -> dict[str, str | int]:
-    """Return two digests of 8 digits that do not know the seed: runs with equal ones repeat each other; and the draw.
+def settings(assembled: Assembled) -> dict[str, int | str | dict[str, str]]:
+    """Return digests of 8 digits that do not know the seed: runs with equal ones repeat each other; and the draw.
 
     `setting` is of all that decides the original and its references, `method_setting` of the method. How many
-    references there are, and on which device, changes neither. `draw` is the forget set's own seed, 0 where it has
-    none. Neither digest knows it, so that a report can join the draws of one kind of forget set.
+    references there are, and on which device, changes neither. `evaluation_settings` are by the evaluation's name.
+    `draw` is the forget set's own seed, 0 where it has none. No digest knows it, so that a report can join the draws
+    of one kind of forget set.
     """
     experiment = assembled.experiment
     seeds = ("seed", "unlearn_seed", "eval_seed")
@@ -68,6 +69,7 @@ def settings(assembled: Assembled) -> dict[str, str | int]:
         "draw": draw,
         "setting": digest(shared, forget, experiment.precision.bf16)[:8],
         "method_setting": digest(type(experiment.method).__module__, experiment.method)[:8],
+        "evaluation_settings": {name: digest(one)[:8] for name, one in experiment.evaluations.items()},
     }
 
 

@@ -121,6 +121,7 @@ def _cost(result: dict[str, Any]) -> str:
         return f"seconds: original {seconds['original']:.1f}, unlearned {seconds['unlearned']:.1f} {where}"
     note = result["cost_note"]
     compared = f"no ratio, {note}" if ratio is None else f"{ratio:.3f} of retraining without validation"
+    compared += "".join(f"; {value:.3f} of its {what}" for value, what in _work(result))
     compared += f"; {note}" if note and ratio is not None else ""
     prepared = result.get("preparation_seconds", {}).get("unlearned", 0.0)
     compared += f"; without {prepared:.1f} of preparation" if prepared else ""
@@ -128,3 +129,10 @@ def _cost(result: dict[str, Any]) -> str:
         f"seconds: original {seconds['original']:.1f}, retrained {sum(retrained) / len(retrained):.1f}, "
         f"unlearned {seconds['unlearned']:.1f} ({compared}) {where}"
     )
+
+
+def _work(result: dict[str, Any]) -> list[tuple[float, str]]:
+    """Return the ratios to retraining that other work on the machine does not change, and what they are of."""
+    processor = "GPU seconds" if result.get("gpu_seconds") else "CPU seconds"
+    found = ((result.get("compute_ratio"), processor), (result.get("examples_ratio"), "examples"))
+    return [(value, what) for value, what in found if value is not None]

@@ -39,12 +39,11 @@ def levels(plan: Plan, file: Path, folders: Sequence[Path], gpus: int) -> list[L
 
 def needs_gpu(sweep: Sweep) -> bool:
     """Return whether the jobs compute on GPUs; raise UserError where each node would decide that by itself."""
-    devices = {job.assembled.settings.device for job in sweep.jobs.values()}
-    if "auto" in devices:
+    if "auto" in sweep.devices:
         raise UserError(
             "device=auto is decided on each node, and results depend on it.\nTry: device=cuda, or device=cpu"
         )
-    return any(device.startswith("cuda") for device in devices)
+    return any(device.startswith("cuda") for device in sweep.devices)
 
 
 def _refuse_again(sweep: Sweep, file: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from unlearnbench.assemble import Assembled
 from unlearnbench.choosing import Choice, choices, chosen
@@ -28,11 +28,12 @@ from unlearnbench.machine.threads import using
 from unlearnbench.models.start import base_note
 from unlearnbench.request.compose import Request
 from unlearnbench.results import folder, result
-from unlearnbench.results.identity import Identity
+from unlearnbench.results.identity import Identity, identify
 from unlearnbench.results.identity import settings as digests
 from unlearnbench.runners.execute import Done
 from unlearnbench.runners.failures import FailedElsewhere
-from unlearnbench.runs.finished import is_finished, remember
+from unlearnbench.runs import tracking
+from unlearnbench.runs.finished import is_finished, remember, stage_sources
 from unlearnbench.runs.written import write
 from unlearnbench.stages.benches import Benches
 
@@ -57,7 +58,6 @@ class RunJob:
 
     request: Request
     assembled: Assembled
-    identity: Identity
     outside: Looked
     raises: bool = False
     picture: tuple[Forgetting, ...] = ()
@@ -66,6 +66,11 @@ class RunJob:
     skipped: str | None = None
     error: Exception | None = None
     status: str = ""
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The run's key and names."""
+        return identify(self.request, self.assembled, stage_sources(self.request))
 
     @property
     def final(self) -> Path:
@@ -125,7 +130,7 @@ class RunJob:
         self.__dict__.pop("stages", None)
         if not self.rehearsed:
             self._warn(self._benches.said)
-        self.skipped = cast(Any, self.picture[-1].models.unlearned).why_not()
+        self.skipped = self.picture[-1].models.unlearned.why_not()
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -139,11 +144,6 @@ class RunJob:
                 raise
             self.error = error
             log.error("failed: %s\n%s", error, traceback.format_exc())
-
-    def forget_stages(self) -> None:
-        """Let go of what `draw` laid out."""
-        self.picture, self.choices = (), ()
-        self.__dict__.pop("stages", None)
 
     @cached_property
     def stages(self) -> Sequence[Stage]:
@@ -192,6 +192,8 @@ class RunJob:
         self.status = str(finding["status"])
         if self.status in ("done", "skipped"):
             remember(self.request, self.final, self.outside)
+        if self.status == "done":
+            tracking.send(self.request, self.final)
 
     def _finding(self, part: Path, workshop: Workshop, done: Done, error: Exception | None) -> dict[str, object]:
         """Return the part of result.json that says what became of the run; write what a finished one has beside it."""
@@ -224,7 +226,7 @@ class RunJob:
         return [line for stage in stages for line in done.lines.get(stage.key, ())]
 
     def _all(self, asked: Forgetting) -> Iterator[Stage]:
-        yield from (cast(Stage, model) for _, model in asked.models.roles())
+        yield from (model for _, model in asked.models.roles() if isinstance(model, Stage))
         yield from asked.stages()
 
     def _warn(self, said: set[str]) -> None:

@@ -53,6 +53,7 @@ class Sweep:
         self.words, self.parameters, self.folders = list(words), list(parameters), list(folders)
         self.by_number: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, RunJob] = {}
+        self.devices: set[str] = set()
         self.report: Report | None = None
         self._once = Once()
         sweeps: dict[str, bool] = {}
@@ -83,6 +84,7 @@ class Sweep:
             self._done(number, known)
         else:
             self.jobs[number] = known
+            self.devices.add(known.assembled.settings.device)
 
     def draw(self) -> list[RunJob]:
         """Load the data and lay out the stages of the jobs that are not done; return those that can be done."""
@@ -93,7 +95,8 @@ class Sweep:
         from unlearnbench.stages.benches import Benches
 
         benches = Benches()
-        for number, job in list(self.jobs.items()):
+        for number in list(self.jobs):
+            job = self.jobs[number]
             try:
                 job.draw(benches)
             except UserError as error:
@@ -107,19 +110,24 @@ class Sweep:
     def collect(self, since: Path, reason: str = NEVER) -> None:
         """Note what became of each job: read from its folder, or `reason` if it wrote none after the file `since`."""
         for number, job in self.jobs.items():
+            if self.by_number[number]["status"]:
+                continue
             if job.status or job.is_done() or job.has_ended(since):
                 self._done(number, outcome(job.final, reused=False))
-            elif not self.by_number[number]["status"]:
+            else:
                 self._note(number, "failed", reason)
+
+    def ended(self, number: int) -> dict[str, Any]:
+        """Note what became of a job that has just ended, and return its row."""
+        self.by_number[number] |= _row_of(outcome(self.jobs[number].final, reused=False))
+        return self.by_number[number]
 
     def failed(self) -> bool:
         """Return whether any job failed or diverged, or there was none."""
         return not self.rows or any(row["status"] in ("failed", "diverged") for row in self.rows)
 
     def _done(self, number: int, known: Outcome) -> None:
-        self.by_number[number] |= {
-            "status": known.status, "reason": known.reason, "run_folder": str(known.folder.resolve()),
-        }  # fmt: skip
+        self.by_number[number] |= _row_of(known)
         log.info("job %d: %s %s", number, known.status, known.reason)
 
     def _note(self, number: int, status: str, reason: str) -> None:
@@ -199,12 +207,18 @@ def _inline(sweep: Sweep, outputs: Path) -> None:
         from unlearnbench.machine.threads import warn_if_busy
         from unlearnbench.runners.claims import Claims
         from unlearnbench.runners.execute import execute
+        from unlearnbench.runs.progress import Lines
 
-    jobs = sweep.draw()
+    jobs, cache = sweep.draw(), Cache(outputs / "cache")
     if jobs:
         warn_if_busy(jobs[0].assembled.settings.threads)
-    cache = outputs / "cache"
-    execute(jobs, Cache(cache), Claims(cache / "claims", os.environ.get("SLURM_JOB_ID", "")))
+    claims = Claims(cache.folder / "claims", os.environ.get("SLURM_JOB_ID", ""))
+    execute(jobs, cache, claims, ended=Lines(sweep, cache).ended)
+
+
+def _row_of(known: Outcome) -> dict[str, str]:
+    """Return what jobs.csv says of a job that has ended."""
+    return {"status": known.status, "reason": known.reason, "run_folder": str(known.folder.resolve())}
 
 
 def _row(number: int, one: Composed) -> dict[str, Any]:

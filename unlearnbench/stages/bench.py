@@ -69,11 +69,11 @@ class Bench:
         return cast(tuple[int, int, int], self._memo["scoring"])
 
     @property
-    def silent(self) -> Task:
-        """The task without written answers, for scores of which only the numbers are used."""
+    def unwritten(self) -> Bench:
+        """The bench without written answers, for scores of which only the numbers are used."""
         task: Any = copy.copy(self.task)
         task.generate = 0
-        return cast(Task, task)
+        return replace(self, task=task, generate=0, _memo={})
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -107,8 +107,9 @@ class Bench:
 
     def beside(self, data: Data) -> Bench:
         """Return a bench for the same model on another data set, without written answers."""
-        task = cast(Any, self.task).on(data)
-        return replace(self, data=data, task=task, generate=0, extra={}, manipulated=None, _prints={}, _memo={})
+        return replace(
+            self, data=data, task=self.task.on(data), generate=0, extra={}, manipulated=None, _prints={}, _memo={}
+        )
 
     def probe(self) -> Bench:
         """Return the bench that shows what is left of a manipulation, made once."""

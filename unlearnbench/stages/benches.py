@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from unlearnbench.contracts import Data, Dataset, Index
 from unlearnbench.errors import UserError
@@ -87,4 +87,4 @@ class Benches:
                 "eval.held_out=validation: this data set has no validation part to score.\n"
                 "Try: eval.held_out=test, or dataset.validation=0.1 (images)"
             )
-        return cast(Data, replace(cast(Any, data), test=data.validation))
+        return replace(data, test=data.validation)

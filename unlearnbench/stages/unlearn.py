@@ -177,7 +177,7 @@ def check_alone(
     """
     trains = getattr(method, "batch_norm", "frozen") == "train"
     single = forget == 1 and trains and getattr(method, "forget_alone", False)
-    if single and info.kind == "image" and needs_company(build(), info.shape):
+    if single and needs_company(build, info.shape):
         raise UserError(
             "the forget set is one image, and the method trains on it alone: in training, batch norm cannot learn from "
             "one image of this size alone.\nTry: method.batch_norm=frozen, or method=finetune"
@@ -188,7 +188,7 @@ def check_alone(
         sizes |= {"method.batch_size": getattr(method, "batch_size", None)}
         sizes |= {"method.optimizer.micro_batch": getattr(own, "micro_batch", None)}
     alone = [key for key, size in sizes.items() if size == 1]
-    if alone and info.kind == "image" and needs_company(build(), info.shape):
+    if alone and needs_company(build, info.shape):
         raise UserError(
             f"{alone[0]}=1: in training, batch norm cannot learn from one image of this size alone.\n"
             f"Try: {alone[0]}=2" + (", or method.batch_norm=frozen" if alone[0].startswith("method") else "")

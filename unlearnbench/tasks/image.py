@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unlearnbench.contracts import Batch, Index, Predictions
+from unlearnbench.contracts import Batch, Data, Index, Predictions
 from unlearnbench.data.images import ImageData, ImageSettings
 from unlearnbench.evidence import Scores
 from unlearnbench.machine.precision import Precision
@@ -45,6 +45,7 @@ class ImageTask:
 
     longest_answer = 0
     limit = None
+    cut = 0
 
     @cached_property
     def labels(self) -> Tensor:
@@ -78,8 +79,9 @@ class ImageTask:
         task.labels = torch.from_numpy(labels).to(self.device)
         return task
 
-    def on(self, data: ImageData) -> ImageTask:
+    def on(self, data: Data) -> ImageTask:
         """Return a task for the same model on another data set of the same settings."""
+        assert isinstance(data, ImageData)
         return ImageTask(data, self.dataset, self.precision, self.head, self.score_batch)
 
     def settings(self) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unlearnbench.contracts import IGNORED, Batch, Index, ModelSpec, Predictions
+from unlearnbench.contracts import IGNORED, Batch, Data, Index, ModelSpec, Predictions
 from unlearnbench.data.text import TextData
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Scores
@@ -91,8 +91,9 @@ class TextTask:
         other.rows = self.behind(longer).rows
         return other
 
-    def on(self, data: TextData) -> TextTask:
+    def on(self, data: Data) -> TextTask:
         """Return a task for the same model on another data set, without generated answers."""
+        assert isinstance(data, TextData)
         limit = replace(self.encoder.limit, too_long="cut")
         encoder = Encoder(self.encoder.tokenizer, data.chat, limit)
         return TextTask(data, encoder, self.precision, self.spec, self.score_batch, 0)
@@ -101,6 +102,11 @@ class TextTask:
     def limit(self) -> int:
         """The length in tokens at which sequences are cut."""
         return self.encoder.limit.tokens
+
+    @property
+    def cut(self) -> int:
+        """How many sequences were longer and have been cut."""
+        return self.encoder.cut
 
     @property
     def longest_answer(self) -> int:
