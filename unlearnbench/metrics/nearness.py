@@ -65,14 +65,15 @@ def hardly(original: float, retrained: float = math.nan) -> list[str]:
     return [f"{who} gets only {value:.3f} right of what it was trained on. {end}" for who, value in few.items()]
 
 
-def passes(name: str, retain: float, test: float, limit: float) -> str:
+def passes(name: str, retain: float, test: float, limit: float, where: str = "test") -> str:
     """Return what to say of a method that gets more right than retrained on retain and on test; "" where it does not.
 
-    No forgetting makes a model better on what it keeps. Then the method trained for longer than retrained did.
+    `where` is the split of held-out rows of the kind that is retained. No forgetting makes a model better on what it
+    keeps. Then the method trained for longer than retrained did.
     """
     if not (retain > limit and test > limit):
         return ""
     return (
-        f"{name} gets more right than retrained, on retain by {retain:.3f} and on test by {test:.3f}: it was trained "
-        "further, so its gap is about training, not about forgetting."
+        f"{name} gets more right than retrained, on retain by {retain:.3f} and on {where} by {test:.3f}: it was "
+        "trained further, so its gap is about training, not about forgetting."
     )

@@ -78,7 +78,8 @@ def _table(board: Board, place: int) -> str:
     caption = f"\\caption{{{_caption(board)}}}\\label{{tab:unlearnbench-{place}}}"
     small = ["\\begingroup\\footnotesize\\setlength{\\tabcolsep}{4pt}"]
     if len(rows) <= LONG:
-        parts = [r"\begin{table}[htbp]", r"\centering", caption, *small, f"\\begin{{tabular}}{{{shape}}}", *head, *body]
+        parts = [r"\begin{table}[htbp]", r"\centering", caption, r"\par\medskip", *small]
+        parts += [f"\\begin{{tabular}}{{{shape}}}", *head, *body]
         return "\n".join([*parts, r"\bottomrule", r"\end{tabular}", r"\endgroup", r"\end{table}", ""])
     parts = [*small, r"\setlength{\LTcapwidth}{\textwidth}", f"\\begin{{longtable}}{{{shape}}}", caption + r" \\"]
     parts += [*head, r"\endfirsthead", *head, r"\endhead"]
@@ -91,6 +92,7 @@ class _Marks:
     def __init__(self, board: Board) -> None:
         self.methods = [line for line in board.lines if line.role == "unlearned"]
         self.target = next((line for line in board.lines if line.role == "retrained"), None)
+        self.several = len(self.methods) > 1
         self.board = board
         known = {metric.name: metric for metric in catalogue()}
         self.relative = {name for name, metric in known.items() if metric.relative}
@@ -107,13 +109,13 @@ class _Marks:
 
     def gap(self, line: Line) -> str:
         """Return the cell of the mean gap, with a star where it is within the noise floor of retrained."""
-        known = [one.gap.mean for one in self.methods if not math.isnan(one.gap.mean)]
+        known = [one.gap.mean for one in self.methods if not math.isnan(one.gap.mean)] if self.several else []
         star = "*" if line.within_noise else ""
         return _shown(line.gap, line.gap.mean, min(known, default=math.nan), self.board.noise, star)
 
     def _marked(self, line: Line, cell: Cell, column: Column, every: Sequence[tuple[Line, Cell]]) -> str:
         aims = self._aims(column)
-        if line.role != "unlearned" or aims is None:
+        if line.role != "unlearned" or aims is None or not self.several:
             return _shown(cell)
         away = [abs(one.mean - aims) for _, one in every if not math.isnan(one.mean)]
         floor = self.board.floor.get((column.metric.removeprefix("gap_"), column.split), math.nan)

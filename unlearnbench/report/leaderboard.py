@@ -327,7 +327,8 @@ def _line(known: Cells, of: Headline, variant: str, role: str, name: str) -> Lin
 
     rates = {split: _cell(known, variant, role, of.plotted, split) for split in SPLITS}
     chosen = [known[at] for split in SPLITS if (at := (variant, role, of.ranked_by, split)) in known]
-    seeds, draws = max((one[1] for one in chosen), default=0), max((one[2] for one in chosen), default=0)
+    seeds = max((seeds for _, seeds, _ in chosen), default=0)
+    draws = max((draws for _, _, draws in chosen), default=0)
     counts = f"{seeds or ''}" + (f" × {draws} draws" if draws > 1 else "")
     seconds = None if of.compared else ""
     return Line(name, role, rates, cells(of.before), after=cells(of.after), seeds=seeds, seconds=seconds, counts=counts)

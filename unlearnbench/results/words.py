@@ -39,7 +39,7 @@ def words(values: Values, result: Mapping[str, Any]) -> list[str]:
         held_out = "test_retain" if ("unlearned", "test_retain", metric) in values else "test"
         ahead = [_apart(values, metric, "unlearned", split) for split in ("retain", held_out)]
         limit = max(one for one in (floor, margin, 0.0) if not math.isnan(one))
-        said += [text] if (text := passes("The unlearned model", ahead[0], ahead[1], limit)) else []
+        said += [text] if (text := passes("The unlearned model", ahead[0], ahead[1], limit, held_out)) else []
     return said
 
 
