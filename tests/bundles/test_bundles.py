@@ -17,6 +17,7 @@ from unlearnbench.bundles.check import check
 from unlearnbench.bundles.manifest import Manifest
 from unlearnbench.bundles.pack import pack, tables
 from unlearnbench.bundles.unpack import unpacked
+from unlearnbench.commands.report import main as report
 from unlearnbench.errors import UserError
 from unlearnbench.files import sums, zips
 from unlearnbench.files.digests import file_digest
@@ -108,6 +109,13 @@ def test_what_is_packed(bundle, outputs, tmp_path):
 def test_a_bundle_is_read_as_its_runs(bundle, outputs):
     with unpacked(bundle) as found:
         assert tables(collect([found.runs])) == tables(collect([outputs]))
+
+
+def test_a_report_of_a_bundle_names_no_place_that_is_gone(bundle, tmp_path, capsys):
+    assert report(["--to", str(tmp_path / "r"), str(bundle)]) == 0
+    page, table = ((tmp_path / "r" / name).read_text() for name in ("report.html", "runs.csv"))
+    assert ONE.split("/")[-1] in page and str(bundle) in table
+    assert "unlearnbench-" not in page + table + capsys.readouterr().out, "the folder where it was unpacked"
 
 
 def number(file, old, new):

@@ -66,7 +66,7 @@ def main(words: list[str]) -> int:
 
         if given.evidence:
             write_evidence(given.to, collect(folders))
-        report = make(folders, given.to, margins, latex=given.latex)
+        report = make(folders, given.to, margins, latex=given.latex, passing=[one for one, _ in unpacked])
         for place, bundle in unpacked:
             _name(given.to / "runs.csv", place, bundle)
     show(report, given.to)

@@ -30,14 +30,20 @@ def write(
 
 
 def make(
-    folders: Sequence[Path], target: Path, margins: Mapping[str, float] | None = None, *, latex: bool = False
+    folders: Sequence[Path],
+    target: Path,
+    margins: Mapping[str, float] | None = None,
+    *,
+    latex: bool = False,
+    passing: Sequence[Path] = (),
 ) -> Report:
     """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return what was found.
 
     Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures, report.html, verdicts.csv if runs state
     margins, paired.csv if methods share seeds, reported.csv if they have published numbers, and with `latex` the tables
-    for LaTeX. `margins` count before those that the runs state. Raises UserError if a folder does not exist or has no
-    runs, for a margin of what no run has measured, or if the target is not writable.
+    for LaTeX. `margins` count before those that the runs state. Runs in the `passing` folders, which will soon be gone,
+    get no links. Raises UserError if a folder does not exist or has no runs, for a margin of what no run has measured,
+    or if the target is not writable.
     """
     import pandas
 
@@ -70,7 +76,9 @@ def make(
     tex.write(target, groups if latex else [])
     (target / "leaderboard.md").write_text(markdown(groups, runs.left_out), encoding="utf-8", errors="replace")
     figures = plots.draw(target, groups)
-    (target / "report.html").write_text(page(runs, groups, figures, target), encoding="utf-8", errors="replace")
+    (target / "report.html").write_text(
+        page(runs, groups, figures, target, passing), encoding="utf-8", errors="replace"
+    )
     return Report(tuple(groups), runs.left_out)
 
 

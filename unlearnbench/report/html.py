@@ -58,8 +58,14 @@ class OfRun(NamedTuple):
     files: tuple[tuple[str, str], ...]
 
 
-def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Sequence[Picture]], target: Path) -> str:
-    """Return report.html as text, for a report in the folder `target`."""
+def page(
+    runs: Runs,
+    boards: Sequence[Board],
+    figures: Sequence[Sequence[Picture]],
+    target: Path,
+    passing: Sequence[Path] = (),
+) -> str:
+    """Return report.html as text, for a report in the folder `target`; runs in `passing` folders get no links."""
     from jinja2 import Environment
     from markupsafe import Markup
 
@@ -88,7 +94,7 @@ def page(runs: Runs, boards: Sequence[Board], figures: Sequence[Sequence[Picture
             ],
             without_figures=len(boards) - len(inlined) if inlined else 0,
             of_runs=_figures_of_runs(runs),
-            every_run=_known_columns(list(_every_run(runs, target))),
+            every_run=_known_columns(list(_every_run(runs, target, passing))),
             left_out=runs.left_out,
             counts=table["status"].value_counts().to_dict(),
             seeds=sorted(int(seed) for seed in table["seed"].unique()),
@@ -150,16 +156,17 @@ def _inlined(figures: Iterable[Path]) -> list[tuple[str, str]]:
     return [(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()) for path in figures]
 
 
-def _every_run(runs: Runs, target: Path) -> Iterable[OfRun]:
-    """Yield the runs with relative links to their folders and files."""
+def _every_run(runs: Runs, target: Path, passing: Sequence[Path]) -> Iterable[OfRun]:
+    """Yield the runs with relative links to their folders and files, where these are there to stay."""
     columns = ["run_id", "variant", "dataset", "model", "forget", "seed", "status", "seconds", "cost_ratio"]
     link = _links_from(target)
     for run_id, *names, seconds, cost in runs.table[runs.table["run_id"] != ""][columns].itertuples(index=False):
         folder = runs.folders[str(run_id)]
-        there = set(os.listdir(folder))
+        stays = not any(folder.is_relative_to(one) for one in passing)
+        there = set(os.listdir(folder)) if stays else set()
         cells = (*map(str, names), _number(seconds, 1), _number(cost, 3))
         linked = tuple((name, link(folder / name)) for name in FILES if name in there)
-        yield OfRun(cells, folder.name, link(folder), linked)
+        yield OfRun(cells, folder.name, link(folder) if stays else "", linked)
 
 
 def _known_columns(found: Sequence[OfRun]) -> tuple[tuple[str, ...], list[OfRun]]:
