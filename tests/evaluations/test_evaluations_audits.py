@@ -278,6 +278,6 @@ def test_a_run_on_text_with_all_audits(tmp_path):
     words += ["eval=[standard,relearn,quantise,probe,variants,fluency]", "eval.relearn.steps=2", "eval.relearn.seeds=1"]
     rows = pandas.read_csv(execute(prepare([*words, "eval.variants.shots=1"])).folder / "metrics.csv")
     mine = set(rows[rows["role"] == "unlearned"]["metric"])
-    names = {"relearn_area", "quantise_gain", "quantise_robustness", "probe_accuracy", "variant_gain", "repetition"}
+    names = {"relearn_area", "quantise_gain", "quantise_robustness", "probe_accuracy", "variant_gain"}
     assert names | {f"gap_{name}" for name in names} <= mine
     assert np.isfinite(rows["value"]).all()
