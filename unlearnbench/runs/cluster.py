@@ -39,11 +39,12 @@ def levels(plan: Plan, file: Path, folders: Sequence[Path], gpus: int) -> list[L
 
 def needs_gpu(sweep: Sweep) -> bool:
     """Return whether the jobs compute on GPUs; raise UserError where each node would decide that by itself."""
-    if "auto" in sweep.devices:
+    devices = {job.assembled.settings.device for job in sweep.jobs.values()}
+    if "auto" in devices:
         raise UserError(
             "device=auto is decided on each node, and results depend on it.\nTry: device=cuda, or device=cpu"
         )
-    return any(device.startswith("cuda") for device in sweep.devices)
+    return any(device.startswith("cuda") for device in devices)
 
 
 def _refuse_again(sweep: Sweep, file: Path) -> None:

@@ -145,6 +145,11 @@ class RunJob:
             self.error = error
             log.error("failed: %s\n%s", error, traceback.format_exc())
 
+    def forget_stages(self) -> None:
+        """Let go of what `draw` laid out."""
+        self.picture, self.choices = (), ()
+        self.__dict__.pop("stages", None)
+
     @cached_property
     def stages(self) -> Sequence[Stage]:
         """The stages whose results the folder is made from: none where the method cannot run."""

@@ -112,7 +112,7 @@ def of(sweep: Sweep, outputs: Path) -> Plan:
 def with_stages(sweep: Sweep, outputs: Path) -> Plan:
     """Lay out the stages of a sweep's jobs, and look which are there. Nothing is computed.
 
-    A job is let go of once it is laid out: of ten thousand, memory holds the entries alone.
+    One job is laid out at a time: of ten thousand, memory holds the entries alone.
     """
     cache = Cache(outputs / "cache")
     known, entries, readers = took(cache), dict[str, Entry](), dict[str, list[int]]()
@@ -125,7 +125,7 @@ def with_stages(sweep: Sweep, outputs: Path) -> Plan:
             if stage.key not in entries:
                 entries[stage.key] = _planned(stage, entries, known, cache)
             readers.setdefault(stage.key, []).append(number)
-        del sweep.jobs[number]
+        job.forget_stages()
     complete = tuple(replace(entries.pop(key), jobs=tuple(numbers)) for key, numbers in readers.items())
     return replace(of(sweep, outputs), entries=complete, rows=rows, choosing=choosing)
 

@@ -53,7 +53,6 @@ class Sweep:
         self.words, self.parameters, self.folders = list(words), list(parameters), list(folders)
         self.by_number: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, RunJob] = {}
-        self.devices: set[str] = set()
         self.report: Report | None = None
         self._once = Once()
         sweeps: dict[str, bool] = {}
@@ -84,7 +83,6 @@ class Sweep:
             self._done(number, known)
         else:
             self.jobs[number] = known
-            self.devices.add(known.assembled.settings.device)
 
     def draw(self) -> list[RunJob]:
         """Load the data and lay out the stages of the jobs that are not done; return those that can be done."""
@@ -95,8 +93,7 @@ class Sweep:
         from unlearnbench.stages.benches import Benches
 
         benches = Benches()
-        for number in list(self.jobs):
-            job = self.jobs[number]
+        for number, job in list(self.jobs.items()):
             try:
                 job.draw(benches)
             except UserError as error:
