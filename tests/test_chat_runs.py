@@ -10,7 +10,7 @@ from chatsets import conversations, json_lines, questions
 
 TINY = (
     "dataset=chat", "dataset.root=rows.jsonl", "model.hidden=16", "model.vocabulary=600", "train.epochs=2",
-    "eval.generate=4",
+    "eval.generate=4", "plots=false",
 )  # fmt: skip
 OPTION_METRICS = ("accuracy", "f1", "precision", "zrf", "js_", "kl_", "mia_entropy", "tug_of_war", "flip_rate")
 
@@ -26,7 +26,7 @@ FEW = ("eval.relearn.steps=2", "eval.relearn.seeds=1", "eval.variants.shots=1")
 @pytest.mark.slow
 def test_the_rows_of_one_person_are_forgotten_by_one_command(command, tmp_path):
     json_lines(tmp_path / "rows.jsonl", conversations(140))
-    words = (*TINY, "forget=column", "forget.column=person", "forget.value=3", "reference.count=2")
+    words = (*TINY, "plots=true", "forget=column", "forget.column=person", "forget.value=3", "reference.count=2")
     audits = ("eval=[standard,relearn,quantise,variants,lira]", "eval.lira.models=9")
     done = command("run", "-m", *words, "method=npo,prompt,icul", *audits, *FEW)
     assert done.returncode == 0, done.stderr

@@ -123,7 +123,7 @@ def test_signals_end_with_their_code_and_no_half_run(tmp_path, sign, code):
             for line in process.stderr:
                 if line.startswith("original"):
                     break
-            time.sleep(1)
+            time.sleep(0.3)
             process.send_signal(sign)
             assert process.wait(timeout=60) == code
         finally:
@@ -142,7 +142,7 @@ def test_no_color_is_honoured(command):
 
 def test_a_terminal_shows_bars_and_a_file_plain_lines(tmp_path):
     master, slave = pty.openpty()
-    words = [sys.executable, "-m", "unlearnbench", "run", *TINY, "train.epochs=30"]
+    words = [sys.executable, "-m", "unlearnbench", "run", *TINY, "train.epochs=10"]
     environment = {**HERE, "TERM": "xterm"}
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=slave, env=environment) as process:
         os.close(slave)

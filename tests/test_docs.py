@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from worlds import HERE, TINY
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -26,7 +28,7 @@ def test_the_method_of_the_page_runs(command, tmp_path):
     assert "weight_noise on tiny_cnn" in done.stdout
 
 
-def test_an_entry_point_is_found_without_flags(command, tmp_path):
+def test_an_entry_point_is_found_without_flags(warm, tmp_path):
     page = (ROOT / "docs" / "adding-a-method.md").read_text()
     package = tmp_path / "site" / "my_package"
     (package / "configs" / "method").mkdir(parents=True)
@@ -39,10 +41,9 @@ def test_an_entry_point_is_found_without_flags(command, tmp_path):
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
     entry = block(page, "toml").splitlines()[1].replace('"', "")
     (facts / "entry_points.txt").write_text(f"[unlearnbench.plugins]\n{entry}\n")
-    path = {"PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"}
-    assert "weight_noise" in command("list", "methods", env=path).stdout
-    words = ["method=weight_noise", "dataset=synthetic", "model=tiny_cnn", "train.epochs=2"]
-    done = command("run", *words, env=path)
+    env = {**HERE, "COLUMNS": "120", "PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"}
+    assert "weight_noise" in warm.run(["list", "methods"], tmp_path, env).stdout
+    done = warm.run(["run", *TINY, "method=weight_noise"], tmp_path, env)
     assert done.returncode == 0, done.stderr
 
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 TINY = (
     "dataset=clinical_notes", "dataset.limit=120", "dataset.limit_test=48", "dataset.limit_validation=20",
-    "model.hidden=16", "model.vocabulary=600", "train.epochs=2", "eval.generate=20",
+    "model.hidden=16", "model.vocabulary=600", "train.epochs=2", "eval.generate=20", "plots=false",
 )  # fmt: skip
 
 

@@ -20,7 +20,8 @@ TO_RETRAINED = ("gap_", "floor_", "js_to_retrained", "kl_from_retrained", "js_pu
 
 
 def run(folder, *words):
-    return execute(prepare([*TINY, "method.epochs=1", "reference.count=0", f"outputs={folder}", *words])).folder
+    base = [*TINY, "plots=true", "method.epochs=1", "reference.count=0", f"outputs={folder}"]
+    return execute(prepare([*base, *words])).folder
 
 
 def printed(folder):

@@ -1,8 +1,9 @@
 """The command line in a fork of a warm process: the same code as `python -m unlearnbench`, started sooner.
 
 A fresh Python takes seconds to import torch, scikit-learn and their like, and the suite starts about a hundred. Here
-one process imports them once (of unlearnbench it imports nothing), and each command is a fork of it with its own
-working folder, environment and files. Tests of the start, of signals and of the wheel start a Python of their own.
+one process imports them once, and this checkout's modules, whose sources it reads for keys; each command is a fork of
+it with its own working folder, environment and files. Tests of the start, of imports, of signals and of the wheel start
+a Python of their own.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ HEAVY = (
 )  # fmt: skip
 
 
+ROOT = Path(__file__).parents[1]
+USUAL = tuple(f"unlearnbench.{name}" for name in ("experiment", "evaluations.standard", "models.llama", "tasks.text"))
+"""They import most of what a run's key is made of."""
+
+
 class Warm:
     """A process with the imports done, and commands run in its forks."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
         atexit.register(self.process.terminate)
 
     def run(self, words: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -47,10 +54,20 @@ class Warm:
         return subprocess.CompletedProcess(list(words), code, out, err)
 
 
-def serve() -> None:
-    """Import what is heavy, then fork for each line of the input and answer with the command's exit code."""
+def get_ready() -> None:
+    """Import what is heavy, and all modules of this checkout; read their sources, of which keys are made."""
     for module in HEAVY:
         importlib.import_module(module)
+    files = (file.relative_to(ROOT).with_suffix("") for file in sorted((ROOT / "unlearnbench").rglob("*.py")))
+    for file in files:
+        if file.name != "__main__":
+            importlib.import_module(".".join(file.parts).removesuffix(".__init__"))
+    importlib.import_module("unlearnbench.graph.sources").sources(USUAL)
+
+
+def serve() -> None:
+    """Get ready, then fork for each line of the input and answer with the command's exit code."""
+    get_ready()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

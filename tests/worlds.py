@@ -25,8 +25,8 @@ from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.recipe import Recipe
 
 CPU = Precision("cpu", bf16=False)
-TINY = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=2")
-"""A run of a second, on generated images."""
+TINY = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=2", "plots=false")
+"""A run of a second, on generated images; tests of figures add plots=true."""
 HERE = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 """The environment of a command that must import this checkout."""
 RECIPE = Recipe(

@@ -72,7 +72,7 @@ def test_a_run_of_one_request_is_refused_before_anything_trains():
 @pytest.mark.plots
 @pytest.mark.slow
 def test_it_needs_no_retrained_model_and_draws_its_figure(tmp_path):
-    words = ["eval=[standard,comeback]", "reference.count=0", "eval.limit=20", f"outputs={tmp_path}"]
+    words = ["eval=[standard,comeback]", "reference.count=0", "eval.limit=20", f"outputs={tmp_path}", "plots=true"]
     done = execute(prepare([*STREAM, "eval.comeback.at_once=false", *words]))
     assert (done.folder / "plots" / "comeback.png").stat().st_size > 5000
     roles = set(pandas.read_csv(done.folder / "metrics.csv").query("split == 'forget_1'")["role"])

@@ -78,7 +78,7 @@ def test_the_gap_is_0_under_the_null_also_of_the_largest_of_several():
 
 @pytest.mark.plots
 def test_a_run_has_a_curve_for_each_role_and_none_regains_what_it_never_lost(tmp_path):
-    words = [*TINY, "train.epochs=8", "method=none", "eval=[standard,relearn]", f"outputs={tmp_path}"]
+    words = [*TINY, "plots=true", "train.epochs=8", "method=none", "eval=[standard,relearn]", f"outputs={tmp_path}"]
     words += ["eval.relearn.steps=4", "eval.relearn.seeds=2", "eval.relearn.teach=[forget,retain,benign]"]
     folder = execute(prepare(words)).folder
     rows = pandas.read_csv(folder / "metrics.csv")

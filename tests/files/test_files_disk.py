@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,47 +25,63 @@ pytestmark = pytest.mark.slow
 WORDS = [*TINY, "train.epochs=1", "save_model=true"]
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 SMALL = """
-mount -t tmpfs -o size=16k none outputs || exit 77
-for size in 16 330 540; do
-  mount -o remount,size=${size}k outputs
-  "$@" >out_$size 2>&1; echo $? >>codes
-  find outputs -name '.part-*' >>left
-done
-mount -o remount,size=8m outputs
-"$@" >last 2>&1; echo $? >>codes
-cp outputs/runs/*/metrics.csv .
+import json, os, shutil, subprocess, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from warm import command, get_ready
+
+def mount(*words):
+    return subprocess.run(["mount", *words, "outputs"]).returncode
+
+def tried(size):
+    mount("-o", f"remount,size={{size}}k")
+    child = os.fork()
+    if child == 0:
+        os._exit(command({words!r}, {folder!r}, dict(os.environ), ["/dev/null", f"out_{{size}}", f"err_{{size}}"]))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code, Path(f"err_{{size}}").read_text(), list(map(str, Path("outputs").rglob(".part-*")))
+
+if mount("-t", "tmpfs", "-o", "size=16k", "none"):
+    sys.exit(77)
+get_ready()
+found = [tried(size) for size in (16, 330, 540, 8192)]
+for file in Path("outputs", "runs").glob("*/metrics.csv"):
+    shutil.copy(file, ".")
+print(json.dumps(found))
 """
 
 
 def test_a_disk_that_fills_up_costs_one_line_each_time(tmp_path, command):
     """On a real small file system, which grows from try to try."""
     (tmp_path / "outputs").mkdir()
-    (tmp_path / "left").touch()
+    words = ["run", *WORDS, "plots=true"]
+    script = SMALL.format(tests=str(Path(__file__).parents[1]), words=words, folder=str(tmp_path))
     try:
         tried = subprocess.run(
-            [*NAMESPACE, "sh", "-c", SMALL, "sh", sys.executable, "-m", "unlearnbench", "run", *WORDS],
-            cwd=tmp_path, env=HERE, capture_output=True, text=True, check=False,
+            [*NAMESPACE, sys.executable, "-c", script], cwd=tmp_path, env=HERE, capture_output=True, text=True,
+            check=False,
         )  # fmt: skip
     except FileNotFoundError:
         pytest.skip("unshare is not installed: no file system of its own")
     if tried.returncode == 77 or "unshare:" in tried.stderr:
         pytest.skip("no file system of its own without privileges here")
-    assert (tmp_path / "codes").read_text().split() == ["1"] * 3 + ["0"], (tmp_path / "last").read_text()
-    for said in tmp_path.glob("out_*"):
-        lines = said.read_text().splitlines()
+    assert tried.returncode == 0, tried.stderr
+    found = json.loads(tried.stdout)
+    assert [code for code, _, _ in found] == [1, 1, 1, 0], found
+    assert not any(left for _, _, left in found[:3])
+    for _, said, _ in found[:3]:
+        lines = said.splitlines()
         usual = ("...", "forgetting class:class0", "the seconds of this run.")
         assert [line for line in lines if not line.endswith(usual) and "is busy" not in line] == [
             "unlearnbench: no space left on device in outputs; finished work is kept, run the same command again to "
             "continue"
         ]
-    assert (tmp_path / "left").read_text() == ""
     assert command("run", *WORDS, "outputs=whole").returncode == 0
     (whole,) = (tmp_path / "whole" / "runs").iterdir()
     assert (whole / "metrics.csv").read_bytes() == (tmp_path / "metrics.csv").read_bytes()
 
 
-@pytest.mark.parametrize("words", [[], ["-m", "seed=0,1"]], ids=["run", "sweep"])
-@pytest.mark.parametrize("limit", [100, 2000, 20_000])
+@pytest.mark.parametrize(("words", "limit"), [([], 100), ([], 20_000), (["-m", "seed=0,1"], 2000)])
 def test_files_that_may_not_grow_are_a_full_disk(tmp_path, words, limit):
     done = subprocess.run(
         [sys.executable, "-m", "unlearnbench", "run", *WORDS, *words], cwd=tmp_path, env=HERE,
@@ -81,10 +99,13 @@ PLACES = [
     (model, "write_model"), (result, "write_result"), (folder, "publish"), (folder, "new_folder"),
 ]  # fmt: skip
 CODES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES]
+EACH = [(*PLACES[0], code) for code in CODES] + [(*place, errno.ENOSPC) for place in PLACES[1:]]
+"""Every code at one place, and every place with one code: what a code means does not depend on the place."""
 
 
-@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
-@pytest.mark.parametrize(("module", "name"), PLACES, ids=[name for _, name in PLACES])
+@pytest.mark.parametrize(
+    ("module", "name", "code"), EACH, ids=[f"{name}-{errno.errorcode[code]}" for _, name, code in EACH]
+)
 def test_every_place_that_writes_stops_in_one_line_and_goes_on(tmp_path, monkeypatch, module, name, code):
     request = prepare([*WORDS, "method=none", f"outputs={tmp_path}"])
 
@@ -156,8 +177,6 @@ class FromRust(Exception):
     ],
 )
 def test_the_line_names_the_reason_and_the_folder(error, says, tmp_path):
-    from pathlib import Path
-
     assert disk.why(error, Path("outputs")).startswith(says)
 
 
@@ -169,14 +188,10 @@ def test_the_line_names_the_reason_and_the_folder(error, says, tmp_path):
     ],
 )  # fmt: skip
 def test_other_errors_are_no_full_disk(error):
-    from pathlib import Path
-
     assert disk.why(error, Path("outputs")) is None
 
 
 def test_a_library_that_fails_while_it_closes_its_file_hides_nothing():
-    from pathlib import Path
-
     try:
         try:
             raise OSError(errno.ENOSPC, "x")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -18,32 +17,29 @@ WORDS = ["-m", *TINY, "train.epochs=1", "threads=1", "device=cpu", "method=none,
 CLUSTER = ["runner=slurm", "runner.cpus=1", "runner.gpus=0", "runner.minutes=60"]
 
 
-def run(folder: Path, slurm, *words: str) -> subprocess.CompletedProcess[str]:
-    env = {**HERE, **slurm.environment}
-    command = [sys.executable, "-m", "unlearnbench", *words]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
-
-
 def results(folder: Path) -> bytes:
     (newest,) = (folder / "outputs" / "sweeps").glob("*/report/results.csv")
     return newest.read_bytes()
 
 
-def test_a_sweep_on_a_cluster_is_the_same_sweep(slurm, tmp_path):
+def test_a_sweep_on_a_cluster_is_the_same_sweep(slurm, warm, tmp_path):
+    def run(place: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return warm.run(words, tmp_path / place, {**HERE, **slurm.environment})
+
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
-    here = run(tmp_path / "here", slurm, "run", *WORDS)
+    here = run("here", "run", *WORDS)
     assert here.returncode == 0, here.stderr
-    sent = run(tmp_path / "there", slurm, "run", *WORDS, *CLUSTER)
+    sent = run("there", "run", *WORDS, *CLUSTER)
     assert sent.returncode == 0, sent.stderr
     jobs = re.findall(r"\d+", re.search(r"submitted as ([\d, ]+);", sent.stderr)[1])
     assert len(jobs) == 3  # trainings, unlearnings, the report
-    again = run(tmp_path / "there", slurm, "run", *WORDS, *CLUSTER)
+    again = run("there", "run", *WORDS, *CLUSTER)
     assert again.returncode == 2 and "in the queue already" in again.stderr
     slurm.until(*jobs, seconds=120)
     assert results(tmp_path / "there") == results(tmp_path / "here")
     logged = "".join(file.read_text() for file in (tmp_path / "there").rglob("*.log"))
     begun = Counter(re.findall(r"^(original|retrained 0|unlearned) \.\.\.$", logged, re.MULTILINE))
     assert begun == {"original": 2, "retrained 0": 2, "unlearned": 4}
-    more = run(tmp_path / "there", slurm, "plan", *WORDS, *CLUSTER)
+    more = run("there", "plan", *WORDS, *CLUSTER)
     assert " 0 missing" in more.stdout

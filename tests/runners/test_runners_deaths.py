@@ -15,13 +15,12 @@ pytestmark = pytest.mark.slow
 
 WORDS = ["run", "-m", *TINY, "threads=1", "method=none,finetune,distill", "seed=0,1"]
 BEGIN = """
-import importlib, json, os, random, signal, sys, time
+import json, os, random, signal, sys, time
 from contextlib import suppress
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from warm import HEAVY, command
-for module in HEAVY:
-    importlib.import_module(module)
+from warm import command, get_ready
+get_ready()
 
 def forked(folder, before=lambda: None):
     child = os.fork()
@@ -53,7 +52,7 @@ for number in range(20):
     deadline = time.monotonic() + 60
     while not begun(child) and time.monotonic() < deadline:
         time.sleep(0.005)
-    time.sleep(random.uniform(0, 0.02 * 1.35**number))  # on a fast machine and on a slow one, some come in the middle
+    time.sleep(random.uniform(0, 0.02 * 1.3**number))  # on a fast machine and on a slow one, some come in the middle
     os.killpg(child, signal.SIGKILL)
     code(child)
     held += any(claims.glob("[0-9a-f]*"))
@@ -66,13 +65,14 @@ def open_to_all():
     Claims._created = lambda self, path, label: (path.parent.mkdir(parents=True, exist_ok=True), path.touch(), True)[-1]
 
 folder = {folder!r}
-children = [forked(folder, open_to_all) for _ in range(3)]
+children = [forked(folder, open_to_all) for _ in range(3)] + [forked({whole!r})]
 print(json.dumps([code(child) for child in children]))
 """
 
 
 def done(script: str, folder: Path) -> object:
-    filled = (BEGIN + script).format(tests=str(Path(__file__).parents[1]), words=WORDS, folder=str(folder))
+    places = {"folder": str(folder), "whole": str(folder.with_name("whole"))}
+    filled = (BEGIN + script).format(tests=str(Path(__file__).parents[1]), words=WORDS, **places)
     env = {**HERE, "OMP_NUM_THREADS": "1"}
     process = subprocess.run([sys.executable, "-c", filled], env=env, capture_output=True, text=True, timeout=400)
     assert process.returncode == 0, process.stderr
@@ -84,21 +84,20 @@ def results(folder: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The results of a sweep that nobody disturbs."""
-    folder = tmp_path_factory.mktemp("whole")
-    assert done("print(code(forked({folder!r})))", folder) == 0
-    (found,) = results(folder)
-    return found
+def unclaimed(tmp_path_factory):
+    """The results of three sweeps at once whose claims hold nothing, and of one beside them that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("deaths") / "unclaimed"
+    assert done(NO_CLAIMS, folder) == [0, 0, 0, 0], (folder / "err").read_text()
+    return results(folder), results(folder.with_name("whole"))
 
 
-def test_a_sweep_killed_at_twenty_moments_ends_with_the_same_bytes(tmp_path, whole):
+def test_a_sweep_killed_at_twenty_moments_ends_with_the_same_bytes(tmp_path, unclaimed):
     code, held, moments = done(KILLED, tmp_path)
     assert code == 0, (tmp_path / "err").read_text()
     assert held >= 3 and len(set(moments)) >= 3, f"the kills came at no different moments: {held} {moments}"
-    assert set(results(tmp_path)) == {whole}
+    assert set(results(tmp_path)) == set(unclaimed[1])
 
 
-def test_where_claims_hold_nothing_three_sweeps_at_once_end_with_the_same_bytes(tmp_path, whole):
-    assert done(NO_CLAIMS, tmp_path) == [0, 0, 0], (tmp_path / "err").read_text()
-    assert results(tmp_path) == [whole] * 3
+def test_where_claims_hold_nothing_three_sweeps_at_once_end_with_the_same_bytes(unclaimed):
+    found, whole = unclaimed
+    assert len(whole) == 1 and found == whole * 3

@@ -38,17 +38,16 @@ def stages(folder: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def inline(tmp_path_factory):
+def inline(warm, tmp_path_factory):
     """The sweep in one process."""
     folder = tmp_path_factory.mktemp("inline")
-    done = start(folder, "run", *WORDS)
-    _, err = done.communicate(timeout=300)
-    assert done.returncode == 0, err
+    done = warm.run(["run", *WORDS], folder, HERE)
+    assert done.returncode == 0, done.stderr
     return results(folder), stages(folder)
 
 
 @pytest.mark.parametrize("workers", [2, 4])
-def test_workers_leave_the_same_bytes_and_compute_each_stage_once(tmp_path, inline, workers):
+def test_workers_leave_the_same_bytes_and_compute_each_stage_once(command, tmp_path, inline, workers):
     done = start(tmp_path, "run", *WORDS, "runner=local", f"runner.workers={workers}")
     _, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
@@ -58,8 +57,7 @@ def test_workers_leave_the_same_bytes_and_compute_each_stage_once(tmp_path, inli
     begun = Counter(re.findall(r"^(original|retrained 0|unlearned) \.\.\.$", logged, re.MULTILINE))
     assert begun == {"original": 2, "retrained 0": 2, "unlearned": 6}
     assert re.search(r"6 of 6 jobs done", err)
-    shown = start(tmp_path, "status")
-    said, _ = shown.communicate(timeout=60)
+    said = command("status").stdout
     assert f"{len(inline[1])} stages: {len(inline[1])} done, 0 running, 0 failed, 0 left" in said
 
 
@@ -100,12 +98,10 @@ def test_ctrl_c_ends_the_workers_too(tmp_path):
     assert not any(Path(f"/proc/{process}").exists() for process in workers)
 
 
-def test_one_run_may_have_workers_too_and_its_failure_is_a_row(tmp_path):
+def test_one_run_may_have_workers_too_and_its_failure_is_a_row(command, tmp_path):
     words = [*TINY, "threads=1", "method=finetune", "method.optimizer.lr=1e30", "runner=local"]
-    done = start(tmp_path, "run", *words)
-    _, err = done.communicate(timeout=300)
-    assert done.returncode == 1, err
+    done = command("run", *words)
+    assert done.returncode == 1, done.stderr
     (jobs,) = (tmp_path / "outputs" / "sweeps").glob("*/jobs.csv")
     assert "diverged" in jobs.read_text()
-    said, _ = start(tmp_path, "status").communicate(timeout=60)
-    assert "failed: unlearned: " in said
+    assert "failed: unlearned: " in command("status").stdout

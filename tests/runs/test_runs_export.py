@@ -158,7 +158,7 @@ def test_a_run_without_a_model_gives_it_from_the_cache_and_says_what_to_type_wit
     assert again[0] == "run" and command(*again).returncode == 0
     assert command("export", str(folder), "--to", "again.safetensors").returncode == 0
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "given.safetensors").read_bytes()
-    scored = command("score", "given.safetensors", "--data", TINY[0].partition("=")[2], *TINY[1:])
+    scored = command("score", "given.safetensors", "--data", TINY[0].partition("=")[2], *TINY[1:3])
     assert scored.returncode == 0 and "external:given on tiny_cnn" in scored.stdout, scored.stderr
     (other,) = (tmp_path / "outputs" / "runs").glob("external_given_*")
     for split in ("retain", "forget", "test"):  # what was exported says what was measured
