@@ -48,14 +48,14 @@ def main(words: list[str]) -> int:
     margins = typed(given.margin)
     if given.weights and given.bundle is None:
         raise UserError("--weights is for bundles.\nTry: --bundle FILE.zip --weights")
+    if given.bundle is None:
+        writable(given.to, "--to ")
     if not given.folders and not Path("outputs").is_dir():
         raise UserError(
             "there is no folder outputs here, so there are no runs to report.\n"
             "Try: unlearnbench report FOLDER, with the outputs= of your runs, or unlearnbench run first"
         )
     log_to_terminal()
-    if given.bundle is None:
-        writable(given.to, "--to ")
     with _runs(given.folders or [Path("outputs")]) as (folders, unpacked):
         if given.bundle is not None:
             return _bundle(folders, given)
