@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from test_cli import heed_interrupts
 
 from worlds import HERE, TINY
 
@@ -24,7 +25,7 @@ WORDS = ["-m", *TINY, "threads=1", "method=none,finetune,distill", "seed=0,1"]
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "unlearnbench", *words], cwd=folder, env=HERE, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
 
 
