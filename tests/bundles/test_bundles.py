@@ -177,7 +177,7 @@ def test_a_changed_table_is_found(bundle, tmp_path):
     def edit(root):
         text = (root / "summary.csv").read_text().splitlines()
         place = next(i for i, line in enumerate(text) if "unlearned,forget,accuracy," in line)
-        text[place] = text[place].rsplit(",", 4)[0] + ",0.999,,,1"
+        text[place] = text[place].rsplit(",", 5)[0] + ",0.999,,,1,1"
         (root / "summary.csv").write_text("\n".join(text) + "\n")
 
     (line,) = told(forged(bundle, tmp_path / "f.zip", edit))
