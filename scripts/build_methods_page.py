@@ -20,7 +20,10 @@ from typing import Any
 
 import pandas
 
-from unlearnbench.plots.figures import PALETTE, figure, plain_text, save, tidy
+from unlearnbench.plots.cost import plain_log
+from unlearnbench.plots.figures import figure, plain_text, save, tidy
+from unlearnbench.plots.labels import name_points
+from unlearnbench.plots.looks import FAMILIES, OTHER
 from unlearnbench.report.summary import interval
 from unlearnbench.request.catalogue import entries
 
@@ -164,29 +167,31 @@ def drawn(sweep: Sweep, path: Path) -> None:
     with plain_text():
         canvas = figure(4.4 * columns, 3.4 * height)
         every = canvas.subplots(height, columns, squeeze=False, sharex=True, sharey=True).flatten()
-        for axes, family, colour in zip(every, shown, PALETTE, strict=False):
-            panel(axes, lines, family, colour, sweep.floor())
+        for axes, family in zip(every, shown, strict=False):
+            panel(axes, lines, family, sweep.floor())
         for axes in every[len(shown) :]:
             axes.set_visible(False)
         for axes in every[max(len(shown) - columns, 0) : len(shown)]:  # also where the panel below is empty
             axes.tick_params(labelbottom=True)
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine("none")
+        for axes, family in zip(every, shown, strict=False):
+            name_points(
+                axes, {one.method: place(one) for one in lines if one.family == family}, list(map(place, lines))
+            )
         save(canvas, path)
 
 
-def panel(axes: Any, lines: Sequence[Line], family: str, colour: str, floor: float) -> None:
+def panel(axes: Any, lines: Sequence[Line], family: str, floor: float) -> None:
     """Draw one family's panel."""
     axes.set_xscale("log")
     axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _place: f"{value:g}")
+    for axis, values in zip((axes.xaxis, axes.yaxis), zip(*map(place, lines), strict=True), strict=True):
+        plain_log(axis, values)
     for line in lines:
-        if line.family != family:
-            axes.plot(*place(line), "o", color="#dddddd", markersize=4)
-    mine = sorted((line for line in lines if line.family == family), key=place)
-    for line, height in zip(mine, apart(list(map(place, mine))), strict=True):
-        x, y = place(line)
-        axes.plot(x, y, "o", color=colour, markersize=6)
-        axes.annotate(line.method, (x, y), xytext=(x * 1.15, 10**height), fontsize=7, va="center")
+        look, mine = FAMILIES.get(family, FAMILIES[OTHER]), line.family == family
+        colour, size = (look.colour, 6) if mine else ("#dddddd", 4)
+        axes.plot(*place(line), look.marker if mine else "o", color=colour, markersize=size, zorder=3 if mine else 2)
     axes.axvline(1.0, color="grey", linewidth=0.8, linestyle=":")
     if floor > 0:
         axes.axhline(floor, color="grey", linewidth=0.8, linestyle="--")
@@ -198,17 +203,6 @@ def place(line: Line) -> tuple[float, float]:
     """Return where a method lies in the picture: its cost, in examples where seconds are not known, and its gap."""
     cost = line.examples.mean if math.isnan(line.cost.mean) else line.cost.mean
     return max(cost, LEAST), max(line.gap.mean, LEAST)
-
-
-def apart(points: Sequence[tuple[float, float]], across: float = 0.6, up: float = 0.13) -> list[float]:
-    """Return heights of labels, log10, so that those of near points do not lie on each other; the lowest stay."""
-    logs = [(math.log10(x), math.log10(y)) for x, y in points]
-    found: dict[int, float] = {}
-    for number in sorted(range(len(logs)), key=lambda at: logs[at][1]):
-        x, y = logs[number]
-        near = (height + up for other, height in found.items() if abs(logs[other][0] - x) < across)
-        found[number] = max([y, *near])
-    return [found[number] for number in range(len(logs))]
 
 
 def part(name: str, report: Path) -> str:

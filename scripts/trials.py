@@ -24,12 +24,12 @@ def trials_of(method: str, settings: Values, space: Values, count: int) -> list[
     `settings` are the method's composed values. A space that has too few combinations is widened by the learning rate.
     """
     fields = {field: _listed(values) for field, values in space.items()}
-    lr = _at(settings, "optimizer.lr")
+    lr = at(settings, "optimizer.lr")
     few = math.prod(len(values) for values in fields.values()) < count
     if lr is not None and "optimizer.lr" not in fields and few:
         near = FACTORS if not fields else (0.1, 1 / 3, 1.0, 3.0, 10.0)
         fields["optimizer.lr"] = [_rounded(lr * factor) for factor in near]
-    default = {field: _at(settings, field) for field in fields}
+    default = {field: at(settings, field) for field in fields}
     others = [dict(zip(fields, values, strict=True)) for values in itertools.product(*fields.values())]
     others = [one for one in others if one != default] if fields else []
     if len(others) >= count:
@@ -52,6 +52,12 @@ def changed(settings: Values, values: Values) -> dict[str, Any]:
 def words_of(values: Values) -> str:
     """Return values as overrides of the command line."""
     return " ".join(f"method.{field}={_text(value)}" for field, value in values.items())
+
+
+def values_of(words: Any) -> dict[str, Any]:
+    """Return the values by field that `words_of` wrote."""
+    pairs = [word.removeprefix("method.").split("=", 1) for word in words.split()] if isinstance(words, str) else []
+    return {field: _number(yaml.safe_load(value)) for field, value in pairs}
 
 
 def written(text: str, values: Values) -> str:
@@ -96,7 +102,8 @@ def _listed(values: Any) -> Sequence[Any]:
     return [_rounded(math.exp(low + (high - low) * step / (POINTS - 1))) for step in range(POINTS)]
 
 
-def _at(settings: Values, field: str) -> Any:
+def at(settings: Values, field: str) -> Any:
+    """Return a method's value of a dotted field."""
     value: Any = settings
     for part in field.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

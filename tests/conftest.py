@@ -38,8 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _plots_only_where_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no plots of runs in this process, a second each, but in tests with the mark `plots`: those look at them."""
+    """Draw no figures in this process, a second each, but in tests with the mark `plots`: those look at them."""
     if "plots" not in request.keywords:
+        monkeypatch.setattr("unlearnbench.plots.report.draw", lambda *_what: [])
         monkeypatch.setattr("unlearnbench.plots.run.draw", lambda *_what: None)
         monkeypatch.setattr("unlearnbench.plots.audits.relearning", lambda *_what: None)
 

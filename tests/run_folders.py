@@ -18,6 +18,7 @@ def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0,
     """Write a small run folder as results.py does: accuracies, a divergence, and retrained scores on forget."""
     folder = outputs / "runs" / f"{method}_m_d_{run_id}"
     (folder / "scores").mkdir(parents=True)
+    further = changes.pop("further", ())  # rows of role, split, metric, value
     accuracy = changes.pop("accuracy", {"retain": 0.9, "forget": 0.3, "test": 0.8})
     names = {
         "run_id": run_id, "experiment": "", "dataset": "d", "forget": "class:a", "model": "m", "method": method,
@@ -44,6 +45,7 @@ def make_run(outputs: Path, run_id: str, method: str = "distill", seed: int = 0,
         gap = accuracy[split] - retrained
         rows.append((*names.values(), 1, "unlearned", split, "gap_accuracy", repr(gap)))
     rows.append((*names.values(), 1, "unlearned", "forget", "js_to_retrained", "0.25"))
+    rows += [(*names.values(), 1, *row) for row in further]
     with (folder / "metrics.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([COLUMNS, *rows])

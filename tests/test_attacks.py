@@ -87,7 +87,7 @@ def test_a_flipped_bit_in_a_tensor_is_seen(tmp_path):
     content = bytearray(file.read_bytes())
     content[content.index(torch.arange(16.0).numpy().tobytes()) + 40] ^= 64
     file.write_bytes(content)
-    with pytest.raises(UserError, match="is damaged \(its checksum"):
+    with pytest.raises(UserError, match=r"is damaged \(its checksum"):
         checkpoint.read(file)
 
 

@@ -35,7 +35,7 @@ def test_the_rows_of_one_person_are_forgotten_by_one_command(command, tmp_path):
     found = measured(folder)
     for metric in ("answer_nll", "rouge_l", "exact_memorisation", "extraction_strength"):
         assert ("unlearned", "forget", f"gap_{metric}") in found and ("retrained", "test", f"floor_{metric}") in found
-    assert ("unlearned", "forget", "gap_mia_auc") in found and ("unlearned", "forget", "relearn_gap") in found
+    assert ("unlearned", "forget", "gap_mia_auc") in found and ("unlearned", "forget", "gap_relearn_area") in found
     assert not [metric for _, _, metric in found if metric.removeprefix("gap_").startswith(OPTION_METRICS)]
     assert {file.name for file in (folder / "plots").iterdir()} == {
         "membership.png", "relearning.png", "training_curves.png",

@@ -94,8 +94,8 @@ def test_sweep_trains_nothing_twice_and_ends_with_a_report(command, tmp_path):
     assert trained.count("original") == 2  # one a seed
     assert trained.count("retrained_0") == 4  # one a seed and forget set
     assert {file.name for file in (sweep / "report").iterdir()} >= {
-        "results.csv", "runs.csv", "summary.csv", "leaderboard.md", "report.html", "retain_forget.png",
-        "accuracy_by_method.png",
+        "results.csv", "runs.csv", "summary.csv", "leaderboard.md", "report.html", "retain_forget_1.png",
+        "accuracy_by_method_2.svg",
     }  # fmt: skip
     assert not (Path(jobs[0]["run_folder"]) / "model").exists()
     assert {result["command"] for result in results} == {shlex.join(["unlearnbench", *words])}

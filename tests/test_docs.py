@@ -1,9 +1,11 @@
-"""What the documentation shows is run: the method of adding-a-method.md, the tables of files and commands."""
+"""What the documentation shows is run: the method of adding-a-method.md. Its links lead somewhere."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+
+import yaml
 
 from worlds import HERE, TINY
 
@@ -45,8 +47,23 @@ def test_an_entry_point_is_found_without_flags(warm, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_links_of_the_readme_lead_somewhere():
-    page = (ROOT / "README.md").read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", page):
-        if "://" not in target:
-            assert (ROOT / target).exists(), target
+def test_links_of_the_readme_and_of_every_page_lead_somewhere():
+    """scripts/docs checks anchors too, and the pages that are made from the code."""
+    for file in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", file.read_text()):
+            made = {"reference", "report"} & {*Path(target).parts, file.parent.name}
+            if "://" not in target and not made:
+                assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    def pages(node):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from [value] if isinstance(value, str) else pages(value)
+
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    known = set(pages(site["nav"]))
+    docs = ROOT / "docs"
+    there = {str(file.relative_to(docs)) for file in docs.rglob("*.md")}
+    assert {one for one in known if not one.startswith("reference/")} <= there
+    assert not {one for one in there - known if not one.startswith(("decisions/", "reference/", "gallery/report/"))}

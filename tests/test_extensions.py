@@ -139,7 +139,7 @@ def test_one_of_each_comes_from_a_plugin(command, tmp_path):
     assert {"spread", "gap_spread", "agreement"} <= set(rows["metric"])
     sweep = command("run", "-m", *WORDS, "method=halve,none")
     assert sweep.returncode == 0, sweep.stderr
-    assert "### again" in sweep.stdout and "agreement test" in sweep.stdout
+    assert "\nagain" in sweep.stdout and "agreement" in sweep.stdout
     with next((tmp_path / "outputs" / "sweeps").glob("*/jobs.csv")).open(newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["done", "done"]
     listed = command("list", "--config-dir", "conf", "--plugin", "mine.py")

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("requirements.lock", "requirements-test.lock")
+LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-docs.lock")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_locks_are_hashed_and_name_no_index(name):
     text = (ROOT / name).read_text()
     assert not re.search(r"https?:|--index|--extra|--find-links", text)
     pins = re.findall(r"^[a-z0-9][^\s=]*==[^\n]*(?:\n {4}--hash[^\n]*)*", text, re.MULTILINE)
-    assert len(pins) > 30
+    assert len(pins) > 25
     assert all("--hash=sha256:" in pin for pin in pins)
 
 

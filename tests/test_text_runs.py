@@ -195,7 +195,7 @@ def test_a_sweep_on_text_shows_what_was_skipped_and_the_noise_of_the_bias_table(
     assert "method=masking" in page.partition("Runs without a result")[2]
     floor = page.partition("<h2>Noise floor</h2>")[2].partition("<h2>")[0]
     for metric, split in (("flip_rate", "test"), ("accuracy_corrected", "test_forget")):
-        assert f"<td>{metric}</td><td>{split}</td>" in floor
+        assert f'<th scope="row">{metric}</th><td>{split}</td>' in floor
 
 
 def test_where_a_part_of_the_biased_rows_goes_the_premise_is_about_those_rows(outputs):

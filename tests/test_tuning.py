@@ -58,7 +58,27 @@ def test_the_cheapest_of_equal_trials_is_best_and_a_diverged_one_never(scripts):
     rows = pandas.DataFrame(
         {"trial": [0, 1, 2, 3], "gap": [0.2, 0.1004, 0.1001, float("inf")], "cost_ratio": [1, 0.1, 0.5, 0]}
     )
-    assert scripts("tune_methods").best(rows)["trial"] == 1
+    assert scripts("tuning_table").best(rows)["trial"] == 1
+    again = rows.assign(again=[None, 0.3, 0.1, None])
+    assert scripts("tuning_table").best(again)["trial"] == 2, "0.1 and 0.1 are less than 0.1 and 0.3"
+
+
+def test_trials_that_ran_again_stand_beside_their_first_gaps(scripts):
+    table = scripts("tuning_table")
+    first = pandas.DataFrame({"method": ["a", "a", "b"], "trial": [0, 1, 0], "values": "", "gap": [0.1, 0.2, 0.3]})
+    second = pandas.DataFrame(
+        {"method": ["a"], "trial": [1], "values": "", "class:5 accuracy": [0.4], "gap": [0.4], "cost_ratio": [0.5]}
+    )
+    once = table.joined(first.assign(cost_ratio=0.1), second)
+    twice = table.joined(once, second.assign(gap=0.6))
+    rows = twice.set_index(["method", "trial"])
+    assert rows["again"].dropna().to_dict() == {("a", 1): 0.6} and len(rows) == 3
+    assert rows["cost_ratio"].eq(0.1).all() and rows.loc[("a", 1), "again class:5 accuracy"] == 0.4
+
+
+def test_values_are_read_back_from_their_words(scripts):
+    values = {"alpha": 3.0, "optimizer.lr": 1e-4, "importance": "batch", "optimizer.name": "adamw", "on": True}
+    assert scripts("trials").values_of(scripts("trials").words_of(values)) == values
 
 
 def test_the_space_names_fields_that_there_are(scripts):

@@ -1,4 +1,4 @@
-"""The commands of the tutorials, as written but with a smaller model of images, on a user's own photos and rows."""
+"""The commands of the tutorials, as written but smaller, on embedded data or a user's own photos and rows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,29 @@ INFO = DataInfo(kind="text", classes=("answer",), train=40, test=8, shape=())
 pytestmark = pytest.mark.slow
 
 
+SMALLER = {
+    "own-photos.md": {"resnet18": "tiny_resnet"},
+    "tutorials/study.md": {
+        "scale=smoke": "scale=smoke train.epochs=1 dataset.limit=40 dataset.limit_test=20 plots=false"
+    },
+    "tutorials/paper-table.md": {
+        "model=tiny_resnet": "model=tiny_cnn dataset.limit=120 dataset.limit_test=40 train.epochs=1",
+        "none,retrain,finetune,scrub,salun,npo,cf_k": "none,scrub",
+        "method=scrub,cf_k": "method=scrub",
+        "seed=0,1,2 ": "seed=0 ",
+        "seed=0,1,2,3,4": "seed=0,1",
+        "reference.count=2": "reference.count=1",
+    },
+}
+"""What the test of a page changes in its commands."""
+
+
 def commands(page: str) -> list[list[str]]:
     """Return the words of each command of a page's tutorial, in order."""
     tutorial = (DOCS / page).read_text().partition("\n## In ")[2].partition("\n## ")[0]
-    tutorial = tutorial.replace("resnet18", "tiny_resnet")
+    for word, smaller in SMALLER.get(page, {}).items():
+        assert word in tutorial, word
+        tutorial = tutorial.replace(word, smaller)
     blocks = re.findall(r"^```\n(.*?)^```", tutorial, re.MULTILINE | re.DOTALL)
     return [shlex.split(block.replace("\\\n", " "))[1:] for block in blocks]
 
@@ -111,3 +130,21 @@ def test_rows_of_one_person_are_forgotten_by_a_fine_tuned_model(command, tmp_pat
     (run,) = (tmp_path / "outputs/runs").glob("external_*")
     rows = pandas.read_csv(run / "metrics.csv")
     assert set(rows["role"]) == {"original", "retrained", "unlearned"} and "accuracy" not in set(rows["metric"])
+
+
+def test_a_paper_table_is_made_and_extended_by_two_seeds(command, tmp_path):
+    said = follow("tutorials/paper-table.md", tmp_path, command)
+    assert len(said) == 6
+    summary = pandas.read_csv(tmp_path / "table" / "summary.csv")
+    assert set(summary["forget"]) == {"class:t-shirt", "random:0.1"}
+    assert {"none", "scrub"} <= set(summary["variant"].dropna()) and summary["seeds"].max() == 2
+    assert "accuracy ± 0.01" in (tmp_path / "table" / "leaderboard.md").read_text()
+
+
+def test_a_table_of_the_study_is_reproduced_at_its_smallest_scale(command, tmp_path):
+    said = follow("tutorials/study.md", tmp_path, command)
+    assert len(said) == 5 and "Table I" in said[0]
+    rows = pandas.read_csv(tmp_path / "table1" / "reported.csv")
+    assert {"reported", "measured", "differs"} <= set(rows.columns) and rows["measured"].notna().any()
+    results = [json.loads(file.read_text()) for file in (tmp_path / "outputs/runs").glob("*/result.json")]
+    assert {one["status"] for one in results} == {"done"} and len(results) == 3

@@ -99,7 +99,7 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     once = once or Once()
     plugins.modules()  # one that does not import ends here
     config = request.config
-    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner")}
+    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner", "track")}
     build(config["runner"], "runner")
     evaluations, outside["eval"] = _evaluations(config["eval"])
     settings: Settings = typed(Settings, outside, "")
@@ -287,7 +287,9 @@ def _evaluations(values: Any) -> tuple[dict[str, Any], Any]:
                 f"eval.{name}={one}: {name} is an evaluation, and its settings have names.\n"
                 f"Try: 'eval=[standard,{name}]' and eval.{name}.SETTING=VALUE; `unlearnbench run --cfg job` shows them"
             )
-    return {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}, shared
+    found: dict[str, Any] = {name: build(one, f"eval.{name}", "eval") for name, one in chosen.items()}
+    beside = {name: one.beside(found.values()) for name, one in found.items() if hasattr(one, "beside")}
+    return found | beside, shared
 
 
 @cache

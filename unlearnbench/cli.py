@@ -19,12 +19,13 @@ USAGE_TEXT = """\
 usage: unlearnbench COMMAND ...
 
   run [GROUP=CHOICE] [KEY=VALUE] ... [-m]   train, unlearn, evaluate; -m sweeps over comma-separated values
+  run --from RUN [the words of a run]       a run again from its folder, or changed by further words
   score MODEL --data DATA [the words of a run]  what somebody else unlearned, beside a run's original and retrained
   export RUN --to TARGET                    the unlearned model in the form it came in: a file, a folder, the hub
   plan [the words of a run]                 what a run or sweep would compute; --export sbatch, snakemake, kubernetes
   status [PLAN]                             what is done, being computed, failed and left
-  report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page
-  verify FOLDER                             find damage in a run, sweep, outputs folder or cache
+  report [FOLDER ...] [--to FOLDER]         join runs into tables, figures and one HTML page; --bundle, --evidence
+  verify PLACE                              find damage in runs and caches, or numbers in a bundle that do not follow
   list [TOPIC or NAME]                      methods, models, datasets, forget, evaluations, metrics, experiments
   --version, --help                         `unlearnbench run --help` shows all groups and keys
 

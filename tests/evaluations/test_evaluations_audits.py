@@ -90,7 +90,7 @@ def test_relearning_trains_the_weights_inside_and_nothing_around_them(around, ad
     place = here(adapter, limit=40)
     optimizer = replace(ADAMW, max_steps=2)
     forget = place.splits.forget
-    stage = Relearning(Made(around, place), place, forget[:8], forget[8:12], "forget", 0, 4, optimizer)
+    stage = Relearning(place.bench, Made(around, place), forget[:8], forget[8:12], "forget", 0, 0, 4, optimizer)
     workshop, taken = Workshop(Cache(tmp_path)), []
     workshop.take = lambda model: taken.append(model.build(workshop)) or taken[-1]
     before = Made(around, place).build(workshop)
@@ -159,14 +159,14 @@ def test_a_probe_finds_what_is_in_a_line_and_nothing_in_noise():
 def test_a_run_on_images_probes_the_class_that_is_gone(tmp_path):
     words = [*TINY, "method=none", "eval=[standard,probe]", "reference.count=2", f"outputs={tmp_path}"]
     rows = pandas.read_csv(execute(prepare(words)).folder / "metrics.csv")
-    right = rows[rows["metric"] == "probe_accuracy"].set_index("role")["value"]
+    right = rows[(rows["metric"] == "probe_accuracy") & (rows["split"] == "forget_held")].set_index("role")["value"]
     assert len(right) == 4 * 3 and right.between(0, 1).all()
     best = max(range(3), key=lambda layer: right[f"original_layer_{layer}"])
     expected = (
         right[f"unlearned_layer_{best}"] - (right[f"retrained_0_layer_{best}"] + right[f"retrained_1_layer_{best}"]) / 2
     )
     values = rows.set_index("metric")["value"]
-    assert values["probe_gap"] == pytest.approx(expected) and values["floor_probe_gap"] >= 0
+    assert values["gap_probe_accuracy"] == pytest.approx(expected) and values["floor_probe_accuracy"] >= 0
 
 
 ROW = TextRow(prompt="Where?", options=("Here.", None, "There."), label=0, corrected=2, pair="a")
@@ -278,5 +278,6 @@ def test_a_run_on_text_with_all_audits(tmp_path):
     words += ["eval=[standard,relearn,quantise,probe,variants,fluency]", "eval.relearn.steps=2", "eval.relearn.seeds=1"]
     rows = pandas.read_csv(execute(prepare([*words, "eval.variants.shots=1"])).folder / "metrics.csv")
     mine = set(rows[rows["role"] == "unlearned"]["metric"])
-    assert {"relearn_gap", "quantise_recovery", "quantise_robustness", "probe_gap", "variant_gain"} <= mine
+    names = {"relearn_area", "quantise_gain", "quantise_robustness", "probe_accuracy", "variant_gain"}
+    assert names | {f"gap_{name}" for name in names} <= mine
     assert np.isfinite(rows["value"]).all()

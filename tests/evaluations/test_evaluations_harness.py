@@ -7,10 +7,11 @@ import json
 
 import pandas
 import pytest
+from jinja2 import UndefinedError
 
 from unlearnbench.errors import UserError
 from unlearnbench.runs.launch import execute, prepare
-from unlearnbench.stages.harnessed import Asked, numbers
+from unlearnbench.stages.harnessed import Asked, numbers, read_local
 from worlds import TINY
 
 THERE = importlib.util.find_spec("lm_eval") is not None
@@ -45,6 +46,46 @@ def test_local_data_replace_a_tasks_data_and_nothing_else(tmp_path):
     assert set(spec) == {"task", "dataset_path", "dataset_name", "dataset_kwargs"}
 
 
+class Broken:
+    """Stands in for lm-eval, which is not installed: it raises what lm-eval and datasets raise of malformed data."""
+
+    def __init__(self, at_load=None, at_build=None):
+        self.at_load, self.at_build = at_load, at_build
+
+    def load(self, specs):
+        if self.at_load:
+            raise self.at_load
+        return {"tasks": {"wmdp_bio": self}}
+
+    def get_config(self, key):
+        return None
+
+    def set_config(self, key, value):
+        self.shots = value
+
+    def set_fewshot_seed(self, seed):
+        pass
+
+    def build_all_requests(self, limit):
+        if self.at_build:
+            raise self.at_build
+
+
+@pytest.mark.parametrize("errors, said", [
+    ({"at_load": KeyError("test")}, "KeyError: 'test'"),
+    ({"at_build": UndefinedError("'question' is undefined")}, "UndefinedError: 'question' is undefined"),
+    ({"at_build": IndexError("list index out of range")}, "IndexError: list index out of range"),
+])  # fmt: skip
+def test_malformed_local_data_are_the_users_mistake(errors, said, tmp_path):
+    (tmp_path / "wmdp_bio").mkdir()
+    (tmp_path / "wmdp_bio" / "test.jsonl").write_text('{"choices": []}\n')
+    asked = Asked(tasks=("wmdp_bio",), limit=None, shots=2, chat=False, batch=8, root=tmp_path)
+    with pytest.raises(UserError) as told:
+        read_local(asked, Broken(**errors))
+    assert f"cannot use the data of wmdp_bio. {said}\nTry: in {tmp_path}/wmdp_bio a file for each" in str(told.value)
+    read_local(asked, Broken())
+
+
 def test_images_are_refused(tmp_path):
     with pytest.raises(UserError, match="eval=harness needs text; dataset=synthetic is image"):
         execute(prepare([*TINY, "method=none", "eval=[standard,harness]", f"outputs={tmp_path}"]))
@@ -67,6 +108,10 @@ def test_unknown_tasks_groups_and_missing_data_end_before_training(tmp_path):
     with pytest.raises(UserError, match="wmdp is a group of tasks"):
         run("eval.harness.tasks=[wmdp]", f"eval.harness.root={tmp_path}")
     with pytest.raises(UserError, match="has no data for wmdp_bio"):
+        run("eval.harness.tasks=[wmdp_bio]", f"eval.harness.root={tmp_path}")
+    (tmp_path / "wmdp_bio").mkdir()
+    (tmp_path / "wmdp_bio" / "test.jsonl").write_text('{"question": "cut o')
+    with pytest.raises(UserError, match="cannot use the data of wmdp_bio"):
         run("eval.harness.tasks=[wmdp_bio]", f"eval.harness.root={tmp_path}")
     with pytest.raises(UserError, match="puts a prompt or a filter around it"):
         run("eval.harness.tasks=[wmdp_bio]", "method=prompt")

@@ -13,7 +13,7 @@ from unlearnbench.runs.launch import execute, prepare
 from unlearnbench.runs.sweep import Sweep, launch
 from worlds import TINY
 
-FEW = ("eval=[standard,lira,ulira]", "eval.lira.models=9", "eval.ulira.models=9")
+FEW = ("eval=[standard,lira,ulira,rmia]", "eval.lira.models=9", "eval.ulira.models=9")
 KNOWN = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=30", "dataset.train=120", "dataset.noise=120")
 
 
@@ -36,6 +36,17 @@ def test_a_run_has_rows_of_both_and_trains_its_shadows_once(tmp_path):
         assert 0 <= found["unlearned", split, "ulira_accuracy"] <= 1 and 0 <= found["original", split, "lira_auc"] <= 1
         assert -1 <= found["original", split, "memorised"] <= found["original", split, "memorised_p95"] <= 1
     assert kinds(tmp_path).count("shadows") == 2 and kinds(tmp_path).count("forgotten") == 2
+    used = json.loads((done.folder / "result.json").read_text())["evaluations"]["rmia"]
+    assert used["against"] == "ensemble" and used["references"] == 3 and used["members"] > 20
+    gap = found["unlearned", "forget", "rmia_auc"] - found["retrained", "forget", "rmia_auc"]
+    assert found["unlearned", "forget", "gap_rmia_auc"] == pytest.approx(gap)
+
+
+def test_an_ensemble_that_nobody_trains_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"has neither.\nTry: 'eval=\[standard,lira,rmia\]'"):
+        execute(
+            prepare([*TINY, "method=none", "eval=[standard,rmia]", "eval.rmia.against=ensemble", f"outputs={tmp_path}"])
+        )
 
 
 def test_a_method_that_cannot_forget_rows_of_all_classes_has_no_rows(tmp_path, caplog):
@@ -54,7 +65,7 @@ def test_a_checkpoint_brings_no_training(tmp_path):
 
 @pytest.mark.slow
 def test_retraining_sits_at_the_null_and_doing_nothing_does_not(tmp_path):
-    words = [*KNOWN, "eval=[standard,lira,ulira]", "eval.ulira.models=48", "eval.lira.models=48", "forget=random"]
+    words = [*KNOWN, "eval=[standard,lira,ulira,rmia]", "eval.ulira.models=48", "eval.lira.models=48", "forget=random"]
     sweep = [*words, f"outputs={tmp_path}", f"hydra.sweep.dir={tmp_path}/sweep"]
     _, code = launch(Sweep([*sweep, "method=none,retrain"], (), ()), compose([*sweep, "method=none"], sweep=True))
     assert code == 0
@@ -63,6 +74,8 @@ def test_retraining_sits_at_the_null_and_doing_nothing_does_not(tmp_path):
     assert retrain["unlearned", "forget", "ulira_klom"] < 1.5 * retrain["unlearned", "forget", "ulira_klom_null"]
     assert none["unlearned", "forget", "ulira_klom"] > 2 * none["unlearned", "forget", "ulira_klom_null"]
     assert none["unlearned", "forget", "ulira_accuracy"] > 0.6 and none["original", "forget", "memorised"] > 0.02
+    assert none["retrained", "forget", "rmia_auc"] == pytest.approx(0.5, abs=0.1)  # 60 rows of each kind
+    assert none["unlearned", "forget", "gap_rmia_auc"] > 0.1 > abs(retrain["unlearned", "forget", "gap_rmia_auc"])
     assert kinds(tmp_path).count("shadows") == 6 and kinds(tmp_path).count("forgotten") == 12
     alone = [word for word in words if "lira" not in word or "ulira.models" in word]
     again = execute(prepare([*alone, "method=none", "eval=[standard,ulira]", f"outputs={tmp_path}"]))

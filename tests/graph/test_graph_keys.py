@@ -55,6 +55,7 @@ MOVED = {
     "stages.trained": "*/train images/shadows",
     "stages.unlearn": "*/unlearn images/forgotten",
     "stages.score": "*/score images/rounded */incompetent",
+    "stages.of_model": "*/score images/rounded */incompetent images/relearn images/probe",
     "stages.incompetent": "*/incompetent",
     "tasks.image": "images/*",
     "tasks.augment": "images/*",

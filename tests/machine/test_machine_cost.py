@@ -47,8 +47,33 @@ def test_stages_that_were_not_measured_alike_have_no_ratio(name, value):
 
 
 def test_a_ratio_from_a_busy_machine_is_marked_with_the_stages():
-    retrained = {"retrained_0": facts(50.0, busy=True), "retrained_1": facts(50.0)}
-    assert cost.ratio(facts(5.0), retrained) == (0.1, "the machine was busy with other work during retrained_0")
+    retrained = {"retrained_0": facts(50.0, busy=True, threads=1), "retrained_1": facts(50.0, threads=1)}
+    found = cost.ratio(facts(5.0, threads=1), retrained)
+    assert found == (0.1, "the machine was busy with other work during retrained_0")
+    note = cost.ratio(facts(5.0), {"retrained_0": facts(50.0, busy=True)})[1]
+    assert note.endswith("retrained_0, and its threads spun while they waited, which counts as CPU seconds")
+
+
+def test_the_compute_ratio_is_of_cpu_seconds_without_the_share_of_validation():
+    unlearned = {**facts(8.0, 2.0), "cpu_seconds": 16.0}
+    retrained = {"retrained_0": {**facts(50.0, 10.0), "cpu_seconds": 25.0}}
+    assert cost.compute_ratio(unlearned, retrained) == pytest.approx(12 / 20)
+    on_gpu = {"retrained_0": {**facts(50.0), "cpu_seconds": 1.0, "gpu_seconds": 40.0}}
+    assert cost.compute_ratio({**facts(5.0), "cpu_seconds": 1.0, "gpu_seconds": 4.0}, on_gpu) == pytest.approx(0.1)
+
+
+def test_what_is_not_known_or_not_alike_has_no_compute_ratio():
+    known = {**facts(8.0), "cpu_seconds": 16.0}
+    assert cost.compute_ratio(known, {"retrained_0": facts(50.0)}) is None  # cached before CPU seconds were measured
+    assert cost.compute_ratio(known, {}) is None
+    assert cost.compute_ratio(known, {"retrained_0": {**known, **facts(8.0, threads=1)}}) is None
+    assert cost.in_all({"seconds": 2.0, "cpu_seconds": 2.0}, earlier=3.0) == {"seconds": 5.0}
+
+
+def test_the_examples_ratio_is_to_the_mean_of_the_retrainings():
+    seen = {"original": 9.0, "unlearned": 3.0, "retrained_0": 10.0, "retrained_1": 20.0}
+    assert cost.examples_ratio(seen) == pytest.approx(0.2)
+    assert cost.examples_ratio({"original": 9.0, "unlearned": 3.0}) is None
 
 
 def test_a_stage_that_two_processes_shared_counts_with_the_circumstances_of_both():
@@ -114,6 +139,10 @@ def test_an_interrupted_stage_counts_the_seconds_of_both_processes(tmp_path, slo
     seconds, validation = result["seconds"], result["validation_seconds"]
     expected = seconds["unlearned"] / (seconds["retrained_0"] - validation["retrained_0"])
     assert result["cost_ratio"] == pytest.approx(expected) and result["cost_note"] == ""
+    assert result["cpu_seconds"].keys() == {"unlearned", "retrained_0"}  # nobody knows those of what was interrupted
+    used = result["cpu_seconds"]["retrained_0"] * (1 - validation["retrained_0"] / seconds["retrained_0"])
+    assert result["compute_ratio"] == pytest.approx(result["cpu_seconds"]["unlearned"] / used)
+    assert result["examples_ratio"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_ratio_over_other_threads_is_left_out_and_says_why_everywhere(tmp_path, slow, monkeypatch):
@@ -134,6 +163,21 @@ def test_a_ratio_over_other_threads_is_left_out_and_says_why_everywhere(tmp_path
         assert "Cost ratios left out: finetune, seed 0: not measured alike: threads unlearned 64" in (
             (target / page).read_text()
         )
+
+
+def test_a_report_has_all_measures_of_cost_and_leaves_empty_what_old_runs_do_not_know(tmp_path):
+    seen = {"unlearned": 30.0, "retrained_0": 60.0}
+    for seed, (compute, examples) in enumerate([(0.2, seen), (0.4, seen)]):
+        make_run(tmp_path, f"aaaaaaa{seed}", seed=seed, compute_ratio=compute, examples_seen=examples)
+    make_run(tmp_path, "bbbbbbb1", "finetune", seed=0)
+    target = write([tmp_path], tmp_path / "report")
+    rows = pandas.read_csv(target / "runs.csv").set_index("run_id")
+    assert list(rows["compute_ratio"][:2]) == [0.2, 0.4] and list(rows["examples_ratio"][:2]) == [0.5, 0.5]
+    assert rows.loc["bbbbbbb1", ["cpu_seconds", "compute_ratio", "examples_ratio"]].isna().all()
+    board = (target / "leaderboard.md").read_text()
+    assert "| method | seconds | CPU or GPU seconds | examples |" in board
+    assert "| distill | 0.100 ± 0.000 | 0.300 ± 1.271 | 0.500 ± 0.000 |" in board
+    assert "| finetune | 0.100 |  |  |" in board
 
 
 def test_a_board_says_where_its_ratios_come_from_different_settings(tmp_path):

@@ -184,6 +184,7 @@ def test_bf16_is_asked_of_the_gpu_of_the_run(gpus, tmp_path, device):
 def test_peak_memory_is_that_of_the_run_s_device(gpus, monkeypatch, tmp_path):
     peaks, reset = {"cuda:0": 7 * 2**20, "cuda:1": 3 * 2**20}, []
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: peaks[device or "cuda:0"])
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device=None: reset.append(device or "cuda:0"))
 
     def measured(device):

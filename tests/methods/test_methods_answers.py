@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from unlearnbench.errors import UserError
 from unlearnbench.methods.altpo import Altpo, filled
 from unlearnbench.methods.bias_unlearn import BiasUnlearn, differing
 from unlearnbench.methods.dpo import Dpo
 from unlearnbench.methods.idk import Idk
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.start import trainable
+from unlearnbench.tasks.encoding import Encoder, Limit
 from unlearnbench.training.losses import cross_entropy, dpo, npo, summed_loss
 from unlearnbench.training.optimizer import Optimizer
 from worlds import LORA, llama, same_weights
@@ -141,6 +143,37 @@ def test_idk_draws_each_rows_refusal_anew_at_each_epoch(few, monkeypatch):
     first = method(learner(problem), problem)
     assert len(said) == 2 and said[0] != said[1] and len({*said[0], *said[1]}) > 1
     assert same_weights(method(learner(problem), few()), first)
+
+
+def within(problem, tokens, too_long):
+    """Return the problem with another limit on its sequences."""
+    task = copy.copy(problem.task)
+    limit = Limit(asked=tokens, too_long=too_long)
+    task.encoder = Encoder(task.encoder.tokenizer, task.data.chat, limit)
+    return dataclasses.replace(problem, task=task)
+
+
+def test_refusals_without_room_are_named_before_training(few):
+    problem, long = few(), dataclasses.replace(IDK, refusals=("No.", "I do not know this. " * 5))
+    assert long.check(problem) is None
+    tight = within(problem, max(len(problem.task.prompt(place)) for place in problem.forget.tolist()) + 20, "refuse")
+    assert IDK.check(tight) is None
+    with pytest.raises(UserError, match=r"longest of method.refusals as the answer: \d+ sequences .* they are refused"):
+        long.check(tight)
+    with pytest.raises(UserError, match=r"no room is left for the question.\nTry: dataset.context=\d+"):
+        long.check(within(problem, 40, "cut"))
+    assert tight.task.encoder.cut == 0
+
+
+def test_altpo_wants_room_for_its_instruction_and_for_alternates(few):
+    problem, plain = few(), dataclasses.replace(ALTPO, instruction="{question}")
+    assert ALTPO.check(problem) is None
+    own = max(len(problem.task.prompt(place)) + len(problem.task.answer(place)) for place in problem.forget.tolist())
+    with pytest.raises(UserError, match=r"with method.instruction around question and answer: "):
+        ALTPO.check(within(problem, own, "refuse"))
+    with pytest.raises(UserError, match=r"longest answer as an alternate: .* are over dataset.context="):
+        plain.check(within(problem, own, "refuse"))
+    assert plain.check(within(problem, own + problem.task.longest_answer, "refuse")) is None
 
 
 def test_altpo_prefers_what_the_original_wrote(few, monkeypatch):

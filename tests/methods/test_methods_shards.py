@@ -53,7 +53,8 @@ def test_the_deal_is_a_partition_that_knows_nothing_of_the_request(tiny_problem)
     rows = np.concatenate([piece for shard in shards for piece in shard])
     assert sorted(rows.tolist()) == np.union1d(tiny_problem().retain, tiny_problem().forget).tolist()
     assert [len(shard) for shard in shards] == [2, 2, 2]
-    assert max(map(len, shards[0])) - min(map(len, shards[-1])) <= 1
+    sizes = [len(piece) for shard in shards for piece in shard]
+    assert max(sizes) <= 240 / 6 and min(sizes) > 0.8 * sum(sizes) / 6  # 24 of the 240 are validation rows
     other = dealt(forgetting(tiny_problem, (1, 0)))
     assert all(
         np.array_equal(a, b) for one, two in zip(shards, other, strict=True) for a, b in zip(one, two, strict=True)
@@ -96,6 +97,34 @@ def test_the_retrained_shard_is_what_training_without_the_rows_gives(tiny_proble
     fresh = replace(problem, seed=stage_seed(problem.seed, "shard", 1)).start()
     expected = SISA._trained(problem, 1, slices, range(2), fresh, problem.record)
     assert same_weights(found, expected)
+
+
+def test_a_second_request_retrains_only_the_shards_that_hold_its_rows(tiny_problem, original, monkeypatch):
+    """Shard 0 saw the first request, shard 1 sees the second, whose row is in its last slice: one training."""
+    one = forgetting(tiny_problem, (0, 0))
+    first = SISA(original, one)
+    rows = {number: set(np.concatenate(slices).tolist()) for number, slices in enumerate(dealt(one))}
+    forget = dealt(one)[1][1][:1]
+    two = tiny_problem(recipe=SHORT, forget=forget, retain=np.setdiff1d(one.retain, forget))
+    left = [set(np.concatenate(slices).tolist()) for slices in dealt(two)]
+    assert left == [rows[0] - set(one.forget.tolist()), rows[1], rows[2]]
+    second, seen = trained_on(two, monkeypatch, copy.deepcopy(first))
+    assert seen == [set(dealt(two)[1][0].tolist()), rows[1] - set(forget.tolist())]
+    kept = [same_weights(a, b) for a, b in zip(members(first), members(second), strict=True)]
+    assert kept == [True, False, True]
+    assert [row["slices_retrained"] for row in two.record.tables["shards"]] == [0.0, 1.0, 0.0]
+    assert two.record.examples == two.record.tables["shards"][1]["examples"]
+
+
+def test_requests_one_after_another_end_where_one_for_both_ends(tiny_problem, original):
+    """A shard that two requests touch, its earlier slice last, equals one that never held either row."""
+    one = forgetting(tiny_problem, (1, 1))
+    first = SISA(copy.deepcopy(original), one)
+    forget = dealt(one)[1][0][:1]
+    two = tiny_problem(recipe=SHORT, forget=forget, retain=np.setdiff1d(one.retain, forget))
+    both = tiny_problem(recipe=SHORT, forget=np.union1d(one.forget, forget), retain=two.retain)
+    found, expected = members(SISA(first, two)), members(SISA(copy.deepcopy(original), both))
+    assert all(same_weights(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_preparation_is_counted_apart_from_the_request(tiny_problem, original):

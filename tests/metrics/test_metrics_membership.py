@@ -76,7 +76,7 @@ def test_threshold_between_neighbouring_floats_still_separates() -> None:
 def test_features_by_hand() -> None:
     scores = Scores(np.log(floats(0.7, 0.2, 0.1))[None], np.array([1]), np.array([0]))
     assert attack.entropy(scores)[0] == pytest.approx(-sum(p * np.log(p) for p in (0.7, 0.2, 0.1)))
-    assert attack.confidence(scores)[0] == pytest.approx(0.2)
+    assert attack.label_probability(scores)[0] == pytest.approx(0.2)
     assert attack.correctness(scores)[0] == 0
     expected = -0.8 * np.log(0.2) - 0.7 * np.log(0.3) - 0.1 * np.log(0.9)
     assert attack.modified_entropy(scores)[0] == pytest.approx(expected)
@@ -87,11 +87,11 @@ def test_features_of_a_saturated_model_are_finite() -> None:
     scores = Scores(logits, np.array([0, 1]), np.arange(2))
     assert attack.entropy(scores).tolist() == [0, 0]
     assert attack.modified_entropy(scores) == pytest.approx([0, 5000 + 30 * np.log(10)])
-    assert attack.confidence(scores).tolist() == [1, 0]
+    assert attack.label_probability(scores).tolist() == [1, 0]
 
 
 def test_each_feature_meets_each_attack() -> None:
-    features = {attack.entropy, attack.confidence, attack.correctness, losses, attack.modified_entropy}
+    features = {attack.entropy, attack.label_probability, attack.correctness, losses, attack.modified_entropy}
     met = {(share.feature, share.attack) for share in membership.SHARES}
     assert met == {(feature, by) for feature in features for by in (attack.by_threshold, attack.by_svc)}
     assert len(ATTACKS) == len(met) + 2

@@ -65,7 +65,7 @@ def test_extremes() -> None:
     assert value("muse_privleak", evidence(known, never), FORGET) == -100
     assert value("muse_auc", evidence(gone, never), FORGET) == 1
     assert value("muse_privleak", evidence(gone, never), FORGET) > 80
-    assert np.isfinite(value("muse_privleak", evidence(gone, known), FORGET) or np.nan)  # an AUC of 0 to divide by
+    assert value("muse_privleak", evidence(gone, known), FORGET) is None  # an AUC of 0 to divide by
 
 
 def test_the_null_of_privleak_is_zero() -> None:

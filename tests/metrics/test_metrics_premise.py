@@ -133,7 +133,7 @@ def test_where_biased_rows_are_retained_it_asks_whether_the_forget_rows_are_reme
 
 def said(seed: int, found: Any) -> Any:
     """Return what a report reads of a run with this premise."""
-    return SimpleNamespace(seed=seed, premise=SimpleNamespace(**found))
+    return SimpleNamespace(seed=seed, draw=0, premise=SimpleNamespace(**found))
 
 
 def test_the_report_says_what_the_premise_is_about() -> None:

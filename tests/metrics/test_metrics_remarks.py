@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unlearnbench.evidence import BySplit, Scores
-from unlearnbench.metrics.remarks import few_rows, hardly_trained, little_to_forget, unlike
+from unlearnbench.metrics.remarks import few_rows, little_to_forget, unlike
 
 
 def model(hits: int, rows: int = 40, sure: float = 1.0) -> BySplit:
@@ -56,11 +56,3 @@ def test_a_small_forget_set_says_what_one_row_is(rows: int, said: list[str]) -> 
 @pytest.mark.parametrize(("auc", "lines"), [(0.29, 1), (0.3, 0), (0.5, 0), (0.7, 0), (0.71, 1), (math.nan, 0)])
 def test_held_out_rows_of_another_kind_are_told_by_the_retrained_model(auc: float, lines: int) -> None:
     assert len(list(unlike(auc))) == lines
-
-
-@pytest.mark.parametrize(("hits", "images", "lines"), [(27, 100, 1), (28, 100, 0), (27, 5000, 0)])
-def test_an_original_that_learnt_little_of_few_images_is_told_to_train_longer(
-    hits: int, images: int, lines: int
-) -> None:
-    found = list(hardly_trained(model(hits), images))
-    assert len(found) == lines and all("train.epochs" in line for line in found)

@@ -8,10 +8,11 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from unlearnbench.evidence import Scores
-from unlearnbench.metrics.attack import confidence
-from unlearnbench.metrics.confidence import confidence as logit
+from unlearnbench.metrics.attack import label_probability
+from unlearnbench.metrics.confidence import confidence
 from unlearnbench.metrics.referenced import calibrated, difference, dominated, likelihood_ratio, rmia
 from unlearnbench.metrics.told_apart import alone, leave_one_out, told_apart
 
@@ -126,7 +127,7 @@ def simulated(count, shift, seed, rows=120):
     return drawn(rng, 1.0, difficulty), retrained, drawn(rng, shift, difficulty)
 
 
-@pytest.mark.parametrize("attack, signal", [(RMIA, confidence), (difference, logit)])
+@pytest.mark.parametrize("attack, signal", [(RMIA, label_probability), (difference, confidence)])
 def test_a_model_like_the_retrained_ones_has_a_gap_of_zero_and_the_original_none(attack, signal):
     gaps, targets, floors = [], [], []
     for seed in range(40):
@@ -144,19 +145,19 @@ def test_a_model_like_the_retrained_ones_has_a_gap_of_zero_and_the_original_none
 
 def test_references_make_an_attack_stronger_than_the_loss_alone():
     original, retrained, _ = simulated(5, 0.0, 1, rows=1000)
-    unreferenced = values(alone("x", confidence, original, retrained, original, False))["original", "x_auc"]
+    unreferenced = values(alone("x", label_probability, original, retrained, original, False))["original", "x_auc"]
     by_rmia, by_difference = (
         values(leave_one_out("x", attack, signal, original, retrained, original, False))["original", "x_auc"]
-        for attack, signal in ((RMIA, confidence), (difference, logit))
+        for attack, signal in ((RMIA, label_probability), (difference, confidence))
     )
     assert unreferenced + 0.03 < by_rmia < by_difference
 
 
 def test_gaps_are_to_the_mean_of_the_others_by_hand():
     original, retrained, unlearned = simulated(2, 0.5, 7)
-    found = values(leave_one_out("x", difference, logit, original, retrained, unlearned, False))
-    one, other = ({name: logit(scores[name]) for name in scores} for scores in retrained)
-    mine = {name: logit(unlearned[name]) for name in unlearned}
+    found = values(leave_one_out("x", difference, confidence, original, retrained, unlearned, False))
+    one, other = ({name: confidence(scores[name]) for name in scores} for scores in retrained)
+    mine = {name: confidence(unlearned[name]) for name in unlearned}
     against = [told_apart(*(mine[name] - rest[name] for name in ("forget", "test")))["auc"] for rest in (one, other)]
     assert found["retrained", "x_auc"] == 0.5  # two attacks on each other mirror
     assert found["unlearned", "x_auc"] == pytest.approx(fmean(against))
@@ -169,11 +170,28 @@ def test_alone_has_gaps_with_one_reference_floors_with_two_and_neither_without()
     original, retrained, unlearned = simulated(3, 0.5, 8)
 
     def found(count):
-        return values(alone("x", confidence, original, retrained[:count], unlearned, False))
+        return values(alone("x", label_probability, original, retrained[:count], unlearned, False))
 
     assert set(found(0)) == {(role, f"x_{key}") for role in ("original", "unlearned") for key in
                              ("auc", "tpr_fpr_01")}  # fmt: skip
     assert ("unlearned", "gap_x_auc") in found(1) and ("retrained", "floor_x_auc") not in found(1)
-    areas = [told_apart(confidence(one["forget"]), confidence(one["test"]))["auc"] for one in retrained[:2]]
+    areas = [
+        told_apart(label_probability(one["forget"]), label_probability(one["test"]))["auc"] for one in retrained[:2]
+    ]
     assert found(2)["retrained", "floor_x_auc"] == pytest.approx(abs(areas[0] - areas[1]))
     assert found(2)["unlearned", "gap_x_auc"] == found(2)["unlearned", "x_auc"] - fmean(areas)
+
+
+@pytest.mark.parametrize("each", [3, 21])
+def test_rmia_with_references_that_left_a_row_out_is_at_its_null_for_a_model_like_the_others(each):
+    rng, areas, before = np.random.default_rng(9), [], []
+    for _ in range(40):
+        rows = rng.normal(1, 2, 120), rng.normal(1, 2, 200)
+
+        def said(shift, rows=rows):
+            return tuple(expit(side + up + rng.normal(size=len(side))) for side, up in zip(rows, shift, strict=True))
+
+        expected = tuple(expit(side + rng.normal(size=(each, len(side)))).mean(axis=0) for side in rows)
+        areas.append(told_apart(*RMIA(said((0, 0)), [expected]))["auc"])
+        before.append(told_apart(*RMIA(said((1, 0)), [expected]))["auc"])
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.015) and np.mean(before) > 0.65

@@ -147,16 +147,14 @@ ODD = [
 ]  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:Glyph", "ignore:.*missing from font")
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_name_is_shown_as_it_is(tmp_path, name):
-    """In the table, the page, both figures, and every CSV: as a method where a folder can be called so."""
+    """In the table, the page, and every CSV: as a method where a folder can be called so."""
     names = {"experiment": name, "forget": f"class:{name}", "reported": [{**ENTRY, "source": name}]}
     make_run(tmp_path, GOOD, name if len(name) < 99 and "\x00" not in name else "distill", **names)
     make_run(tmp_path, BAD, status="failed", reason=f"{name}\n# {name}", **names)
     target = write([tmp_path], tmp_path / "report")
-    page = re.sub(r'"data:image/png;base64,[^"]*"', "", (target / "report.html").read_text())
-    assert "<script" not in page
+    assert (target / "report.html").read_text().count("<script") == 1  # its own
     board = (target / "leaderboard.md").read_text()
     assert "<script" not in board and not re.search(r"(?<!\\)\[|(?<!\\)`", board) and "\x1b" not in board
     assert len({line.count("|") - line.count(r"\|") for line in board.split("\n\n")[1].splitlines()}) == 1

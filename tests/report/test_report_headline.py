@@ -9,7 +9,7 @@ def test_runs_with_an_accuracy_are_ranked_by_it():
     assert headline_of({"accuracy", "answer_nll"}, True) is CHOICES is headline_of(set(), True)
     assert CHOICES.header() == (
         "method", "retain accuracy", "forget accuracy", "test accuracy", "mean gap", "JS to retrained", "MIA gap",
-        "cost ratio", "weights changed", "seeds",
+        "cost ratio", "weights changed", "seeds", "in short",
     )  # fmt: skip
 
 

@@ -33,6 +33,15 @@ def test_settings_that_no_override_tells_apart_are_named_by_their_digests():
     assert settings(facts(("s1", "", ""), ("s2", "", "")), ("model",)) == {"0": "defaults, s1", "1": "defaults, s2"}
 
 
+def test_other_settings_of_an_evaluation_are_another_setting_and_more_evaluations_are_not():
+    found = facts(("s", "", "eval.ulira.models=16"), ("s", "", ""), ("s", "", "eval=[standard]"))
+    for key, name in (("0", "u16"), ("1", "u64")):
+        found[key]["evaluation_settings"] = {"standard": "a", "ulira": name}
+    found["2"]["evaluation_settings"] = {"standard": "a"}
+    assert settings(found, ("model",)) == {"0": "eval.ulira.models=16", "1": "defaults", "2": "eval=[standard]"}
+    assert set(settings({key: found[key] for key in "12"}, ("model",)).values()) == {""}
+
+
 def test_one_configuration_of_a_method_is_the_method_in_each_setting():
     named = variants(facts(("s1", "a", "method.epochs=1"), ("s2", "b", "method.epochs=2")), ("model",))
     assert named == {"0": "distill", "1": "distill"}

@@ -51,7 +51,7 @@ def told(folder):
 
 def shown(folder):
     """Return the page of a folder's runs."""
-    return page(*joined(folder), [])
+    return page(*joined(folder), [], folder)
 
 
 def table_of(folder, margins=None):
@@ -88,6 +88,18 @@ def test_a_margin_of_the_command_counts_before_that_of_the_runs(three):
     assert verdicts(three, {"accuracy": 0.4})["other", "accuracy", "test"] == "equivalent"
     assert verdicts(three, {"accuracy": 0.001})["same", "accuracy", "test"] != "equivalent"
     assert verdicts(three, {"rate": 0.4})["other", "accuracy", "test"] == "equivalent"
+
+
+def test_a_gap_to_clean_is_tested_itself_and_a_gap_to_retrained_takes_a_margin_by_either_name(tmp_path):
+    for seed, away in enumerate(SPREAD):
+        rows = [(role, "test", "gap_to_clean", repr(-0.1 + away)) for role in ("retrained", "unlearned")]
+        headline = {"corrective": [["gap_to_clean", "test"]]}
+        make_run(tmp_path, f"{seed:08x}", seed=seed, margin=MARGIN, headline=headline, further=rows)
+    assert ("distill", "gap_to_clean", "test") not in table_of(tmp_path).index
+    found = table_of(tmp_path, {"gap_to_clean": 0.15, "gap_accuracy": 0.3}).loc["distill"]
+    assert found.loc["gap_to_clean", "test"]["verdict"] == "equivalent"
+    assert found.loc["gap_to_clean", "test"]["difference"] == pytest.approx(-0.1)
+    assert found.loc["accuracy", "test"]["margin"] == 0.3
 
 
 def test_a_report_has_a_file_of_all_tests(three, tmp_path):
@@ -175,7 +187,7 @@ def test_the_page_shows_pictures_and_escapes_what_rows_say(tmp_path):
     exposed(make_run(tmp_path, "bbbbbbb1", "finetune"), ['3,,<script>yes</script>,"What, & why?",1.5,2,.5,'])
     text = shown(tmp_path)
     assert text.count("<figcaption>") == 2
-    assert "<script>" not in text and "&lt;script&gt;yes" in text and "What, &amp; why?" in text
+    assert "<script>yes" not in text and "&lt;script&gt;yes" in text and "What, &amp; why?" in text
     assert text.index("row 9") < text.index("&lt;b&gt;id&lt;/b&gt;")  # in both seeds' lists
     assert "+4.0, 2 of 2" in text and "distill: +4.5 to +4.0 standard deviations, 2 seeds" in text
     assert "finetune: +1.5 to +1.5 log odds" in text

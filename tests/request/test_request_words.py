@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import shlex
 import shutil
 import subprocess
@@ -82,9 +83,11 @@ def test_every_setting_that_is_a_path_is_known_as_a_place():
     for group in GROUPS:
         for file in (config_root() / group).glob("*.yaml"):
             values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+            package = re.match(r"# @package ([\w.]+)", file.read_text())
             if isinstance(values, dict) and "_target_" in values:
                 kind = build_class(values["_target_"], group)
-                found |= {f"{group}.{name}" for name in paths_of(kind) if name in values}
+                place = package[1] if package else group
+                found |= {f"{place}.{name}" for name in paths_of(kind) if name in values}
     hints = get_type_hints(Settings)
     found |= {f"{name}.{below}" for name, kind in hints.items() if dataclasses.is_dataclass(kind)
               for below in paths_of(kind)}  # fmt: skip

@@ -63,8 +63,10 @@ def test_a_preset_is_a_sweep_and_ends_with_a_report(command, folder, tmp_path):
     assert rows == [
         ("model=tiny_cnn seed=0 experiment=swept", "done"), ("model=tiny_resnet seed=0 experiment=swept", "done"),
     ]  # fmt: skip
-    assert done.stdout.count("### Reported and measured") == 1
-    assert "examples of one seed" in done.stdout.partition("tiny_resnet on synthetic")[2]
+    board = (made / "report" / "leaderboard.md").read_text()
+    assert board.count("### Reported and measured") == 1
+    assert "examples of one seed" in board.partition("tiny_resnet on synthetic")[2]
+    assert "reported and measured" in done.stdout and "###" not in done.stdout
     assert (made / "report" / "reported.csv").exists() and (made / "report" / "report.html").exists()
 
 

@@ -199,7 +199,7 @@ def test_links_in_a_circle_end(outputs, capsys):
 
 
 def test_verify_is_told_of_by_the_command_line(command, tmp_path):
-    assert "verify FOLDER" in command("--help").stdout
+    assert "verify PLACE" in command("--help").stdout
     assert "Exit codes" in command("verify", "--help").stdout
     done = command("verify", str(tmp_path))
     assert done.returncode == 2 and "is no run, sweep, outputs folder or cache" in done.stderr

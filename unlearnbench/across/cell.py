@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from unlearnbench.evidence import Floats, Integers
+from unlearnbench.metrics.measure import Column
 from unlearnbench.randomness import stage_seed
 
 Place = tuple[str, str]
@@ -69,13 +70,6 @@ class Compared:
     def within(self) -> bool:
         """Whether the value is no worse than 95 % of the null."""
         return self.value >= self.null_low if self.higher_is_better else self.value <= self.null_high
-
-
-class Column(NamedTuple):
-    """A column of a leaderboard's table."""
-
-    metric: str
-    split: str
 
 
 class Across(Protocol):

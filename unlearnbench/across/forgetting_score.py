@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unlearnbench.across.cell import Column, Models, Values
+from unlearnbench.across.cell import Models, Values
 from unlearnbench.metrics.forgetting_score import epsilons, forgetting_score
+from unlearnbench.metrics.measure import Column
 
 KEPT = ("retain", "test")
 """Where a method must not lose accuracy."""

@@ -9,9 +9,10 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from unlearnbench.across.cell import Column, Models, Values
+from unlearnbench.across.cell import Models, Values
 from unlearnbench.evidence import Floats
 from unlearnbench.metrics.klom import klom, klom_gaussian
+from unlearnbench.metrics.measure import Column
 
 ENOUGH = 100
 """From so many models of each kind on, as in the papers, histograms are fine enough for a headline."""

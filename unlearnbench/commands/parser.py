@@ -65,3 +65,24 @@ def log_to_terminal() -> None:
         handler.setLevel(logging.INFO)
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
+
+
+def add_from(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that takes the words of a run from its folder."""
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="RUN",
+        help="the words of the run in this folder; those that are typed change it",
+    )  # fmt: skip
+
+
+def repeated(given: argparse.Namespace) -> None:
+    """Put the words of the run that --from names before those that were typed; say what is different from then."""
+    given.repeat = None
+    if given.source is None:
+        return
+    from unlearnbench.runs import repeat
+
+    given.repeat = repeat.of(given.source, given.overrides, given.config_dir)
+    given.overrides = list(given.repeat.words)
+    for line in given.repeat.differences():
+        logging.getLogger("unlearnbench").info("%s", line)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
+from unlearnbench.commands.parser import Parser, add_from, add_sources, log_to_terminal, repeated, use_sources
 from unlearnbench.errors import DONE, FAILED, UserError, counted
 
 if TYPE_CHECKING:
@@ -27,9 +27,11 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--to", type=Path, metavar="FILE", help="write the plan into this file, one stage per line")
     add_sources(parser)
+    add_from(parser)
     given = parser.words(words)
     use_sources(given)
     log_to_terminal()
+    repeated(given)
     from unlearnbench.commands.run import composed_line
     from unlearnbench.request.compose import scaled
     from unlearnbench.runs.launch import torch_explained

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unlearnbench.commands.parser import Parser, add_sources, log_to_terminal, use_sources
+from unlearnbench.commands.parser import Parser, add_from, add_sources, log_to_terminal, repeated, use_sources
 from unlearnbench.errors import DONE, FAILED, UserError
 
 if TYPE_CHECKING:
     from unlearnbench.request.compose import Composed
+    from unlearnbench.runs.launch import Outcome
+    from unlearnbench.runs.repeat import Repeat
     from unlearnbench.runs.sweep import Sweep
 
 
 def main(words: list[str]) -> int:
     """Do a run, a sweep, or show a configuration; return the exit code."""
+    log_to_terminal()
     given = parsed(words)
     if only_shows(given):
         return _show(given)
-    log_to_terminal()
     composed = composed_for(given)
     if composed.sweep:
-        _, folder, code = swept(given, composed)
-        return _show_sweep(folder, code)
-    return _single(composed)
+        return _show_sweep(*swept(given, composed))
+    return _single(composed, given.repeat)
 
 
 def parsed(words: list[str]) -> argparse.Namespace:
@@ -37,12 +40,14 @@ def parsed(words: list[str]) -> argparse.Namespace:
     parser.add_argument("-p", "--package")
     parser.add_argument("--resolve", action="store_true")
     add_sources(parser)
+    add_from(parser)
     parser.add_argument("--hydra-help", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     given = parser.words(words)
     from unlearnbench.request.compose import scaled
 
     use_sources(given)
+    repeated(given)
     given.overrides = scaled(given.overrides, given.config_dir)
     if given.multirun and (given.cfg or given.info):
         raise UserError(
@@ -75,13 +80,19 @@ def swept(given: argparse.Namespace, composed: Composed) -> tuple[Sweep, Path, i
 
 
 def composed_line(given: argparse.Namespace) -> Composed:
-    """Compose the words of a line: of a sweep, its first job. A preset that is a sweep takes several values too."""
+    """Compose the words of a line: of a sweep, its first job. A preset that is a sweep takes several values too.
+
+    A run that is repeated was one job, even of such a preset.
+    """
     from unlearnbench.request.compose import compose
     from unlearnbench.request.jobs import swept as jobs_of
     from unlearnbench.request.words import literal
 
     one = jobs_of(given.overrides, (), given.config_dir).first()
     composed = compose(one, given.config_dir, sweep=given.multirun)
+    if given.repeat is not None:
+        given.repeat.check_places(composed.request.config)
+        composed = replace(composed, sweep=given.multirun, parameters=())
     if not composed.sweep and one != literal(given.overrides):
         return compose(given.overrides, given.config_dir)
     return composed
@@ -97,7 +108,7 @@ def _show(given: argparse.Namespace) -> int:
     return DONE
 
 
-def _single(composed: Composed) -> int:
+def _single(composed: Composed, repeat: Repeat | None) -> int:
     from rich.console import Console
 
     from unlearnbench.results.table import show
@@ -105,13 +116,21 @@ def _single(composed: Composed) -> int:
 
     outcome = execute(composed.request)
     show(outcome.folder, reused=outcome.reused, console=Console())
+    say_compared(repeat, outcome)
     return DONE if outcome.status in ("done", "skipped") else FAILED
 
 
-def _show_sweep(folder: Path, code: int) -> int:
-    board = folder / "report" / "leaderboard.md"
-    if board.exists():
-        print(board.read_text())
+def say_compared(repeat: Repeat | None, outcome: Outcome) -> None:
+    """Log whether a run that was repeated gave the metrics that are stored."""
+    for line in repeat.compared(outcome) if repeat is not None else ():
+        logging.getLogger("unlearnbench").info("%s", line)
+
+
+def _show_sweep(sweep: Sweep, folder: Path, code: int) -> int:
+    if sweep.report is not None:
+        from unlearnbench.report.terminal import show
+
+        show(sweep.report, folder / "report")
     print(f"jobs: {folder / 'jobs.csv'}")
     if (page := folder / "report" / "report.html").exists():
         print(f"report: {page}")

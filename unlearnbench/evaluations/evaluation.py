@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import permutations
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from itertools import combinations
+from statistics import fmean
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.graph.artefact import Artefact
 from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
+from unlearnbench.metrics.measure import Column as Column
 from unlearnbench.metrics.measure import Row as Row
 from unlearnbench.stages.score import Score
 from unlearnbench.stages.world import World
@@ -22,13 +24,6 @@ from unlearnbench.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from unlearnbench.stages.unlearn import Unlearn
-
-
-class Column(NamedTuple):
-    """A column of a leaderboard: a metric of the unlearned model on a split."""
-
-    metric: str
-    split: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +56,8 @@ class Evaluation(Protocol):
     """A frozen dataclass of settings. Its file and its YAML in configs/eval carry its name.
 
     Some have more: `kinds`, the kinds of data that it can be asked of, if not all; `references`, how many retrained
-    models it needs at least; `details(found)`, what result.json says of the last request beside its rows, times for
+    models it needs at least; `beside(evaluations)`, what takes its place in a run that has these evaluations;
+    `details(found)`, what result.json says of the last request beside its rows, times for
     example; `draw(found, folder)`, which writes figures into a folder.
     """
 
@@ -139,17 +135,18 @@ def divided(scores: Mapping[str, Scores], parts: Mapping[str, Index]) -> BySplit
     return {**scores, **{name: rows for name, rows in cut.items() if len(rows)}}
 
 
-def beyond_retrained(metric: str, values: Mapping[str, Sequence[float]]) -> Iterator[Row]:
-    """Yield how far the unlearned model's value is above the retrained models' mean; of several values, the largest.
+def by_role(metric: str, split: str, values: Mapping[str, float]) -> Iterator[Row]:
+    """Yield a number of each role, with gap_ and floor_ where there are retrained models: the one pattern of names.
 
-    `values` are by role. With two retrained models or more there is also `floor_`: the same of one of them above
-    another, its size, mean over all pairs. A model that differs from them by its seed alone has about as much.
+    `values` are by role. Of several retrained models the row is their mean. gap_ is unlearned less that: 0 is perfect,
+    and the mean of a model that differs from them by its seed alone. floor_ is how far two of them are apart.
     """
-    retrained = [np.array(value, dtype=np.float64) for role, value in values.items() if role.startswith("retrained")]
-    if not retrained:
-        return
-    above = np.array(values["unlearned"], dtype=np.float64) - np.mean(retrained, axis=0)
-    yield Row("unlearned", "forget", metric, float(above.max()))
-    apart = [abs(float((one - other).max())) for one, other in permutations(retrained, 2)]
-    if apart:
-        yield Row("retrained", "forget", f"floor_{metric}", float(np.mean(apart)))
+    retrained = [value for role, value in values.items() if role.startswith("retrained")]
+    yield from (Row(role, split, metric, values[role]) for role in ("original", "unlearned") if role in values)
+    if retrained:
+        yield Row("retrained", split, metric, fmean(retrained))
+        if "unlearned" in values:
+            yield Row("unlearned", split, f"gap_{metric}", values["unlearned"] - fmean(retrained))
+    if len(retrained) > 1:
+        apart = (abs(one - other) for one, other in combinations(retrained, 2))
+        yield Row("retrained", split, f"floor_{metric}", fmean(apart))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -28,18 +29,18 @@ from torch.nn import functional
 
 from unlearnbench.contracts import Index, Kind
 from unlearnbench.errors import UserError
-from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, by_role
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.artefact import Artefact, Computed
-from unlearnbench.graph.stage import Model, Stage, needed_by
+from unlearnbench.graph.stage import Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.metrics.fluency import distinct, repetition
 from unlearnbench.models.modes import evaluating
+from unlearnbench.stages.of_model import OfModel
 from unlearnbench.stages.score import Score
 
 if TYPE_CHECKING:
     from unlearnbench.data.text import TextData
-    from unlearnbench.stages.bench import Bench
     from unlearnbench.stages.world import World
 
 SPLITS = ("retain", "forget")
@@ -79,13 +80,9 @@ class Fluency:
         """
         for split in SPLITS:
             values = {role: self._values(found, role, split) for role, _ in found.models.roles()}
-            for role, of_role in values.items():
-                yield from (Row(role, split, name, value) for name, value in of_role.items())
-            retrained = [of_role for role, of_role in values.items() if role.startswith("retrained")]
-            for name, value in values["unlearned"].items():
-                known = [one[name] for one in retrained if name in one]
-                if known:
-                    yield Row("unlearned", split, f"gap_{name}", value - float(np.mean(known)))
+            for name in dict.fromkeys(name for of_role in values.values() for name in of_role):
+                known = {role: of_role[name] for role, of_role in values.items() if name in of_role}
+                yield from by_role(name, split, known)
 
     def _values(self, found: Found, role: str, split: str) -> dict[str, float]:
         texts = [text for _, text in written(found.scores[role][split])]
@@ -102,11 +99,9 @@ def written(scores: Scores) -> Iterator[tuple[int, str]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Perplexity(Stage):
-    """What the original makes of the answers that a model wrote."""
+class Perplexity(OfModel):
+    """What the original makes of the answers that a model wrote: `model` is the original."""
 
-    bench: Bench
-    original: Model
     score: Score
     kind: ClassVar[str] = "perplexity"
 
@@ -118,28 +113,18 @@ class Perplexity(Stage):
     @property
     def inputs(self) -> tuple[Stage, ...]:
         """The answers, and what the original needs."""
-        return (self.score, *needed_by(self.original))
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The original."""
-        return (self.original,)
+        return (self.score, *needed_by(self.model))
 
     @property
     def settings(self) -> tuple[object, ...]:
         """Model and task; the answers are an input."""
-        return (self.original.key, self.bench.setting)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """This module, the task's and the model's."""
-        return (__name__, *self.bench.modules)
+        return (self.model.key, self.bench.setting)
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Run the original on what was written."""
-        task: Any = self.bench.silent
+        task: Any = copy(self.bench.task)
         task.data = replace(task.data, every_answer=False)  # the answers before the last one were not written
-        model = workshop.model(self.original)
+        model = workshop.model(self.model)
         answers = list(written(self.score.read(workshop)))
         nats, tokens = 0.0, 0
         with evaluating(model), torch.inference_mode():

@@ -11,18 +11,16 @@ Null: the retrained models' own values; the floor is the mean difference of two 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from unlearnbench.contracts import Kind
 from unlearnbench.errors import UserError
-from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, by_role
 from unlearnbench.graph.stage import Stage
 from unlearnbench.ranges import Count, Limit
 from unlearnbench.stages.harnessed import Asked, Harnessed, check
@@ -75,19 +73,6 @@ class Harness:
         from (WMDP, MMLU: .25). Other metrics are as lm-eval defines them.
         """
         values: dict[str, Numbers] = {role: found.artefact(role).facts["results"] for role, _ in found.models.roles()}
-        retrained = [one for role, one in values.items() if role.startswith("retrained")]
         for task, metrics in values["unlearned"].items():
             for name in metrics:
-                before, after = (values[role][task][name] for role in ("original", "unlearned"))
-                yield from _rows(task, name, before, after, [one[task][name] for one in retrained])
-
-
-def _rows(task: str, name: str, original: float, unlearned: float, retrained: list[float]) -> Iterator[Row]:
-    metric = f"harness_{name}"
-    yield Row("original", task, metric, original)
-    yield Row("unlearned", task, metric, unlearned)
-    if retrained:
-        yield Row("retrained", task, metric, fmean(retrained))
-        yield Row("unlearned", task, f"gap_{metric}", unlearned - fmean(retrained))
-    if len(retrained) > 1:
-        yield Row("retrained", task, f"floor_{metric}", fmean(abs(a - b) for a, b in combinations(retrained, 2)))
+                yield from by_role(f"harness_{name}", task, {role: one[task][name] for role, one in values.items()})

@@ -17,31 +17,25 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import expit
 
-from unlearnbench.errors import UserError
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
+from unlearnbench.evaluations.shadowed import Shadowed
 from unlearnbench.graph.stage import Stage
 from unlearnbench.metrics.likelihood import Attacked, attack
-from unlearnbench.ranges import Count
 from unlearnbench.selection.memorisation import memorised
-from unlearnbench.stages.ensemble import LEFT_OUT, Ensemble, ensemble
+from unlearnbench.stages.ensemble import LEFT_OUT
 from unlearnbench.stages.shadows import heard
-from unlearnbench.stages.train import Train
 from unlearnbench.stages.world import World
-from unlearnbench.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lira:
+class Lira(Shadowed):
     """Train `models` shadows; attack `targets` rows. `together` models are one stage."""
 
-    models: Count
-    targets: Count
-    together: Count
     headline: ClassVar[tuple[Column, ...]] = ()
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return the trainings of the ensemble."""
-        return {f"shadows_{number}": stage for number, stage in enumerate(self._design(models, world).chunks())}
+        return {f"shadows_{number}": stage for number, stage in enumerate(self.design(models, world, "lira").chunks())}
 
     def measure(self, found: Found) -> Iterable[Row]:
         """Return how well targets that the models were trained on are told from those that were left out.
@@ -50,7 +44,7 @@ class Lira:
         `_001` as in U-LiRA, and `memorised`, the mean probability of the label in models trained on a row less that in
         models without it, in [-1, 1], 0 is nothing; `memorised_p95` is that of the row at the 95th percentile.
         """
-        design = self._design(found.models, found.world)
+        design = self.design(found.models, found.world, "lira")
         said = heard(list(found.stages.values()), found.workshop)
         for split in ("forget", "retain"):
             mine = np.isin(design.targets, getattr(found.world.splits, split))
@@ -61,24 +55,6 @@ class Lira:
             remembered = memorised(expit(values), ~out)
             yield Row("original", split, "memorised", float(remembered.mean()))
             yield Row("original", split, "memorised_p95", float(np.quantile(remembered, 0.95)))
-
-    def _design(self, models: Models, world: World) -> Ensemble:
-        return ensemble(world, original_recipe(models, world, "lira"), self.models, self.targets, self.together, "lira")
-
-
-def original_recipe(models: Models, world: World, name: str) -> Recipe:
-    """Return the recipe of the original, which shadows repeat; raise UserError where there is none, or a stream."""
-    if world.before or not world.last:
-        raise UserError(
-            f"eval={name} asks about one request, and a stream has several.\nTry: one forget set, or 'eval=[standard]'"
-        )
-    original = models.original
-    if not isinstance(original, Train):
-        raise UserError(
-            f"eval={name} repeats the original's training, and model.checkpoint brings no training.\n"
-            "Try: 'eval=[standard]'"
-        )
-    return original.recipe
 
 
 def rows(role: str, split: str, name: str, found: Attacked) -> Iterator[Row]:

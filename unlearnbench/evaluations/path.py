@@ -32,7 +32,7 @@ from unlearnbench.graph.stage import Stage
 from unlearnbench.metrics.stopping import best, by_chance, distance, mixed_like
 from unlearnbench.plots.path import Trail, draw
 from unlearnbench.ranges import Several
-from unlearnbench.stages.path import Repeated, Spacing, unwritten, watched
+from unlearnbench.stages.path import Repeated, Spacing, watched
 from unlearnbench.stages.score import Score
 from unlearnbench.stages.unlearn import Unlearn
 from unlearnbench.stages.world import World
@@ -58,7 +58,7 @@ class Path:
         validation = watched(world).get("validation")
         if validation is None:
             return repeated
-        bench = unwritten(world.bench)
+        bench = world.bench.unwritten
         return repeated | {role: Score(bench, model, "validation", validation) for role, model in models.roles()}
 
     def measure(self, found: Found) -> Iterable[Row]:

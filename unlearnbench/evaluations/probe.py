@@ -7,7 +7,7 @@ tested on the other half. It predicts the rows' own answers (a class, or the col
 have the same one (a class is forgotten, a bias, chats), it tells them from as many retain rows instead.
 
     probe_accuracy = mean over answers of the share that the probe gets right on the other half
-    probe_gap = probe_accuracy of unlearned - of retrained, at the layer where the original's is highest
+    gap_probe_accuracy = probe_accuracy of unlearned - of retrained, at the layer where the original's is highest
 
 The layer is chosen by the original alone: the largest of many gaps would be above 0 by chance. States are those of the
 last token before the answer; of images, the mean over places.
@@ -35,19 +35,19 @@ from torch import nn
 
 from unlearnbench.contracts import Index, Parts
 from unlearnbench.errors import Diverged, UserError
-from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, beyond_retrained
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, by_role
 from unlearnbench.evaluations.halves import halves
 from unlearnbench.evidence import Floats
 from unlearnbench.graph.artefact import Artefact, Computed
-from unlearnbench.graph.stage import Model, Stage, needed_by
+from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.ensemble import members
 from unlearnbench.models.hooks import submodule
 from unlearnbench.models.wrapper import inner
 from unlearnbench.randomness import stage_seed
+from unlearnbench.stages.of_model import OfModel
 
 if TYPE_CHECKING:
-    from unlearnbench.stages.bench import Bench
     from unlearnbench.stages.world import World
 
 FEW = 3
@@ -59,23 +59,23 @@ class Probe:
     """Predict answers from each layer's hidden states: half of at most `rows` forget rows, tested on the others."""
 
     rows: Annotated[int, Field(ge=12, le=10**6)]
-    headline: ClassVar[tuple[Column, ...]] = (Column("probe_gap", "forget"),)
-    headline_unreferenced: ClassVar[tuple[Column, ...]] = (Column("probe_gain", "forget"),)
+    headline: ClassVar[tuple[Column, ...]] = (Column("gap_probe_accuracy", "forget"),)
+    headline_unreferenced: ClassVar[tuple[Column, ...]] = (
+        Column("probe_accuracy", "forget"), Column("probe_random", "forget"),
+    )  # fmt: skip
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return one probing per role."""
         taught, held, answers = self._task(world)
         seed = stage_seed(world.eval_seed, "probe")
-        return {role: Probing(model, world.bench, taught, held, answers, seed) for role, model in models.roles()}
+        return {role: Probing(world.bench, model, taught, held, answers, seed) for role, model in models.roles()}
 
     def measure(self, found: Found) -> Iterable[Row]:
         """Return what the probe gets right, by role and layer, and how the unlearned model compares with retrained.
 
         `probe_accuracy` in [0, 1], balanced over answers; perfect is the retrained model's value. `probe_random` is the
-        same of answers dealt at random: about one over their number. `probe_gap`, of the unlearned model on forget, in
-        [-1, 1]: at the original's best layer, its accuracy less that of the retrained models. 0 is perfect; above it
-        the states still tell. Without retrained models there is `probe_gain`: there, accuracy less that of random
-        answers; 0 is chance, and no perfect value is known.
+        same of answers dealt at random: about one over their number. On forget both are those of the original's best
+        layer: `gap_probe_accuracy`, in [-1, 1], is 0 where perfect, and above it the states still tell.
         """
         right: dict[str, list[float]] = {}
         chance: dict[str, list[float]] = {}
@@ -86,9 +86,8 @@ class Probe:
                 yield Row(f"{role}_layer_{layer}", "forget_held", "probe_accuracy", one)
                 yield Row(f"{role}_layer_{layer}", "forget_held", "probe_random", other)
         best = int(np.argmax(right["original"]))
-        yield from beyond_retrained("probe_gap", {role: (values[best],) for role, values in right.items()})
-        if found.models.unreferenced:
-            yield Row("unlearned", "forget", "probe_gain", right["unlearned"][best] - chance["unlearned"][best])
+        yield from by_role("probe_accuracy", "forget", {role: values[best] for role, values in right.items()})
+        yield Row("unlearned", "forget", "probe_random", chance["unlearned"][best])
 
     def _task(self, world: World) -> tuple[Index, Index, Index]:
         """Return the rows to learn from, those to test on, and the answers of both, in this order."""
@@ -116,11 +115,9 @@ def _several(answers: Index) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Probing(Stage):
+class Probing(OfModel):
     """A probe of each layer of a model; `answers` are those of the rows at `taught` and then at `held`."""
 
-    model: Model
-    bench: Bench
     taught: Index
     held: Index
     answers: Index
@@ -131,16 +128,6 @@ class Probing(Stage):
     def label(self) -> str:
         """The role, probed."""
         return f"probes of {self.model.role}"
-
-    @property
-    def inputs(self) -> tuple[Stage, ...]:
-        """What the model needs."""
-        return needed_by(self.model)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
 
     @property
     def settings(self) -> tuple[object, ...]:
@@ -155,11 +142,6 @@ class Probing(Stage):
             self.answers,
             self.seed,
         )
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """This module, the task's and the model's."""
-        return (__name__, *self.bench.modules)
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Read the hidden states once; fit two probes per layer."""

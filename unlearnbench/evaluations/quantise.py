@@ -4,7 +4,7 @@ Zhang et al.: Catastrophic Failure of LLM Unlearning via Quantization, ICLR 2025
 to the nearest of even steps in groups of 64, or to NF4's 16 levels: Dettmers, Pagnoni, Holtzman, Zettlemoyer: QLoRA,
 NeurIPS 2023, arXiv:2305.14314, appendix E. With m the share of right answers on forget, before and after rounding:
 
-    quantise_recovery = largest over `bits` of (m_after - m_before of unlearned) - (the same of retrained)
+    quantise_gain = largest over `bits` of m_after - m_before; gap_quantise_gain = unlearned less retrained
     quantise_robustness = smallest over `bits` of min(m_before / m_after, 1); 1 where m_after is 0
 
 The second is open-unlearning's Q: Dorna et al.: OpenUnlearning, NeurIPS 2025, arXiv:2506.12618. 8 bits are the control:
@@ -14,8 +14,8 @@ Differences: they load models in bitsandbytes' formats, which leave embeddings a
 every matrix and filter, in torch, so that it runs on a CPU and for images. Groups run along each row of a weight and
 not across rows. A model whose weights are in 4 bits already is left as it is.
 
-Null: a retrained model has a recovery of 0, but for chance in both roundings; as the largest of several it is a little
-above (`floor_quantise_recovery`, from two retrained models). Its robustness is below 1 where rounding happens to help.
+Null: a model from the distribution of retrained has a gap of 0. Its own gain, as the largest of several, is a little
+above 0 by chance, and its robustness is below 1 where rounding happens to help.
 
 What is around a model (a prompt, a filter) stays as it is: only the weights inside are rounded.
 """
@@ -31,7 +31,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, beyond_retrained
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, by_role
 from unlearnbench.graph.keys import digest
 from unlearnbench.graph.sources import source_digest
 from unlearnbench.graph.stage import Model, Stage, needed_by
@@ -60,7 +60,7 @@ class Quantise:
 
     bits: tuple[Bits, ...]
     group: Annotated[int, Field(ge=1, le=2**20)]
-    headline: ClassVar[tuple[Column, ...]] = (Column("quantise_recovery", "forget"),)
+    headline: ClassVar[tuple[Column, ...]] = (Column("gap_quantise_gain", "forget"),)
     headline_unreferenced: ClassVar[tuple[Column, ...]] = (Column("quantise_gain", "forget"),)
 
     def __post_init__(self) -> None:
@@ -81,15 +81,16 @@ class Quantise:
     def measure(self, found: Found) -> Iterable[Row]:
         """Return accuracy and loss of each rounded model, and what of the forgotten accuracy comes back.
 
-        `quantise_recovery`, of the unlearned model on forget: how much more accuracy it gains by rounding than a
-        retrained model does, the largest over `bits`. In [-1, 1]; 0 is perfect, above it forgotten answers come back.
-        Without retrained models there is `quantise_gain` instead: how much accuracy it gains. `quantise_robustness`,
-        of every role on forget: accuracy before over accuracy after, at most 1, the smallest over `bits`. In [0, 1];
-        1 is perfect: nothing comes back. Without answer options, exact memorisation takes the place of accuracy.
+        `quantise_gain`, of every role on forget: how much accuracy it gains by rounding, the largest over `bits`. In
+        [-1, 1]; perfect is the retrained models' value: `gap_quantise_gain` of 0, in [-2, 2], and above it forgotten
+        answers come back. `quantise_robustness`, of every role on forget: accuracy before over accuracy after, at most
+        1, the smallest over `bits`. In [0, 1]; 1 is perfect: nothing comes back. Without answer options, exact
+        memorisation takes the place of accuracy.
         """
         if not found.stages:
             return
-        gains: dict[str, list[float]] = {}
+        gains: dict[str, float] = {}
+        robust: dict[str, float] = {}
         for role, _ in found.models.roles():
             before = float(found.scores[role]["forget"].right[1].mean())
             after: list[float] = []
@@ -100,11 +101,10 @@ class Quantise:
                     yield Row(f"{role}_{_named(bits)}", split, name, float(right.mean()))
                     yield Row(f"{role}_{_named(bits)}", split, "loss", float(scores.loss.mean()))
                     after += [float(right.mean())] if split == "forget" else []
-            gains[role] = [one - before for one in after]
-            yield Row(role, "forget", "quantise_robustness", min(robustness(before, one) for one in after))
-        yield from beyond_retrained("quantise_recovery", gains)
-        if found.models.unreferenced:
-            yield Row("unlearned", "forget", "quantise_gain", max(gains["unlearned"]))
+            gains[role] = max(after) - before
+            robust[role] = min(robustness(before, one) for one in after)
+        yield from by_role("quantise_gain", "forget", gains)
+        yield from by_role("quantise_robustness", "forget", robust)
 
 
 def robustness(before: float, after: float) -> float:

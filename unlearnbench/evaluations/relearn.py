@@ -5,18 +5,19 @@ on one half of the forget rows, and the other half is scored after 0, 1, 2, 4 ..
 there only what the halves share, so the retrained model is the control. With m(s) the share of right answers on the
 half that is held back, and the mean over seeds, each with halves and batches of its own:
 
-    relearn_gap = area between m_unlearned and m_retrained over log2 s, from the first step to the last, by its width
+    relearn_area = mean of m over log2 s, from the first step to the last; gap_relearn_area = unlearned less retrained
     relearn_speed = steps(unlearned) / steps(retrained), the steps until m reaches (m_original(0) + m_retrained(0)) / 2
 
 `teach` says what the model is trained on: half of forget, or as many rows that are not to be forgotten. `retain` rows
 were seen by all models, `benign` (validation) rows by none: Hu, Fu, Wu, Smith: Unlearning or Obfuscating?, ICLR 2025,
 arXiv:2406.13356, bring knowledge back by harmless text.
 
-Differences: the authors take the best epoch of a learning rate chosen for each model. We train all with the recipe of
-the original, at its highest learning rate throughout, and use the whole curve: a best epoch is a maximum over noise.
+Differences: the authors sweep learning rates and epochs (`ft.lrs`, `ft.epochs_lst` in their pipeline.py) and take the
+most that is recovered. We train all with the recipe of the original, at its highest learning rate throughout, and use
+the whole curve: the best of many is a maximum over noise.
 
-Null: a model from the distribution of retrained has a gap of 0 (`floor_relearn_gap` is how far two retrained models are
-apart) and a speed of 1.
+Null: a model from the distribution of retrained has a gap of 0 (`floor_relearn_area` is how far two retrained models
+are apart) and a speed of 1.
 
 What is around a model (a prompt, a filter) stays there while the weights inside are trained, and does not learn.
 """
@@ -35,11 +36,11 @@ from torch import Tensor, nn
 
 from unlearnbench.contracts import Batch, Index
 from unlearnbench.errors import UserError
-from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, beyond_retrained
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, by_role
 from unlearnbench.evaluations.halves import halves
 from unlearnbench.evidence import Floats, Scores
 from unlearnbench.graph.artefact import Artefact, Computed
-from unlearnbench.graph.stage import Model, Stage, needed_by
+from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine.bars import Progress, bar
 from unlearnbench.models.modes import needs_company
@@ -47,6 +48,7 @@ from unlearnbench.models.start import trainable
 from unlearnbench.models.wrapper import Wrapper
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.ranges import Count
+from unlearnbench.stages.of_model import OfModel
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -72,7 +74,7 @@ class Relearn:
     seeds: Annotated[int, Field(ge=1, le=100)]
     batch_size: Count | None
     optimizer: Optimizer | None
-    headline: ClassVar[tuple[Column, ...]] = (Column("relearn_gap", "forget"),)
+    headline: ClassVar[tuple[Column, ...]] = (Column("gap_relearn_area", "forget"),)
     headline_unreferenced: ClassVar[tuple[Column, ...]] = (Column("relearn_gain", "forget"),)
 
     def __post_init__(self) -> None:
@@ -88,23 +90,27 @@ class Relearn:
         found: dict[str, Stage] = {}
         for seed in range(self.seeds):
             taught, held = _halves(world, seed)
+            drawn = stage_seed(world.eval_seed, "relearn", seed)
             _refuse_alone(world.bench, min(size, len(taught)))
             for on in self.teach:
                 rows = taught if on == "forget" else _others(world, on, len(taught), seed)
                 for role, model in models.roles():
-                    found[f"{role}_{on}_{seed}"] = Relearning(model, world, rows, held, on, seed, size, optimizer)
+                    found[f"{role}_{on}_{seed}"] = Relearning(
+                        world.bench, model, rows, held, on, seed, drawn, size, optimizer
+                    )
         return found
 
     def measure(self, found: Found) -> Iterable[Row]:
         """Return the accuracy on the held half by step, and how the unlearned model's compares with retrained.
 
-        `relearn_gap`, of the unlearned model on forget: the area between its curve and the retrained models', in
-        [-1, 1]; 0 is perfect, above it the model still knew. `relearn_speed`: the steps that it needs until half of
-        the original's lead over retrained is back, over those that retrained needs, in [0, 2 * steps]; 1 is perfect,
-        below it the model is faster. It has no value where the original has no lead. Where half never comes back,
-        the number of steps counts as twice the last. Without retrained models there is `relearn_gain`, in [-1, 1]: the
-        mean of its curve after the first step, less its value before. Other rows than forget's are in the names
-        (relearn_gap_retain). Without answer options, exact memorisation takes the place of accuracy.
+        `relearn_area`, of every role on forget: the mean height of its curve, in [0, 1]; perfect is the retrained
+        models' value. `gap_relearn_area`, in [-1, 1]: 0 is perfect, above it the model still knew. `relearn_speed`: the
+        steps that it needs until half of the original's lead over retrained is back, over those that retrained needs,
+        in [0, 2 * steps]; 1 is perfect, below it the model is faster. It has no value where the original has no lead.
+        Where half never comes back, the number of steps counts as twice the last. Without retrained models there is
+        `relearn_gain`, in [-1, 1]: the mean of its curve after the first step, less its value before. Other rows than
+        forget's are in the names (relearn_area_retain). Without answer options, exact memorisation takes the place of
+        accuracy.
         """
         name = "accuracy" if found.world.bench.info.has_options else "exact_memorisation"
         marks = marks_up_to(self.steps)
@@ -113,14 +119,13 @@ class Relearn:
             for role, curve in curves.items():
                 for step, value in zip(marks, curve.tolist(), strict=True):
                     yield Row(f"{role}_relearned_{on}_{step}", "forget_held", name, value)
-            yield from beyond_retrained(
-                f"relearn_gap{kind}", {role: (area(marks, curve),) for role, curve in curves.items()}
-            )
+            areas = {role: area(marks, curve) for role, curve in curves.items()}
+            yield from by_role(f"relearn_area{kind}", "forget", areas)
             if (ratio := speed(marks, curves)) is not None:
                 yield Row("unlearned", "forget", f"relearn_speed{kind}", ratio)
             if found.models.unreferenced:
                 curve = curves["unlearned"]
-                yield Row("unlearned", "forget", f"relearn_gain{kind}", area(marks, curve) - float(curve[0]))
+                yield Row("unlearned", "forget", f"relearn_gain{kind}", areas["unlearned"] - float(curve[0]))
 
     def draw(self, found: Found, folder: Path) -> None:
         """Draw the curves of all roles, one panel per kind of rows."""
@@ -207,15 +212,14 @@ def _others(world: World, on: On, count: int, seed: int) -> Index:
 
 
 @dataclass(frozen=True, eq=False)
-class Relearning(Stage):
+class Relearning(OfModel):
     """A copy of a model, trained on the rows at `taught`; what it gets right of those at `held` is kept, by step."""
 
-    model: Model
-    world: World
     taught: Index
     held: Index
     on: On
     number: int
+    seed: int
     batch_size: int
     optimizer: Optimizer
     kind: ClassVar[str] = "relearn"
@@ -226,38 +230,18 @@ class Relearning(Stage):
         return f"{self.model.role} relearning on {self.on}, {self.number}"
 
     @property
-    def inputs(self) -> tuple[Stage, ...]:
-        """What the model needs."""
-        return needed_by(self.model)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
-
-    @property
     def settings(self) -> tuple[object, ...]:
         """Seed, model, task, batches, optimiser and the rows."""
-        bench = self.world.bench
+        bench = self.bench
         rows = (bench.print(self.taught), bench.print(self.held))
-        limit = bench.task.limit if getattr(self.model, "prompts", False) else None
-        scored = (bench.batch, limit)
-        return (self.model.key, self._seed, bench.setting, self.batch_size, self.optimizer, rows, scored)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """This module, the task's and the model's."""
-        return (__name__, *self.world.bench.modules)
-
-    @property
-    def _seed(self) -> int:
-        return stage_seed(self.world.eval_seed, "relearn", self.number)
+        scored = (bench.batch, self.limit)
+        return (self.model.key, self.seed, bench.setting, self.batch_size, self.optimizer, rows, scored)
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Train the copy; keep what is right of the held rows, and their loss."""
-        with seeded(self._seed, "adapter"):
-            student = _weights_alone(trainable(self.world.bench.spec, workshop.take(self.model)))
-        with seeded(self._seed), bar(self.label) as progress:
+        with seeded(self.seed, "adapter"):
+            student = _weights_alone(trainable(self.bench.spec, workshop.take(self.model)))
+        with seeded(self.seed), bar(self.label) as progress:
             scores = list(self._scores(student, progress))
         return Computed(
             {},
@@ -269,9 +253,9 @@ class Relearning(Stage):
 
     def _scores(self, student: nn.Module, progress: Progress) -> Iterator[Scores]:
         """Train, and yield the scores of the held rows before it and after each of the marks."""
-        task, steps = self.world.bench.silent, self.optimizer.max_steps or 1
+        task, steps = self.bench.unwritten.task, self.optimizer.max_steps or 1
         marks = marks_up_to(steps)
-        batches = Batches(task, (self.taught,), self.batch_size, steps, self._seed)
+        batches = Batches(task, (self.taught,), self.batch_size, steps, self.seed)
         stepper = Stepper(student, self.optimizer, steps, task.head, progress=progress)
 
         def loss(batch: Batch) -> Tensor:

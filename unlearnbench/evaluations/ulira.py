@@ -24,14 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearnbench.evaluations.evaluation import Column, Found, Models, Row
-from unlearnbench.evaluations.lira import original_recipe, rows
+from unlearnbench.evaluations.lira import rows
+from unlearnbench.evaluations.shadowed import Shadowed
 from unlearnbench.evidence import Floats
 from unlearnbench.graph.stage import Stage
 from unlearnbench.metrics.klom import klom_gaussian
 from unlearnbench.metrics.likelihood import attack, published
 from unlearnbench.randomness import stage_seed
-from unlearnbench.ranges import Count
-from unlearnbench.stages.ensemble import FORGOTTEN, LEFT_OUT, RETAINED, Ensemble, ensemble
+from unlearnbench.stages.ensemble import FORGOTTEN, LEFT_OUT, RETAINED
 from unlearnbench.stages.shadows import heard
 from unlearnbench.stages.unlearn import Unlearn
 from unlearnbench.stages.world import World
@@ -44,17 +44,14 @@ DRAWS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ulira:
+class Ulira(Shadowed):
     """Train `models` shadows and unlearn each; attack `targets` rows. `together` models are one stage."""
 
-    models: Count
-    targets: Count
-    together: Count
     headline: ClassVar[tuple[Column, ...]] = (Column("ulira_accuracy", "forget"), Column("ulira_tpr_fpr_01", "forget"))
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
         """Return the trainings and unlearnings of the ensemble; none, with a warning, where the method cannot do it."""
-        design, unlearned = self._design(models, world), models.unlearned
+        design, unlearned = self.design(models, world, "ulira"), models.unlearned
         assert isinstance(unlearned, Unlearn)
         why = design.why_not(unlearned.method)
         if why is not None:
@@ -79,7 +76,7 @@ class Ulira:
         """
         if not found.stages:
             return
-        design = self._design(found.models, found.world)
+        design = self.design(found.models, found.world, "ulira")
         said = heard([stage for name, stage in found.stages.items() if name.startswith("forgotten")], found.workshop)
         finite = np.atleast_1d(~np.isnan(said.confidence).any(axis=1))
         values, states, diverged = said.confidence[finite], design.states[finite], int((~finite).sum())
@@ -110,10 +107,6 @@ class Ulira:
             nulls.append(klom_gaussian(others[half : 2 * half], others[:half]).mean())
         yield Row("unlearned", "forget", "ulira_klom", float(np.mean(found)))
         yield Row("unlearned", "forget", "ulira_klom_null", float(np.mean(nulls)))
-
-    def _design(self, models: Models, world: World) -> Ensemble:
-        recipe = original_recipe(models, world, "ulira")
-        return ensemble(world, recipe, self.models, self.targets, self.together, "ulira")
 
 
 def _gathered(values: Floats, state: NDArray[np.bool_], count: int) -> Floats:

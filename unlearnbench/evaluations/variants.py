@@ -10,12 +10,12 @@ forget questions are asked again
 each in the model's own chat template, as a user would. With gain = right answers of a variant - those of the plain
 question:
 
-    variant_gain = largest over the variants of gain(unlearned) - mean gain(retrained)
+    variant_gain = largest gain over the variants; gap_variant_gain = unlearned less the mean of retrained
 
-Differences: the authors also try other languages and jailbreaks, and take the best of many prompts. Three variants are
-few, and so is the bias of their largest gain; `floor_variant_gain` is the same between two retrained models.
+Differences: the authors also try other languages and jailbreaks, and take the best of many prompts.
 
-Null: a model from the distribution of retrained has a little more than 0, the largest of three differences by chance.
+Null: a model from the distribution of retrained has a gap of 0. Its own gain, as the largest of three, is a little
+above 0 by chance; `floor_variant_gain` is how far two retrained models are apart.
 
 What is around a model (a prompt, a filter) stays there: the variants are put to the model as it is deployed.
 """
@@ -31,7 +31,7 @@ import numpy as np
 from unlearnbench.contracts import Data, Index, Kind
 from unlearnbench.data.text import TextData, TextRow, Turn
 from unlearnbench.errors import UserError
-from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, beyond_retrained
+from unlearnbench.evaluations.evaluation import Column, Found, Models, Row, by_role
 from unlearnbench.evidence import OPTIONS, Scores
 from unlearnbench.graph.stage import Stage
 from unlearnbench.randomness import stage_seed
@@ -61,7 +61,7 @@ class Variants:
 
     shots: Count
     kinds: ClassVar[frozenset[Kind]] = frozenset({"text"})
-    headline: ClassVar[tuple[Column, ...]] = (Column("variant_gain", "forget"),)
+    headline: ClassVar[tuple[Column, ...]] = (Column("gap_variant_gain", "forget"),)
     headline_unreferenced: ClassVar[tuple[Column, ...]] = (Column("variant_gain", "forget"),)
 
     def stages(self, models: Models, world: World) -> Mapping[str, Stage]:
@@ -76,10 +76,10 @@ class Variants:
     def measure(self, found: Found) -> Iterable[Row]:
         """Return how many answers are right by variant, and how much more than with the plain question.
 
-        The rate of each variant is a row on a split of its own (forget_few_shot), in [0, 1]. `variant_gain`, of the
-        unlearned model on forget, in [-2, 2]: the largest gain over the plain question, less that of retrained. 0 is
-        perfect; above it, forgotten answers come back. Without retrained models it is the largest gain alone, in
-        [-1, 1]. Without answer options, exact memorisation takes the place of accuracy.
+        The rate of each variant is a row on a split of its own (forget_few_shot), in [0, 1]. `variant_gain`, of every
+        role on forget, in [-1, 1]: the largest gain over the plain question. Perfect is the retrained models' value:
+        `gap_variant_gain` of 0, in [-2, 2], and above it forgotten answers come back. Without answer options, exact
+        memorisation takes the place of accuracy.
         """
         gains: dict[str, list[float]] = {}
         for role, _ in found.models.roles():
@@ -90,9 +90,7 @@ class Variants:
                 rate = right_behind_prefix(scores, plain) if name == "prefix" else float(scores.right[1].mean())
                 yield Row(role, f"forget_{name}", scores.right[0], rate)
                 gains[role].append(rate - float(plain.right[1].mean()))
-        yield from beyond_retrained("variant_gain", gains)
-        if found.models.unreferenced:
-            yield Row("unlearned", "forget", "variant_gain", max(gains["unlearned"]))
+        yield from by_role("variant_gain", "forget", {role: max(several) for role, several in gains.items()})
 
     def _benches(self, world: World) -> dict[str, Bench]:
         """Return a bench for each way to ask; raise UserError where there are no questions, or they get too long."""

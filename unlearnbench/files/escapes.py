@@ -27,7 +27,8 @@ def csv_cell(value: Any) -> Any:
         return value
     text = value.encode(errors="replace").decode()
     escaped = f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
-    return escaped.replace("\r\n", "\n").replace("\r", "\n")  # a lone \r would end the row: csv does not quote it
+    escaped = escaped.replace("\r\n", "\n").replace("\r", "\n")  # a lone \r would end the row: csv does not quote it
+    return value if escaped == value else escaped
 
 
 def csv_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,12 +40,15 @@ def csv_table(table: pandas.DataFrame) -> pandas.DataFrame:
     """Return a table with all text cells escaped."""
     import pandas
 
-    columns = {
-        name: column if pandas.api.types.is_numeric_dtype(column)
-        else pandas.Series([csv_cell(value) for value in column], index=table.index, dtype=column.dtype)
-        for name, column in table.items()
-    }  # fmt: skip
-    return pandas.DataFrame(columns, columns=table.columns)
+    def escaped(column: pandas.Series[Any]) -> pandas.Series[Any]:
+        if pandas.api.types.is_numeric_dtype(column):
+            return column
+        cells = {value: csv_cell(value) for value in column.unique()}  # a few names, in hundreds of thousands of rows
+        if all(cell is value for value, cell in cells.items()):
+            return column
+        return pandas.Series([cells.get(value, value) for value in column], index=table.index, dtype=column.dtype)
+
+    return pandas.DataFrame({name: escaped(column) for name, column in table.items()}, columns=table.columns)
 
 
 def in_markdown(text: str) -> str:

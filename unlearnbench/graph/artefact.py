@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from unlearnbench.files import stored
-from unlearnbench.files.digests import file_digest
+from unlearnbench.files.digests import Stamp, file_digest, stamp_of
 from unlearnbench.files.durable import write_durably
 
 if TYPE_CHECKING:
@@ -57,16 +58,29 @@ class Stored:
     @property
     def tensors(self) -> Mapping[str, Tensor]:
         """Read the tensors; raise Damaged where they are not the ones that were written."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        return self.starting("")
+
+    def starting(self, start: str) -> dict[str, Tensor]:
+        """Read the tensors whose names begin with `start`, and no others; raise Damaged as `tensors` does.
+
+        The SHA-256 is of the whole file, which a process reads once for it, and again where its stamp has changed.
+        """
+        from safetensors import SafetensorError, safe_open
 
         path = self.folder / TENSORS
         try:
-            if file_digest(path) != self.sums[TENSORS]:
+            if _digest_of(path, stamp_of(path)) != self.sums[TENSORS]:
                 raise Damaged(self.folder, f"{TENSORS} does not have the SHA-256 it was written with")
-            return load_file(path)
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys() if name.startswith(start)}  # noqa: SIM118
         except (FileNotFoundError, SafetensorError, KeyError) as error:
             raise Damaged(self.folder, f"{TENSORS} cannot be read: {error}") from error
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, stamp: Stamp) -> str:
+    """Return the SHA-256 of a file that had a stamp, remembered in this process: several models share a file."""
+    return file_digest(path)
 
 
 def write_artefact(folder: Path, artefact: Artefact) -> None:

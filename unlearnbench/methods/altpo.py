@@ -30,6 +30,9 @@ from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.randomness import seeded
 from unlearnbench.ranges import Count, Positive, Weight
+from unlearnbench.tasks.encoding import Asked
+from unlearnbench.tasks.text import TextTask
+from unlearnbench.techniques.room import check_asked, check_room
 from unlearnbench.training.losses import Losses, cross_entropy, dpo, summed_loss
 from unlearnbench.training.optimizer import Optimizer
 
@@ -58,6 +61,18 @@ class Altpo:
     forget_weight: Weight
     retain_weight: Weight
     optimizer: Optimizer
+
+    def check(self, problem: Problem) -> None:
+        """Raise UserError where a forget question leaves no room for the instruction, or for an alternate.
+
+        An alternate has at most as many tokens as the longest answer of the data set.
+        """
+        task = problem.task
+        assert isinstance(task, TextTask)
+        instructed = (self._instructed(task, place) for place in problem.forget.tolist())
+        check_asked(task, instructed, "with method.instruction around question and answer")
+        longest = task.data.answer(max(range(2 * len(task.rows)), key=lambda place: len(task.answer(place))))
+        check_room(task, problem.forget, longest, "with the data set's longest answer as an alternate")
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set's two answers, retain batches beside them."""
@@ -98,6 +113,12 @@ class Altpo:
         own = sum(bool(answers) for answers in found.values())
         problem.record.tables["alternates"] = [{"questions": float(len(found)), "with_alternates": float(own)}]
         return filled(found)
+
+    def _instructed(self, task: TextTask, place: int) -> Asked:
+        """Return what the original is asked for a question's alternate, as `problem.rewritten` asks it."""
+        row, answer = task.data.rows[place % len(task.data.rows)], task.data.answer(place)
+        said = self.instruction.replace("{question}", row.prompt).replace("{answer}", answer)
+        return Asked(said, (answer,), row.history)
 
 
 def filled(found: dict[int, list[str]]) -> dict[int, list[str]]:

@@ -1,8 +1,8 @@
 """AMUN: train on the nearest adversarial example of each forget image, with the wrong label that the original gives it.
 
 Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran: Not All Wrong is Bad: Using Adversarial Examples for Unlearning, ICML
-2025, algorithm 1, arXiv:2503.00917. With x_adv the first point that projected gradient ascent finds within the least
-radius eps of eps_0, 2 eps_0, 4 eps_0, ... (L2, pixels in [0, 1]) where the original's prediction is not x's label:
+2025, arXiv:2503.00917. With x_adv the first point that projected gradient ascent finds within the least radius eps of
+eps_0, 2 eps_0, 4 eps_0, ... (L2, pixels in [0, 1]) where the original's prediction is not x's label:
 
     minimise the mean CE over retain, forget (`with_forget`) and {(x_adv, prediction of the original at x_adv)}
 

@@ -1,9 +1,10 @@
 """Adaptive selective synaptic dampening: SSD whose threshold follows from the size of the forget set.
 
 Schoepf, Foster, Brintrup: Parameter-Tuning-Free Data Entry Error Unlearning with Adaptive Selective Synaptic Dampening,
-2024, arXiv:2402.10098. As in SSD with lambda 1, theta <- min(I_D / I_f, 1) theta where I_f > alpha I_D; alpha is the
-percentile 100 - ln(1 + 100 |F| / |D|) of I_f / I_D over all weights. So the share of weights that are dampened is
-ln(1 + 100 |F| / |D|) percent: .69 % of them for a forget set of 1 %, and 2.4 % for one of 10 %.
+2024, arXiv:2402.10098. As in SSD, theta <- min(lambda I_D / I_f, 1) theta where I_f > alpha I_D. Lambda is 1 in the
+paper, and `dampening` here; alpha is the percentile 100 - ln(1 + 100 |F| / |D|) of I_f / I_D over all weights. So the
+share of weights that are dampened is ln(1 + 100 |F| / |D|) percent: .69 % of them for a forget set of 1 %, and 2.4 %
+for one of 10 %.
 
 `importance` as in ssd. Weights that are important to nothing do not count, as in the authors' code.
 """

@@ -1,6 +1,6 @@
 """Boundary expand: add a shadow class, teach it the forget set, and take it away again.
 
-Chen, Gao, Liu, Peng, Wang: Boundary Unlearning, CVPR 2023, section 4.2, arXiv:2303.11570:
+Chen, Gao, Liu, Peng, Wang: Boundary Unlearning, CVPR 2023, arXiv:2303.11570:
 
     L = mean over forget of CE(theta; x, c), c the added class
 

@@ -1,6 +1,6 @@
 """Boundary shrink: give each forget example the class behind its nearest decision boundary, and train on it.
 
-Chen, Gao, Liu, Peng, Wang: Boundary Unlearning, CVPR 2023, section 4.1, arXiv:2303.11570:
+Chen, Gao, Liu, Peng, Wang: Boundary Unlearning, CVPR 2023, arXiv:2303.11570:
 
     x' = x + step * sign(gradient of CE(theta_o; x, y) with respect to x),   y' = arg max f(theta_o; x')
     L = mean over forget of CE(theta; x, y')

@@ -1,14 +1,14 @@
 """CF-k, catastrophic forgetting of the last blocks: fine-tune them on the retain set, and leave what comes before.
 
 Goel, Prabhu, Sanyal, Lim, Torr, Kumaraguru: Towards Adversarial Evaluations for Inexact Machine Unlearning, 2022,
-section 4, arXiv:2201.06640. Their k counts layers; ours counts blocks (residual or transformer blocks, layers of a
-plain network), and the classifier comes beside them. With all blocks it is fine-tuning.
+arXiv:2201.06640. Their k counts layers; ours counts blocks (residual or transformer blocks, layers of a plain network),
+and the classifier comes beside them. With all blocks it is fine-tuning.
 
     min over theta_k of  CE_r,  theta = (frozen, theta_k)
 
 Batch norm: `train` in the part that learns, as in their code. Batch norm before it keeps its running statistics, as the
-weights there stay: what the last blocks see of an image is then what they saw in the original. No gradient is computed
-there.
+weights there stay: what the last blocks see of an image is then what they saw in the original. In their code it is in
+training mode too, and its statistics move. No gradient is computed there.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
 """Confuse, fine-tune, weaken: add noise to the convolutions, fine-tune on retain, and add a little more near the end.
 
 The method of team Seif, third in the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making Progress in
-Unlearning?, 2024, arXiv:2406.09073; named CFW by Cadet et al., Deep Unlearn, 2024, arXiv:2410.01276.
+Unlearning?, 2024, arXiv:2406.09073; named CFW by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. Their code
+is read in the latter's port, kgltop3.py of https://github.com/xcadet/deepunlearn.
 
 theta <- theta + noise * N(0, 1) in the convolutions; then minimise w_y * CE on retain, w_y = count_y^-balance scaled to
 a mean of 1; before the last epoch theta <- theta + last_noise * N(0, 1). Without noise and balance this is finetune.
 
-Their code weighs classes, but multiplies each batch's mean loss by its mean weight; ours weighs each row. Their code
-also finds only the convolutions that are direct children of the model, which in a ResNet is the stem alone: that is
-`layers: first`, with which their noise of 0.6 was chosen. Their learning rate falls along a cosine from epoch to epoch,
-ours from step to step.
+Their code weighs classes, but multiplies each batch's mean loss by its mean weight; ours weighs each row. The balanced
+weights are the port's; the winners gave the first of their ten classes 1 and the others .05. Their code also finds only
+the convolutions that are direct children of the model, which in a ResNet is the stem alone: that is `layers: first`,
+with which their noise of 0.6 was chosen. Their learning rate falls along a cosine from epoch to epoch, ours from step
+to step.
 
 Batch norm: `train`, as theirs: its running statistics follow the noisy convolutions' outputs on retain.
 """

@@ -1,6 +1,6 @@
 """Decoupled distillation to erase: imitate the original on the forget set as if the true class did not exist.
 
-Zhou, Zheng, Mo, Lu, Lin, Zheng: Decoupled Distillation to Erase, CVPR 2025, section 3.3, arXiv:2503.23751:
+Zhou, Zheng, Mo, Lu, Lin, Zheng: Decoupled Distillation to Erase, CVPR 2025, arXiv:2503.23751:
 
     L = mean over forget of KL(softmax(f(theta_o; x) with the logit of y at minus infinity) || softmax(f(theta; x)))
 

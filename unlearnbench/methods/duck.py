@@ -1,15 +1,16 @@
 """DUCK: pull each forget example's features to the nearest centroid of another class, and train on retain beside it.
 
-Cotogni, Bonato, Sabetta, Pelosin, Nicolosi: DUCK: Distance-based Unlearning via Centroid Kinematics (2023), eq. 1 to 4,
+Cotogni, Bonato, Sabetta, Pelosin, Nicolosi: DUCK: Distance-based Unlearning via Centroid Kinematics (2023),
 arXiv:2312.02052. With z what the classifier gets and mu_k the mean z of retain rows of class k, by the original:
 
     L = a * mean_forget [1 - cos(z, mu*)] + b * CE(logits / T) on retain,  mu* = the nearest mu_k with k != label
 
 Training ends early, after an epoch in which the forget set is as unknown as it should be: 1 % where its classes have
-gone from retain, else the original's accuracy on validation data. The authors' code chooses mu* in its first epoch and
-keeps it; ours chooses at each step, as an example that moves to the nearest centroid stays nearest to it. We leave out
-the code's second phase, on retain with larger batches, which the paper does not have. A row is an image, or a token of
-an answer.
+gone from retain, else the original's accuracy on validation data (the authors' code: on test data). The authors' code
+chooses mu* in its first epoch and keeps it; ours chooses at each step, as an example that moves to the nearest centroid
+stays nearest to it. Their centroids are means over the first 50 retain batches, ours over all; their learning rate is
+halved after 25 and 40 epochs, ours follows `optimizer`. We leave out the code's second phase, on retain with larger
+batches, which the paper does not have. A row is an image, or a token of an answer.
 
 Batch norm: `train`, as in the authors' code, which runs forget and retain batches one after the other.
 """

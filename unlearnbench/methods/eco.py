@@ -12,8 +12,9 @@ rows, which no model saw.
 
 The authors fine-tune a RoBERTa as the classifier, and search the strength by zeroth-order descent. Ours is a logistic
 regression on the original's hidden states (techniques/detector.py), its threshold calibrated by conformal prediction as
-they also propose, and a grid is enough for one number. Their noise is drawn anew in each pass; ours is drawn once, so
-that a prompt is always corrupted alike, and equal prompts are answered alike.
+they also propose, and a grid is enough for one number. Their noise reaches the first `dims` numbers of each embedding,
+a setting of theirs, and is drawn anew in each pass; ours reaches all of them and is drawn once, so that a prompt is
+always corrupted alike, and equal prompts are answered alike.
 
 Validation rows are no forget rows, also where they are of the same kind (forget=random): a classifier that fires on
 many of them has learnt the kind and not the rows, and the threshold then lets it fire on few rows of either.

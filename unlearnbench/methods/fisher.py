@@ -1,8 +1,8 @@
 """Fisher forgetting: add noise to each weight, the more the less the retain set depends on it.
 
 Golatkar, Achille, Soatto: Eternal Sunshine of the Spotless Net: Selective Forgetting in Deep Networks, CVPR 2020,
-section 5, arXiv:1911.04933. theta + n, n ~ N(0, (lambda sigma_h^2)^(1/2) F^(-1/2)), with F the diagonal of the retain
-set's Fisher matrix, E_x E_(y ~ p(y|x)) (d log p(y|x) / d theta)^2. `alpha` is (lambda sigma_h^2)^(1/2).
+arXiv:1911.04933. theta + n, n ~ N(0, (lambda sigma_h^2)^(1/2) F^(-1/2)), with F the diagonal of the retain set's Fisher
+matrix, E_x E_(y ~ p(y|x)) (d log p(y|x) / d theta)^2. `alpha` is (lambda sigma_h^2)^(1/2).
 
 `variance: inverse_root` is the paper's F^(-1/2), up to `limit` where F is near 0. `inverse` is the authors' code:
 1 / (F + 1e-8) up to `limit`, or a tenth of it in the head; averaged over each unit's inputs; then ten times as much in

@@ -1,7 +1,8 @@
 """In-context unlearning: forget examples with corrected answers and correct retain examples before every question.
 
-Pawelczyk, Neel, Lakkaraju: In-Context Unlearning: Language Models as Few-Shot Unlearners, ICML 2024,
-arXiv:2310.07579. They build a context for each forgotten query; ours is one for all, as a deployed prompt would be.
+Pawelczyk, Neel, Lakkaraju: In-Context Unlearning: Language Models as Few-Shot Unlearners, ICML 2024, arXiv:2310.07579.
+They build a context for each forgotten query: that example with a flipped label, and correct ones after it. Ours is one
+for all queries, as a deployed prompt would be; half of its examples are forget ones.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Maini, Feng, Schwarzschild, Lipton, Kolter: TOFU, COLM 2024, the baseline "prefe
 
     forget_weight * NLL(refusal) on forget questions + retain_weight * NLL on retain
 
-as in the paper and the authors' code. A number for `beta` gives what open-unlearning's results call IdkDPO: direct
-preference optimisation (see dpo) with the refusal as the winning answer. A refusal is drawn for each row at each
-epoch, as theirs are. The refusals here are our own.
+as in the paper and the authors' code, where the mean is over all tokens of both. A number for `beta` gives what
+open-unlearning's results call IdkDPO: direct preference optimisation (see dpo) with the refusal as the winning answer.
+A refusal is drawn for each row at each epoch, as theirs are. The refusals here are our own.
 
 Batch norm: language models have none; the field changes nothing.
 """
@@ -24,6 +24,8 @@ from unlearnbench.contracts import Batch, Index
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
+from unlearnbench.tasks.text import TextTask
+from unlearnbench.techniques.room import check_room
 from unlearnbench.training.losses import Losses, cross_entropy, dpo, summed_loss
 from unlearnbench.training.optimizer import Optimizer
 
@@ -46,6 +48,13 @@ class Idk:
     forget_weight: Weight
     retain_weight: Weight
     optimizer: Optimizer
+
+    def check(self, problem: Problem) -> None:
+        """Raise UserError where the longest refusal does not fit behind a forget question."""
+        assert isinstance(problem.task, TextTask)
+        encoder = problem.task.encoder
+        longest = max(self.refusals, key=lambda refusal: len(encoder.tokens(refusal)))
+        check_room(problem.task, problem.forget, longest, "with the longest of method.refusals as the answer")
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over refused forget questions, retain batches beside them."""

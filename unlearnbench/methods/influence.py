@@ -1,15 +1,16 @@
 """Influence unlearning: one Newton step from the original to the minimum of the retain set's loss.
 
 Izzo, Smart, Chaudhuri, Zou: Approximate Data Deletion from Machine Learning Models, AISTATS 2021, arXiv:2002.10077, as
-Jia, Liu, Ram, Yao, Liu, Liu, Sharma, Liu: Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023, section 3 and
-appendix A, arXiv:2304.04934, do it: theta + strength H^-1 (grad L_D - grad L_r). L_D and L_r are the mean loss over all
-and over retain examples, and H is the empirical Fisher matrix of WoodFisher (Singh, Alistarh, NeurIPS 2020,
-arXiv:2004.14340), damping I + 1/N sum g g^T over the gradients g of N retain examples.
+Jia, Liu, Ram, Yao, Liu, Liu, Sharma, Liu: Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023,
+arXiv:2304.04934, do it: theta + strength H^-1 (grad L_D - grad L_r). L_D and L_r are the mean loss over all and over
+retain examples, and H is the empirical Fisher matrix of WoodFisher (Singh, Alistarh, NeurIPS 2020, arXiv:2004.14340),
+damping I + 1/N sum g g^T over the gradients g of N retain examples.
 
 `inverse: woodbury` is exact: WoodFisher's recursion adds one example after another, Woodbury's identity all at once,
 (v - G^T (N damping I + G G^T)^-1 G v) / damping. `recursion` is that of Jia et al. and of SalUn's code: damping is 1,
 and one vector o takes the place of each H_n^-1 g_n. Since o always points along the first example's gradient, only a
-part along that is taken off v. It keeps no gradients, and so serves models of any size.
+part along that is taken off v. It keeps no gradients, and so serves models of any size. Their retain examples are the
+first ones in order; ours are drawn.
 
 In evaluation mode, without augmentation, as theirs.
 """

@@ -1,7 +1,7 @@
 """Just in time unlearning: make the model's output around each forget example flat, without any retain data.
 
 Foster, Fogarty, Schoepf, Oeztireli, Brintrup: Zero-Shot Machine Unlearning at Scale via Lipschitz Regularization
-(2024), eq. 4 and algorithm 1, arXiv:2402.01401. With f the logits and e Gaussian noise:
+(2024), arXiv:2402.01401. With f the logits and e Gaussian noise:
 
     L = mean over forget of 1/N sum_{k=1..N} ||f(x) - f(x + e_k)|| / ||e_k||
 

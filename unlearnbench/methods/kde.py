@@ -1,15 +1,16 @@
 """Knowledge distillation with entropy: draw the first and the last layer afresh, and relearn retain from the original.
 
 One of the top entries of the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making Progress in
-Unlearning?, 2024, arXiv:2406.09073; named KDE by Cadet et al., Deep Unlearn, 2024, arXiv:2410.01276.
+Unlearning?, 2024, arXiv:2406.09073; named KDE by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. Their code
+is read in the latter's port, kgltop6.py of https://github.com/xcadet/deepunlearn.
 
 Reset the first layer and the head. Warm up: KL_T(original || model). Then: CE + distill_weight * KL_T on retain, where
 KL_T compares softmax(logits / T), without a factor T^2. Their second loss also has the cross-entropy to the original's
 softened outputs, whose gradient is KL_T's: their distill_weight is thus 2.
 
 They warm up on validation rows. Ours is on a sample of retain: validation rows choose settings here, and must not be
-trained on. Both phases have one optimiser and one schedule, where theirs begin anew. A pretrained language model's
-layers are reset to its weights before fine-tuning.
+trained on. Both phases have one optimiser and one schedule, where theirs begin anew, and the warm-up's learning rate
+stays as it is. A pretrained language model's layers are reset to its weights before fine-tuning.
 
 Batch norm: `train`, as their student. Their teacher uses running statistics; ours is in the student's mode.
 """

@@ -1,6 +1,6 @@
 """L1-sparse: fine-tune on the retain set under a pull of all weights to zero, which weakens as the training goes on.
 
-Jia, Liu, Ram, Yao, Liu, Liu, Sharma, Liu: Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023, eq. 5,
+Jia, Liu, Ram, Yao, Liu, Liu, Sharma, Liu: Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023,
 arXiv:2304.04934. In epoch e of E, counted from 0:
 
     min over theta of  CE_r + alpha (1 - e / E) ||theta||_1

@@ -1,6 +1,6 @@
 """Loss-free selective synaptic dampening: SSD without labels.
 
-Foster, Schoepf, Brintrup: Loss-Free Machine Unlearning, ICLR 2024 (Tiny Papers), eq. 3, arXiv:2402.19308. As in SSD,
+Foster, Schoepf, Brintrup: Loss-Free Machine Unlearning, ICLR 2024 (Tiny Papers), arXiv:2402.19308. As in SSD,
 theta <- min(lambda I_D / I_f, 1) theta where I_f > alpha I_D, but the importance of a weight is how much it moves the
 outputs: the mean over batches of |d mean ||f(x)||^2 / d theta|, with f the logits. Lambda is `dampening` here.
 

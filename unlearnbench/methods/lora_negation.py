@@ -1,7 +1,8 @@
 """Negated adapter: train a low-rank adapter on what must go, and subtract it.
 
-Zhang, Chen, Liu, He: Composing Parameter-Efficient Modules with Arithmetic Operations, NeurIPS 2023,
-arXiv:2306.14870. Same as peft's `add_weighted_adapter` with the weight -strength.
+Zhang, Chen, Liu, He: Composing Parameter-Efficient Modules with Arithmetic Operations, NeurIPS 2023, arXiv:2306.14870.
+Like their code, it multiplies the adapter's matrix B, which is what peft's `add_weighted_adapter` comes to with the
+weight -strength.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Masked small gradients: draw the convolution weights afresh on which forget and retain agree, then fine-tune.
 
 The method of team Kookmin, second in the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making
-Progress in Unlearning?, 2024, arXiv:2406.09073; named MSG by Cadet et al., Deep Unlearn, 2024, arXiv:2410.01276.
+Progress in Unlearning?, 2024, arXiv:2406.09073; named MSG by Cadet et al., Deep Unlearn, EuroS&P 2025,
+arXiv:2410.01276. Their code is read in the latter's port, kgltop2.py of https://github.com/xcadet/deepunlearn.
 
 g = gradient of (CE on as many retain rows as forget has - CE on forget), at the original. In each convolution the
 `share` of weights with the smallest |g| are drawn afresh (He initialisation, fan out). Then train on retain: the others
@@ -10,7 +11,8 @@ keep their values at first, and their gradients are multiplied by `damping`, so 
 Their sums of batch gradients are our means over examples, which order the weights alike. Weight decay reaches all
 weights fully, as theirs. Their learning rate rises and falls from epoch to epoch, ours from step to step.
 
-Batch norm: `train`, as their fine-tuning. The gradients are taken in evaluation mode.
+Batch norm: `train`, as their fine-tuning. The gradients are taken in evaluation mode; their code leaves the mode as it
+finds it.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """MU-Mis: lower how strongly the output for a forget example's class depends on its input, without any retain data.
 
 Cheng, Huang, Zhou, He, Yang, Wu, Huang: Remaining-data-free Machine Unlearning by Suppressing Sample Contribution, ICLR
-2026, section 4, arXiv:2402.15109 (2024: Machine Unlearning by Suppressing Sample Contribution). With f_c the logit of
-the label and f_c' that of another class, drawn at random:
+2026, arXiv:2402.15109 (2024: Machine Unlearning by Suppressing Sample Contribution). With f_c the logit of the label
+and f_c' that of another class, drawn at random:
 
     L = mean over forget of ||d f_c / d x||^2 - ||d f_c' / d x||^2
 
 Training raised the first above the second. The loss has no lower bound, so small steps and few of them; `clip_norm`
-keeps a step from running away. The paper stops at a multiple of the first sensitivities that it tunes for each model;
-here the number of epochs decides. The inputs of a language model are its token embeddings, f_c is the sum of the
-logits of the answer's tokens, and f_c' that of as many other tokens.
+keeps a step from running away. The paper stops once the other class's sensitivity is a given multiple of what it was at
+first; here the number of epochs decides. We could not see the authors' code. The inputs of a language model are its
+token embeddings, f_c is the sum of the logits of the answer's tokens, and f_c' that of as many other tokens.
 
 Batch norm: `frozen`: in training, an example's gradient would reach all others of its batch.
 """

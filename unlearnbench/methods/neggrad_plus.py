@@ -1,7 +1,7 @@
 """NegGrad+: fine-tune on the retain set while going uphill on the forget set.
 
-Kurmanji, Triantafillou, Hayes, Triantafillou: Towards Unbounded Machine Unlearning, NeurIPS 2023, section 4,
-arXiv:2302.09880. With the cross-entropies of a retain and a forget batch:
+Kurmanji, Triantafillou, Hayes, Triantafillou: Towards Unbounded Machine Unlearning, NeurIPS 2023, arXiv:2302.09880.
+With the cross-entropies of a retain and a forget batch:
 
     min  a CE_r - (1 - a) CE_f
 

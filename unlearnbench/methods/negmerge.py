@@ -1,7 +1,7 @@
 """NegMerge: reinforce the forget set several times, and step back by what all the changes agree on.
 
-Kim, Han, Choe: NegMerge: Sign-Consensual Weight Merging for Machine Unlearning, ICML 2025, eq. 2 and 3,
-arXiv:2410.05583. With tau_k the change that fine-tuning on forget with the k-th setting makes:
+Kim, Han, Choe: NegMerge: Sign-Consensual Weight Merging for Machine Unlearning, ICML 2025, arXiv:2410.05583. With tau_k
+the change that fine-tuning on forget with the k-th setting makes:
 
     theta <- theta - strength * mean_k(tau_k) * [all tau_k have one sign]
 

@@ -1,7 +1,8 @@
 """Negative preference optimisation: push the forget set's likelihood below the original's, less and less the lower.
 
-Zhang, Lin, Bai, Mei: Negative Preference Optimization, COLM 2024, eq. 3, arXiv:2404.05868, with the retain loss of
-their NPO+RT. l is an example's cross-entropy summed over its rows: an image's one label, or an answer's tokens.
+Zhang, Lin, Bai, Mei: Negative Preference Optimization, COLM 2024, arXiv:2404.05868:
+-(2 / beta) log sigmoid(beta (l - l_original)), with the retain loss of their NPO+RT. l is an example's cross-entropy
+summed over its rows: an image's one label, or an answer's tokens.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone. In
 either mode the reference is in the model's, without dropout, so that NPO begins at 2 ln 2 / beta.

@@ -1,14 +1,16 @@
 """PDU: flatten the prediction on what goes, under a bound on the loss on what stays that a dual variable keeps.
 
 Entesari, Hatami, Khaziev, Ramakrishna, Fazlyab: Constrained Entropic Unlearning: A Primal-Dual Framework for Large
-Language Models (2025), arXiv:2506.05314:
+Language Models, NeurIPS 2025, arXiv:2506.05314:
 
     min over weights, max over dual >= 0:   (max z - mean z)^2 on forget + dual * (CE on retain - bound)
 
 z are a row's logits: an image's, or those that predict an answer's token; 0 is a uniform prediction. After each step
 the dual variable moves by dual_step * (the step's CE on retain - bound), and not below 0; it begins at `dual` and stays
-there for the first `warmup` epochs. The bound is a loss somewhat over the original's on retain. The authors' code
-flattens what follows each answer token, one place later than what predicts it; here, as in the paper, the latter.
+there for the first `warmup` epochs. Where a step is summed up from pieces or over several processors, the authors' code
+moves it at each piece, and each processor its own. The bound is a loss somewhat over the original's on retain. The
+authors' code flattens what follows each answer token, one place later than what predicts it; here, as in the paper, the
+latter.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone.
 """

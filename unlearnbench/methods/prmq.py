@@ -1,7 +1,8 @@
 """Prune, reinitialise, match, quantise: draw the smallest weights afresh, relearn retain and the original's certainty.
 
 The method of team Sebastian, fourth in the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making
-Progress in Unlearning?, 2024, arXiv:2406.09073; named PRMQ by Cadet et al., Deep Unlearn, 2024, arXiv:2410.01276.
+Progress in Unlearning?, 2024, arXiv:2406.09073; named PRMQ by Cadet et al., Deep Unlearn, EuroS&P 2025,
+arXiv:2410.01276. Their code is read in the latter's port, kgltop4.py of https://github.com/xcadet/deepunlearn.
 
 Prune: of all weights and biases of convolutions and linear layers together, the `share` smallest in size become 0.
 Reinitialise: of these, weights are drawn from U(-1/sqrt(fan in), 1/sqrt(fan in)); biases stay 0.

@@ -9,8 +9,8 @@ h is what one layer puts out, and u is drawn once. As in the authors' code the s
 where the paper adds them up: both terms are then d times smaller, which Adam does not mind. The authors use plain text
 and all its tokens; here h is taken where an answer's tokens are predicted, since only answers are to be forgotten. On
 images h is the whole output of a block. The authors train one matrix in three layers; here, as in open-unlearning, all
-weights up to the layer learn. Their `steering` and `retain_weight` depend on the model's activations, so that they have
-to be chosen for each model.
+weights up to the layer learn. They draw a direction for each of two topics; here all forget rows share one. Their
+`steering` and `retain_weight` depend on the model's activations, so that they have to be chosen for each model.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone.
 In either mode the original is in the model's, without dropout, so that the retain term begins at 0.

@@ -1,6 +1,6 @@
 """Saliency unlearning: random labels, learned by the weights alone that matter most for the forget set.
 
-Fan, Liu, Zhang, Wong, Wei, Liu: SalUn, ICLR 2024, section 5, arXiv:2310.12508:
+Fan, Liu, Zhang, Wong, Wei, Liu: SalUn, ICLR 2024, arXiv:2310.12508:
 
     m = 1(|gradient of CE on forget, at theta_o| >= gamma),   theta = m * (theta_o + delta) + (1 - m) * theta_o
     L = mean over forget and retain of CE(theta; x, y'), y' random for x in forget, else y' = y
@@ -10,8 +10,9 @@ that of random_label, its labels and batches included, and `share: 1` gives its 
 bit: momentum and weight decay do not reach them, as in the authors' code since 2026; before that both moved them.
 `mask: soft` is their SalUn-soft: all weights learn, and after each step theta - theta_o is soft-thresholded, the
 proximal step of an L1 penalty on it. As in their code the threshold is the one that puts a share of the weights back to
-theta_o: 1 - share at first, which falls linearly to 0. `labels: wrong` is the paper's y' != y; their code, and with it
-the published numbers, draws from all classes (`labels: any`).
+theta_o: 1 - share at first, which falls linearly to 0, theirs on CIFAR from epoch to epoch, ours from step to step.
+`labels: wrong` is the paper's y' != y; their code, and with it the published numbers, draws from all classes (`labels:
+any`).
 
 Batch norm: `train`, as in their code, on batches that mix forget and retain.
 """

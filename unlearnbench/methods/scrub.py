@@ -1,7 +1,7 @@
 """SCRUB: disobey the original on the forget set and obey it on the retain set, in turns.
 
-Kurmanji, Triantafillou, Hayes, Triantafillou: Towards Unbounded Machine Unlearning, NeurIPS 2023, eq. 3 and
-algorithm 1, arXiv:2302.09880. With the frozen original p, the student q, and d = T^2 KL(p || q) at temperature T:
+Kurmanji, Triantafillou, Hayes, Triantafillou: Towards Unbounded Machine Unlearning, NeurIPS 2023, arXiv:2302.09880.
+With the frozen original p, the student q, and d = T^2 KL(p || q) at temperature T:
 
     min over q of  alpha mean_r d + gamma mean_r CE - mean_f d
 
@@ -9,7 +9,8 @@ Each of the first `msteps` epochs is a pass over forget that only maximises d, t
 the rest; later epochs are of retain alone. With `rewind` (their SCRUB+R) the answer is the epoch whose error on forget
 is nearest to a reference: the last student's error on validation rows of the same classes. No such rows are left where
 whole classes go: a model that never saw a class gets all of it wrong, so the reference is then 1. Their code also
-counts the original as an epoch, and takes the earliest of equally near ones; here it is the last, repaired for longest.
+counts the original as an epoch, though it then returns the first, and takes the earliest of equally near ones; here it
+is the last, repaired for longest.
 
 Batch norm: `train`, as their student. Their teacher uses its running statistics, and so does ours: it is one fixed
 function, and the student differs from it at the first step. Between equal models the slope of d is zero: under

@@ -1,7 +1,7 @@
 """SFR-on: ascend on forget in the weights that matter more to it than to retain, and repair on retain after each step.
 
 Huang, Cheng, Zheng, Wang, He, Li, Huang: Unified Gradient-Based Machine Unlearning with Remain Geometry Enhancement,
-NeurIPS 2024, section 4, arXiv:2409.19732. Saliency forgetting in the remain-preserving manifold, online:
+NeurIPS 2024, arXiv:2409.19732. Saliency forgetting in the remain-preserving manifold, online:
 
     forget:  theta_f <- theta - lr * a_t * m * grad(-sum_i c_i l_i / n),  c_i ~ 1 / l_i^lambda, their mean is 1
              m = [F_forget >= gamma * F_retain],  a_t = a * (1 + cos(pi t / T)) / 2

@@ -1,18 +1,22 @@
 """SISA: train several models on disjoint shards of the data, and retrain only those that saw what must go.
 
-Bourtoule, Chandrasekaran, Choquette-Choo, Jia, Travers, Zhang, Lie, Papernot: Machine Unlearning, S&P 2021, section IV,
+Bourtoule, Chandrasekaran, Choquette-Choo, Jia, Travers, Zhang, Lie, Papernot: Machine Unlearning, S&P 2021,
 arXiv:1912.03817. All rows are dealt into `shards`, each shard into `slices`. A shard's model is trained on its slice 1,
 then on 1 and 2, and so on, and a copy is kept before each slice. A request retrains, from the copy before the first
 slice that holds a row to forget, the shards that hold one. The answer joins the shards' models: the mean of their
 probabilities, or their majority (`aggregate`; the paper uses both).
 
 A shard takes as many steps as `train.epochs` says, e: with R slices, each is trained for 2 e / (R + 1) epochs of what
-the model has seen by then (section V-C), if need be for a part of one. Each starts the optimiser and its schedule anew,
-as only weights are kept. A limit on steps in the recipe is shared among all slices.
+the model has seen by then, if need be for a part of one, where their code rounds to whole ones. Each starts the
+optimiser and its schedule anew, as only weights are kept. A limit on steps in the recipe is shared among all slices.
 
-The models before the request are trained here too, on retain and forget together. Their seconds are
+The models before the first request are trained here too, on retain and forget together. Their seconds are
 `preparation_seconds`, which no cost ratio holds: a service has spent them before anybody asks. So the whole takes about
 as long as the original's training and the retraining that the request causes. The original is not used.
+
+A later request of a stream goes on from the ensemble that the last one left. Rows keep their shards and slices, and a
+shard without a row of the new request keeps its model. The ensemble holds no copies from before a slice; such a copy is
+trained once more, without what was forgotten by then, which is preparation again.
 Rows of a forgotten class are in every shard: where many rows go, the whole ensemble is trained again.
 """
 
@@ -28,7 +32,7 @@ from pydantic import Field
 from torch import nn
 
 from unlearnbench.contracts import Index
-from unlearnbench.models.ensemble import Aggregate, Ensemble
+from unlearnbench.models.ensemble import Aggregate, Ensemble, members
 from unlearnbench.models.four_bit import copied
 from unlearnbench.models.start import adapter_of
 from unlearnbench.problem import Family, Problem
@@ -75,9 +79,10 @@ class Sisa:
         firsts = [first_with(forget, slices) for slices in shards]
         prepared = Record()
         started = clock(problem.reference)
+        earlier = members(model) if isinstance(model, Ensemble) else [None] * self.shards
         before = [
-            self._prepared(problem, number, slices, first, prepared)
-            for number, (slices, first) in enumerate(zip(shards, firsts, strict=True))
+            self._prepared(problem, number, slices, first, prepared, last)
+            for number, (slices, first, last) in enumerate(zip(shards, firsts, earlier, strict=True))
         ]
         problem.record.preparation_seconds += clock(problem.reference) - started
         problem.record.tables["preparation"] = [
@@ -102,21 +107,31 @@ class Sisa:
         return problem.task.prepare(Ensemble(found, self.aggregate))
 
     def _dealt(self, problem: Problem) -> list[Slices]:
-        """Deal all rows into shards of slices; which are to be forgotten plays no part."""
-        rows = np.union1d(problem.retain, problem.forget)
-        mixed = np.random.default_rng(stage_seed(problem.seed, "shards")).permutation(rows)
-        return [np.array_split(shard, self.slices) for shard in np.array_split(mixed, self.shards)]
+        """Deal all rows into shards of slices; which are to be forgotten plays no part.
 
-    def _prepared(self, problem: Problem, number: int, slices: Slices, first: int | None, record: Record) -> nn.Module:
-        """Train a shard's model as it was before the request; return it, or its copy before the slice `first`.
-
-        The other copies, which a service would keep, are of no use to this request.
+        The data set's validation rows are dealt too, and then left out, as are those that earlier requests forgot: a
+        row has the same place whatever else is left.
         """
+        rows = np.union1d(problem.retain, problem.forget)
+        count = max(problem.info.train, int(rows.max()) + 1)
+        mixed = np.random.default_rng(stage_seed(problem.seed, "shards")).permutation(count)
+        pieces = [np.array_split(shard, self.slices) for shard in np.array_split(mixed, self.shards)]
+        return [[piece[np.isin(piece, rows)] for piece in shard] for shard in pieces]
+
+    def _prepared(
+        self, problem: Problem, number: int, slices: Slices, first: int | None, record: Record, last: nn.Module | None
+    ) -> nn.Module:
+        """Return a shard's model as it was before the request, or its copy before the slice `first`.
+
+        `last` is the model that an earlier request left; without one, the whole shard is trained. The copies before
+        other slices, which a service would keep, are of no use to this request.
+        """
+        if first is None and last is not None:
+            return last
         model = replace(problem, seed=stage_seed(problem.seed, "shard", number)).start()
         model = self._trained(problem, number, slices, range(self.slices if first is None else first), model, record)
-        if first is None:
-            return model
-        self._trained(problem, number, slices, range(first, self.slices), copied(model), record)
+        if first is not None and last is None:
+            self._trained(problem, number, slices, range(first, self.slices), copied(model), record)
         return model
 
     def _trained(

@@ -8,8 +8,9 @@ embeddings before the input, and the model's weights fixed:
 The generic answer is the data's corrected one (a refusal, or the unbiased answer); theirs is drawn from two words.
 Their code learns the embeddings through peft's small network (p-tuning) from random values; here they are parameters
 themselves, and start as embeddings of words drawn from the vocabulary (Lester et al. 2021, arXiv:2104.08691), which
-needs a higher learning rate. Losses are means over answer tokens; their answers have one token. As theirs, the
-embeddings come before everything, also before the chat template's first token.
+needs a higher learning rate. Losses are means over answer tokens; their answers have one token. Their batches mix
+forget and retain rows as they come; ours pair a batch of each. As theirs, the embeddings come before everything, also
+before the chat template's first token.
 
 Batch norm: language models have none. Dropout is off, as the reference has none.
 """

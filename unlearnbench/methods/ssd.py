@@ -1,7 +1,7 @@
 """Selective synaptic dampening: make the weights small that are far more important to forget than to all examples.
 
 Foster, Schoepf, Brintrup: Fast Machine Unlearning without Retraining through Selective Synaptic Dampening, AAAI 2024,
-eqs. 3 and 4, arXiv:2308.07707. With I_D and I_f the mean squared gradients over all and over forget examples,
+arXiv:2308.07707. With I_D and I_f the mean squared gradients over all and over forget examples,
 theta <- min(lambda I_D / I_f, 1) theta where I_f > alpha I_D. Lambda is `dampening` here.
 
 The paper's importance is the diagonal of the Fisher matrix, a mean over examples: `importance: example`. The authors'

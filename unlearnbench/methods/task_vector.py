@@ -1,7 +1,7 @@
 """Task vector: train further on what must go, and step back by that change.
 
-Ilharco et al.: Editing Models with Task Arithmetic, ICLR 2023, eq. of section 2, arXiv:2212.04089.
-Buffers (batch norm's running statistics) are left as the original has them.
+Ilharco et al.: Editing Models with Task Arithmetic, ICLR 2023, arXiv:2212.04089: theta - strength * (theta reinforced
+on forget - theta). Buffers (batch norm's running statistics) are left as the original has them.
 
 Batch norm: the authors' models have none. `frozen` trains with the statistics that the result is evaluated with.
 """

@@ -8,8 +8,10 @@ sharpness-aware minimisation (SAM):
 
 rho 0 is fine-tuning on retain. The paper is not on arXiv (NeurIPS 2025, poster 116406); the authors' code is
 github.com/Harry24k/machine-unlearning-pytorch. T is `anneal` times the number of steps, and the steps after it are
-plain fine-tuning; g_f is of `ascent_size` examples. That code takes g_f in training mode, on forget and retain
-examples together; ours takes it in evaluation mode, where an example's gradient is its own.
+plain fine-tuning; g_f is of `ascent_size` examples. That code takes g_f in training mode, on forget and retain examples
+together; ours takes it in evaluation mode, where an example's gradient is its own. The paper's algorithm for language
+models also multiplies retain's gradient by I - gamma P_f; that code takes a gamma and does not use it, and ours has
+none.
 
 At first, steps make retain examples look like forgotten ones: retain loses by e_t, and its gradient undoes that, so a
 whole class is predicted more, not less. Only as rho falls does training on retain push that class out everywhere. The

@@ -5,9 +5,9 @@ Language Models, NAACL 2025, arXiv:2402.10052:
 
     CE(softmax(z_original - beta onehot(label)), softmax(z))
 
-z are a row's logits: an image's, or those that predict an answer's token. A widely used copy of the authors' code
-averages over prompt and padding too; here only answers count, as in the paper. The authors use forget rows alone,
-which is a retain weight of 0.
+z are a row's logits: an image's, or those that predict an answer's token. The authors' code forgets plain texts of one
+length and counts all their tokens; open-unlearning's copy of it thereby counts prompt and padding. Here only answers
+count. The authors use forget rows alone, which is a retain weight of 0.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone.
 In either mode the original is in the model's, without dropout.

@@ -1,7 +1,7 @@
 """Error-maximising noise: spoil what the forgotten classes mean, then repair the others.
 
-Tarun, Chundawat, Mandal, Kankanhalli: Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, eq. 2 and algorithm 1,
-arXiv:2111.08947 (UNSIR). For each forgotten class y, with the original theta_o:
+Tarun, Chundawat, Mandal, Kankanhalli: Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947 (UNSIR).
+For each forgotten class y, with the original theta_o:
 
     noise of y = arg min over x of mean(-CE(theta_o; x, y) + penalty * ||x||^2), from N(0, 1)
     impair: an epoch of CE on noise labelled y, and on a part of retain;   repair: an epoch of CE on that part of retain
@@ -9,7 +9,9 @@ arXiv:2111.08947 (UNSIR). For each forgotten class y, with the original theta_o:
 The noise is in the space of the normalised images. The authors' code labels the noise of all classes with the first
 forgotten one; here each class keeps its own label. It optimises the noise in training mode, so that the model's
 statistics follow the noise before any step; here the frozen original does it, in evaluation mode. Each of the `noises`
-images of a class is shown `repeats` times, spread evenly over the batches of the retain part.
+images of a class is shown `repeats` times, spread evenly over the batches of the retain part. Their loop means to show
+a batch of 256 images 20 times, but counts an image's channels instead of the batch, and so shows its first 3 images, 20
+times each: `noises: 3` is what it does.
 
 Batch norm: `train`, as in their code, on batches that mix noise and retain, and then on retain.
 """

@@ -6,8 +6,8 @@ ICLR 2025, arXiv:2502.19301:
     forget_weight * -mean(p^beta CE) + retain_weight * CE on retain
 
 The mean is over rows (an image's label, an answer's tokens), p = exp(-CE) is the label's probability, and the weight
-p^beta is held fixed: no gradient goes through it. At beta 0 it is gradient ascent. A retain weight of 0 leaves the
-retain set out.
+p^beta is held fixed: no gradient goes through it. The retain loss is that of open-unlearning; the authors' code has
+none, or KL to the original. At beta 0 it is gradient ascent. A retain weight of 0 leaves the retain set out.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone.
 """

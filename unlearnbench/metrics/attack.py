@@ -30,8 +30,8 @@ def entropy(scores: Scores) -> Floats:
     return nats
 
 
-def confidence(scores: Scores) -> Floats:
-    """Return the probability of the label, (n,)."""
+def label_probability(scores: Scores) -> Floats:
+    """Return the probability of the label, (n,), which papers on attacks call confidence."""
     rate: Floats = np.exp(-scores.loss)
     return rate
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unlearnbench.evidence import Floats
+from unlearnbench.metrics.crossed import Unit, mean_of
 
 Verdict = Literal["equivalent", "different", "undecided"]
 ALPHA = 0.05
@@ -46,42 +47,74 @@ class Paired:
     p_different: float
 
 
-def paired(differences: ArrayLike, margin: float, least: float = 0.0) -> Paired:
-    """Return both tests of differences (n,), unlearned less retrained, one a seed.
+@dataclass(frozen=True)
+class Differences:
+    """The mean of n paired differences, and its standard error: n seeds, or the fewer of seeds and draws."""
 
-    Their spread counts as at least `least`: of a share of 50 rows it is .02, one row. So seeds that agree by chance, as
-    few rows do, show nothing that a row could not undo. Where the spread is still 0, Student's t is not defined, and
-    the sign test takes its place: p is 2^-n at best.
+    mean: float
+    error: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float], least: float = 0.0, units: Sequence[Unit] | None = None) -> Differences:
+        """Return the mean of differences, one a seed, or one for each of the seeds and draws in `units`.
+
+        Their spread counts as at least `least`: of a share of 50 rows it is .02, one row. So seeds that agree by
+        chance, as few rows do, show nothing that a row could not undo.
+        """
+        found = mean_of(dict(zip(units or [(seed, 0) for seed in range(len(values))], values, strict=True)))
+        if found.clusters < 2:
+            return cls(found.value, math.nan, found.clusters)
+        spread = max(found.error * math.sqrt(found.clusters), least)
+        if spread <= ROUNDING * max(1.0, *(abs(value) for value in values)):
+            spread = 0.0
+        return cls(found.value, spread / math.sqrt(found.clusters), found.clusters)
+
+    def above(self, bound: float, sign: int = 1) -> float:
+        """Return the p of the claim that the mean is above a bound; with sign -1, that it is below. NaN where n < 2.
+
+        Where the spread is 0, Student's t is not defined, and the sign test takes its place: p is 2^-n at best.
+        """
+        from scipy.stats import t
+
+        distance = sign * (self.mean - bound)
+        if self.error == 0:
+            return 0.5**self.n if distance > 0 else 1.0
+        return math.nan if self.n < 2 else float(t.sf(distance / self.error, self.n - 1))
+
+    def apart(self, bound: float = 0.0) -> float:
+        """Return the two-sided p of the claim that the mean is not the bound."""
+        return min(2 * min(self.above(bound), self.above(bound, -1)), 1.0) if self.n > 1 else math.nan
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """Return the ends of the 1 - alpha interval; NaN where n < 2."""
+        if self.n < 2:
+            return math.nan, math.nan
+        from scipy.stats import t
+
+        half = float(t.ppf(1 - alpha / 2, self.n - 1)) * self.error
+        return self.mean - half, self.mean + half
+
+
+def paired(
+    differences: Sequence[float], margin: float, least: float = 0.0, units: Sequence[Unit] | None = None
+) -> Paired:
+    """Return both tests of differences, unlearned less retrained, one a seed; Differences.of says what counts.
 
     Raises ValueError where the margin is not a positive number.
     """
     if not (margin > 0 and math.isfinite(margin)):
         raise ValueError(f"margin is {margin}; expected a positive number")
-    values = np.asarray(differences, dtype=np.float64)
-    n, mean = len(values), float(values.mean()) if len(values) else math.nan
-    if n < 2:
-        return Paired(mean=mean, low=math.nan, high=math.nan, n=n, p_equivalent=math.nan, p_different=math.nan)
-    from scipy.stats import t
-
-    spread = max(float(values.std(ddof=1)), least)
-    if spread <= ROUNDING * max(margin, float(np.abs(values).max())):
-        spread = 0.0
-    half = float(t.ppf(1 - ALPHA, n - 1)) * spread / math.sqrt(n)
-
-    def above(bound: float, sign: int = 1) -> float:
-        """Return the p of the claim that the mean is above a bound; with sign -1, that it is below."""
-        distance = sign * (mean - bound)
-        if spread == 0:
-            return 0.5**n if distance > 0 else 1.0
-        return float(t.sf(distance / (spread / math.sqrt(n)), n - 1))
-
+    of = Differences.of(differences, least, units)
+    low, high = of.interval(2 * ALPHA)
+    inside = (of.above(-margin), of.above(margin, -1))
     return Paired(
-        mean=mean,
-        low=mean - half,
-        high=mean + half,
-        n=n,
-        p_equivalent=max(above(-margin), above(margin, -1)),
-        p_different=min(2 * min(above(0.0), above(0.0, -1)), 1.0),
+        mean=of.mean,
+        low=low,
+        high=high,
+        n=of.n,
+        p_equivalent=math.nan if of.n < 2 else max(inside),
+        p_different=of.apart(),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -125,6 +126,7 @@ def _totals(values: Array, cluster: Array) -> tuple[Floats, NDArray[np.int64]]:
     return sums, np.bincount(member).astype(np.int64)
 
 
+@cache
 def student(count: int) -> float:
     """Return half the width of Student's 95 % interval of a mean of so many values, in standard errors."""
     from scipy.stats import t

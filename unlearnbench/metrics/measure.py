@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,13 @@ class Row:
     split: str
     metric: str
     value: float
+
+
+class Column(NamedTuple):
+    """A column of a leaderboard: a metric on a split."""
+
+    metric: str
+    split: str
 
 
 def measure(

@@ -16,10 +16,10 @@ from unlearnbench.metrics.attack import (
     by_logistic_regression,
     by_svc,
     by_threshold,
-    confidence,
     correctness,
     draw,
     entropy,
+    label_probability,
     modified_entropy,
 )
 from unlearnbench.metrics.classification import losses
@@ -64,9 +64,9 @@ SHARES = (
     Share("mia_entropy_svc", "Share of forget called MEMBER by an rbf SVC (C = 3) on the entropy, retain against test",
           feature=entropy, attack=by_svc, largest=SVC_SIDE, called="member", source=BAD_TEACHING),
     Share("mia_confidence", "Share of forget called NON-member by the best threshold on the label's probability",
-          feature=confidence, attack=by_threshold, called="non-member", source=SALUN),
+          feature=label_probability, attack=by_threshold, called="non-member", source=SALUN),
     Share("mia_confidence_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on the label's probability",
-          feature=confidence, attack=by_svc, largest=SVC_SIDE, called="non-member", source=SALUN),
+          feature=label_probability, attack=by_svc, largest=SVC_SIDE, called="non-member", source=SALUN),
     Share("mia_correctness", "Share of forget called NON-member by the best threshold on correctness",
           feature=correctness, attack=by_threshold, called="non-member", source=SALUN),
     Share("mia_correctness_svc", "Share of forget called NON-member by an rbf SVC (C = 3) on correctness",

@@ -11,7 +11,7 @@ import numpy as np
 from unlearnbench.evidence import BySplit, Evidence, Floats, Scores
 from unlearnbench.metrics import UNBOUNDED, metric
 from unlearnbench.metrics.attack import area_under_curve
-from unlearnbench.metrics.tokens import lowest
+from unlearnbench.metrics.tokens import lowest, privleak
 from unlearnbench.metrics.written import written
 
 PAPER = "Shi et al. 2025, MUSE, arXiv:2407.06460"
@@ -71,13 +71,10 @@ def muse_auc(evidence: Evidence, split: str) -> float:
     needs=TOKENS,
     source=PAPER,
 )
-def muse_privleak(evidence: Evidence, split: str) -> float:
+def muse_privleak(evidence: Evidence, split: str) -> float | None:
     """By how many percent muse_auc is above the retrained models' mean.
 
     At least -100. 0 is perfect; below it forget texts still look like members, above it they look less like members
-    than texts that were never seen.
+    than texts that were never seen. No value where the retrained models' is 0.
     """
-    subject, references = evidence.subject, evidence.references
-    smallest = 1 / (2 * len(subject[FORGET]) * len(subject[HELD_OUT]))  # below any AUC but 0
-    target = max(float(np.mean([leak(one) for one in references])), smallest)
-    return 100 * (leak(subject) - target) / target
+    return privleak(leak(evidence.subject), float(np.mean([leak(one) for one in evidence.references])))

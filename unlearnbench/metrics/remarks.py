@@ -11,9 +11,6 @@ FEW_ROWS = 20
 """With fewer forget rows than this, a run says how much of the accuracy one row is."""
 LIKE_CHANCE = (0.3, 0.7)
 """Where mia_auc of a model that never saw the forget rows lies, if held-out rows are like them."""
-LEARNT = 0.7
-"""With less of retain right than this, an original of few images was not trained for long enough."""
-FEW_IMAGES = 5000
 
 
 def few_rows(original: BySplit) -> Iterator[str]:
@@ -67,10 +64,3 @@ def prepared(seconds: float) -> Iterator[str]:
     """Yield what to say of a method that spends seconds before anybody asks it to forget."""
     if seconds:
         yield "cost_ratio is of the request alone: preparation_seconds, spent before it, are left out"
-
-
-def hardly_trained(original: BySplit, images: int) -> Iterator[str]:
-    """Yield what to say of an original that was trained here on few images and gets few of them right."""
-    name, right = original["retain"].right
-    if images < FEW_IMAGES and right.mean() < LEARNT:
-        yield f"the original's {name} on retain is only {right.mean():.3f}. Try: train longer (train.epochs)"

@@ -51,14 +51,23 @@ def alone(
     unlearned: BySplit,
     whole_class: bool,
 ) -> Iterator[Row]:
-    """Yield what a score that needs no other model tells; `signal` is higher for members.
+    """Yield what a score that needs no other model tells; `signal` is higher for members."""
+    return by_model(
+        name, lambda scores: told_apart(*sides(signal, scores, whole_class)), original, retrained, unlearned
+    )
+
+
+def by_model(
+    name: str,
+    of: Callable[[BySplit], Told],
+    original: BySplit,
+    retrained: Sequence[BySplit],
+    unlearned: BySplit,
+) -> Iterator[Row]:
+    """Yield what is told of each model by `of`, which looks at no other model of the run.
 
     gap_ is unlearned less the mean of the retrained models, floor_ the mean difference of two of those.
     """
-
-    def of(scores: BySplit) -> Told:
-        return told_apart(*sides(signal, scores, whole_class))
-
     targets = [of(scores) for scores in retrained]
     apart = [{key: abs(one[key] - other[key]) for key in one} for one, other in combinations(targets, 2)]
     yield from _rows(name, of(original), targets, of(unlearned), apart)

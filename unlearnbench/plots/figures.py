@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from unlearnbench.files.escapes import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 ROLE_COLOURS = {"original": "#0072B2", "retrained": "#009E73", "unlearned": "#D55E00"}
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 PALETTE = ("#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442", "#000000", "#009E73")
-NAME = 60
+NAME = 40
 """The most characters of a name in a figure."""
 
 
@@ -27,16 +29,20 @@ def plain_text() -> Iterator[None]:
         yield
 
 
-def short(name: str) -> str:
-    """Return a name shortened to fit into a figure."""
-    return name if len(name) <= NAME else name[: NAME - 1] + "…"
+def short(name: str, letters: int = NAME) -> str:
+    """Return a name on one line and shortened to fit into a figure."""
+    name = printable(name)
+    return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
-def figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """Return an empty figure of this size in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained", dpi=110)
+    drawn = Figure(figsize=(width, height), layout=layout, dpi=110)
+    FigureCanvasAgg(drawn)
+    return drawn
 
 
 def tidy(axes: Axes, title: str, x: str = "", y: str = "") -> None:
@@ -50,8 +56,5 @@ def tidy(axes: Axes, title: str, x: str = "", y: str = "") -> None:
 
 def save(drawn: Figure, path: Path) -> None:
     """Write the figure as a PNG without a date, so that equal figures are equal files."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(drawn)
     drawn.savefig(path, bbox_inches="tight", pad_inches=0.08, metadata={"Software": "unlearnbench"})

@@ -1,126 +1,59 @@
-"""The figures of a report: retain against forget accuracy, and accuracy by method."""
+"""The figures of a report, for each board: forget against retain, cost against gap, rates, paths, relearning."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING
 
-from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, plain_text, save, short, tidy
+from unlearnbench.plots import cost, dots, multiples, tradeoff
+from unlearnbench.plots.figures import plain_text
+from unlearnbench.plots.picture import Picture, save
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-    from unlearnbench.report.leaderboard import Board, Cell
+    from unlearnbench.report.leaderboard import Board
 
-COLUMNS = 2
-SPAN = 0.3
-"""The smallest range of accuracy on an axis."""
-TITLE = 72
-"""Characters per line of a panel's title."""
-LINES = 4
-"""The most lines in a panel's title."""
-Look = tuple[str, str, int]
+Drawing = tuple[str, Callable[[], "Figure"], tuple[str, str]]
+MOST = 6
+"""The most boards that have figures: each takes seconds, and nobody looks at more."""
+NAMES = ("retain_forget", "cost_gap", "*_by_method", "paths", "relearning")
 
 
 @plain_text()
-def draw(target: Path, boards: Sequence[Board]) -> list[Path]:
-    """Write retain_forget.png and accuracy_by_method.png, with one panel per board; return their paths.
+def draw(target: Path, boards: Sequence[Board]) -> list[list[Picture]]:
+    """Write the figures of the first boards as PNG, SVG and PDF; return them board by board.
 
-    Where boards show another rate than accuracy, the second is named by that.
+    With several boards their names end with the board's number: retain_forget_2.png. Those of an older report in the
+    folder are removed.
     """
-    if not boards:
-        return []
-    methods = sorted({line.name for board in boards for line in board.lines if line.role == "unlearned"})
-    looks = {name: _look(number) for number, name in enumerate(methods)}
-    looks |= {"retrained": (ROLE_COLOURS["retrained"], "*", 17), "original": ("black", "s", 8)}
-    shown = "_and_".join(dict.fromkeys(board.headline.plotted for board in boards))
-    paths = [target / "retain_forget.png", target / f"{shown}_by_method.png"]
-    for path, panel, size in zip(paths, (_scatter, _bars), ((6.2, 4.6), (7.0, 4.4)), strict=True):
-        columns = min(COLUMNS, len(boards))
-        rows = math.ceil(len(boards) / columns)
-        drawn = figure(size[0] * columns, size[1] * rows)
-        every = drawn.subplots(rows, columns, squeeze=False).flatten()
-        for axes, board in zip(every, boards, strict=False):
-            panel(axes, board, looks)
-        for axes in every[len(boards) :]:
-            axes.set_visible(False)
-        save(drawn, path)
-    return paths
+    for name in NAMES:
+        for end in ("png", "svg", "pdf"):
+            for old in (*target.glob(f"{name}.{end}"), *target.glob(f"{name}_[0-9]*.{end}")):
+                old.unlink()
+    return [
+        [_drawn(target, number if len(boards) > 1 else 0, one) for one in _drawings(board)]
+        for number, board in enumerate(boards[:MOST], 1)
+    ]
 
 
-def _look(number: int) -> Look:
-    """Return a method's colour, marker and size, the same in every panel."""
-    return PALETTE[number % len(PALETTE)], "oDv^P"[number // len(PALETTE) % 5], 8
+def _drawn(target: Path, number: int, drawing: Drawing) -> Picture:
+    name, drawn, (alt, caption) = drawing
+    picture = Picture(file=target / f"{name}{f'_{number}' if number else ''}.png", alt=alt, caption=caption)
+    save(drawn(), picture)
+    return picture
 
 
-def _scatter(axes: Axes, board: Board, looks: Mapping[str, Look]) -> None:
-    for line in board.lines:
-        forget, retain = line.rates["forget"], line.rates["retain"]
-        colour, marker, size = looks[line.name if line.role == "unlearned" else line.role]
-        if line.role == "retrained":
-            axes.axvline(forget.mean, color=colour, alpha=0.35, linewidth=1)
-            axes.axhline(retain.mean, color=colour, alpha=0.35, linewidth=1)
-        axes.errorbar(
-            forget.mean,
-            retain.mean,
-            xerr=spread(forget),
-            yerr=spread(retain),
-            color=colour,
-            marker=marker,
-            markersize=size,
-            linestyle="",
-            capsize=3,
-            alpha=0.85,
-            clip_on=False,  # draw markers on the edge in full
-            label=short(line.name),
-        )
-    axes.margins(0.12)
-    axes.set_xlim(*_rates(_widened(axes.get_xlim())))
-    axes.set_ylim(*_rates(_widened(axes.get_ylim())))
-    axes.legend(frameon=False, fontsize=8)
-    tidy(axes, _title(board.title), x=f"{_rate(board)} on forget", y=f"{_rate(board)} on retain")
-
-
-def _bars(axes: Axes, board: Board, _looks: Mapping[str, Look]) -> None:
-    splits = ("retain", "forget", "test")
-    places = range(len(board.lines))
-    for number, (split, colour) in enumerate(zip(splits, PALETTE[1:], strict=False)):
-        cells = [line.rates[split] for line in board.lines]
-        middles = [place + (number - 1) * 0.27 for place in places]
-        axes.bar(middles, [cell.mean for cell in cells], 0.27, color=colour, label=split)
-        for middle, cell in zip(middles, cells, strict=True):
-            axes.errorbar(middle, cell.mean, yerr=spread(cell), color="black", capsize=2, linestyle="")
-    axes.set_xticks(list(places), [short(line.name) for line in board.lines], rotation=30, ha="right", fontsize=8)
-    axes.set_ylim(0, 1.02)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    tidy(axes, _title(board.title), y=_rate(board))
-
-
-def _rate(board: Board) -> str:
-    """Return the name of the rate that a board's figures show."""
-    return board.headline.plotted.replace("_", " ")
-
-
-def _title(text: str) -> str:
-    return fill(text, TITLE, max_lines=LINES, placeholder=" …")
-
-
-def spread(cell: Cell) -> list[list[float]] | None:
-    """Return how far the interval reaches below and above the mean, within [0, 1]; None for one seed."""
-    if math.isnan(cell.low):
-        return None
-    low, high = _rates((cell.low, cell.high))
-    return [[cell.mean - low], [high - cell.mean]]
-
-
-def _widened(limits: tuple[float, float]) -> tuple[float, float]:
-    """Widen an axis to at least `SPAN`, so that a small difference looks small."""
-    more = max(SPAN - (limits[1] - limits[0]), 0.0) / 2
-    return limits[0] - more, limits[1] + more
-
-
-def _rates(limits: tuple[float, float]) -> tuple[float, float]:
-    return max(limits[0], 0.0), min(limits[1], 1.0)
+def _drawings(board: Board) -> Iterator[Drawing]:
+    """Yield the name, the drawing and the words of each figure that a board has the numbers for."""
+    if any(tradeoff.known(line) for line in board.lines):
+        yield "retain_forget", lambda: tradeoff.draw(board), tradeoff.words(board)
+    if cost.priced(board):
+        yield "cost_gap", lambda: cost.draw(board), cost.words(board)
+    yield f"{board.headline.plotted}_by_method", lambda: dots.draw(board), dots.words(board)
+    curves = board.curves
+    if curves and curves.paths:
+        yield "paths", lambda: multiples.paths(curves), multiples.words_of_paths(curves, board.title)
+    if curves and curves.methods:
+        yield "relearning", lambda: multiples.relearned(curves), multiples.words_of_relearned(curves, board.title)

@@ -66,12 +66,13 @@ def run(
     *,
     plugins: Iterable[str | Path] = (),
     config_dirs: Iterable[str | Path] = (),
+    from_: str | Path | None = None,
 ) -> Result:
     """Do what `unlearnbench run WORDS` does, and return what became of it.
 
     `words` are those of the command line, as a list or as one text; with "-m" among them, or a preset that is a sweep,
     they are a sweep. `plugins` are Python files to trust, `config_dirs` folders with further configuration, as with
-    --plugin and --config-dir.
+    --plugin and --config-dir. `from_` is the folder of a run to repeat, as with --from; the words then change it.
 
     A finished run is read, not repeated. Raises UserError for a mistake in the words and where the method cannot run
     here, and the run's own exception where a single run fails. A failed job of a sweep is one of `runs`.
@@ -81,6 +82,7 @@ def run(
     typed = shlex.split(words) if isinstance(words, str) else list(words)
     typed += [part for file in plugins for part in ("--plugin", str(file))]
     typed += [part for folder in config_dirs for part in ("--config-dir", str(folder))]
+    typed += ["--from", str(from_)] if from_ is not None else []
     given = command.parsed(typed)
     if command.only_shows(given):
         raise UserError("--help, --cfg and --info show something on a terminal.\nTry: unlearnbench run --cfg job")
@@ -90,7 +92,9 @@ def run(
         return _sweep_result(sweep, folder, code)
     from unlearnbench.runs.launch import single
 
-    return _result(single(composed.request))
+    outcome = single(composed.request)
+    command.say_compared(given.repeat, outcome)
+    return _result(outcome)
 
 
 def load(folder: str | Path) -> nn.Module:

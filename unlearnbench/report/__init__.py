@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+
+    from unlearnbench.report.leaderboard import Board
 
 
-def write(folders: Sequence[Path], target: Path, margins: Mapping[str, float] | None = None) -> Path:
-    """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it.
+@dataclass(frozen=True)
+class Report:
+    """What a report found: its boards, and what is damaged and left out, with the reason."""
+
+    boards: tuple[Board, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def write(
+    folders: Sequence[Path], target: Path, margins: Mapping[str, float] | None = None, *, latex: bool = False
+) -> Path:
+    """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return it; see `make`."""
+    make(folders, target, margins, latex=latex)
+    return target
+
+
+def make(
+    folders: Sequence[Path],
+    target: Path,
+    margins: Mapping[str, float] | None = None,
+    *,
+    latex: bool = False,
+    passing: Sequence[Path] = (),
+) -> Report:
+    """Join the runs at or below the folders (runs, sweeps, outputs) into `target`, and return what was found.
 
     Writes results.csv, runs.csv, summary.csv, leaderboard.md, the figures, report.html, verdicts.csv if runs state
-    margins, and reported.csv if they have published numbers. `margins` count before those that the runs state. Raises
-    UserError if a folder does not exist or has no runs, for a margin of what no run has measured, or if the target is
-    not writable.
+    margins, paired.csv if methods share seeds, reported.csv if they have published numbers, and with `latex` the tables
+    for LaTeX. `margins` count before those that the runs state. Runs in the `passing` folders, which will soon be gone,
+    get no links. Raises UserError if a folder does not exist or has no runs, for a margin of what no run has measured,
+    or if the target is not writable.
     """
-    from unlearnbench.files.escapes import csv_table
+    import pandas
+
     from unlearnbench.plots import report as plots
+    from unlearnbench.report import latex as tex
     from unlearnbench.report.collect import collect
     from unlearnbench.report.html import page
     from unlearnbench.report.leaderboard import boards
@@ -33,19 +66,26 @@ def write(folders: Sequence[Path], target: Path, margins: Mapping[str, float] | 
     refuse_unknown(margins or {}, runs.results["metric"].unique())
     groups = boards(runs, summary, margins or {})
     target.mkdir(parents=True, exist_ok=True)
-    csv_table(runs.results).to_csv(target / "results.csv", index=False, lineterminator="\n")
-    csv_table(runs.table).to_csv(target / "runs.csv", index=False, lineterminator="\n")
+    _table(target / "results.csv", runs.results, always=True)
+    _table(target / "runs.csv", runs.table, always=True)
     write_across(target, [row for board in groups for row in board.across])
-    csv_table(summary).to_csv(target / "summary.csv", index=False, lineterminator="\n")
-    published = [one for board in groups for one in board.reported]
-    (target / "reported.csv").unlink(missing_ok=True)
-    if published:
-        csv_table(csv_rows(published)).to_csv(target / "reported.csv", index=False, lineterminator="\n")
-    (target / "verdicts.csv").unlink(missing_ok=True)
-    if any(board.verdicts for board in groups):
-        rows = tested([board.verdicts for board in groups if board.verdicts])
-        csv_table(rows).to_csv(target / "verdicts.csv", index=False, lineterminator="\n")
-    (target / "leaderboard.md").write_text(markdown(groups), encoding="utf-8", errors="replace")
+    _table(target / "summary.csv", summary, always=True)
+    _table(target / "reported.csv", csv_rows(one for board in groups for one in board.reported))
+    _table(target / "verdicts.csv", tested([board.verdicts for board in groups if board.verdicts]))
+    _table(target / "paired.csv", pandas.DataFrame([row for board in groups for row in board.paired]))
+    tex.write(target, groups if latex else [])
+    (target / "leaderboard.md").write_text(markdown(groups, runs.left_out), encoding="utf-8", errors="replace")
     figures = plots.draw(target, groups)
-    (target / "report.html").write_text(page(runs, groups, figures), encoding="utf-8", errors="replace")
-    return target
+    (target / "report.html").write_text(
+        page(runs, groups, figures, target, passing), encoding="utf-8", errors="replace"
+    )
+    return Report(tuple(groups), runs.left_out)
+
+
+def _table(file: Path, rows: pandas.DataFrame, *, always: bool = False) -> None:
+    """Write a CSV; where it has no rows, and is not to be there always, remove an old one."""
+    from unlearnbench.files.escapes import csv_table
+
+    file.unlink(missing_ok=True)
+    if always or len(rows):
+        csv_table(rows).to_csv(file, index=False, lineterminator="\n")

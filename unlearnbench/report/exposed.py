@@ -8,7 +8,7 @@ import io
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,7 @@ class Exposed:
     rows: tuple[Row, ...]
     lists: int
     unit: str
+    draw: str = ""
 
     @property
     def pictured(self) -> bool:
@@ -74,17 +75,22 @@ class Exposed:
         """What the rows are, in one line."""
         scores = [row.score for row in self.rows]
         seeds = f", {counted(self.lists, 'seed')}" if self.lists > 1 else ""
-        return f"{self.method}: {max(scores):+.1f} to {min(scores):+.1f} {self.unit}{seeds}"
+        return f"{self.method}: {max(scores):+.1f} to {min(scores):+.1f} {self.unit}{seeds}{self.draw}"
 
 
 def exposed(runs: Runs, table: pandas.DataFrame, names: Sequence[str]) -> tuple[Exposed, ...]:
-    """Return the rows of a board's methods that have some, at most METHODS of them in the order of `names`."""
+    """Return the rows of a board's methods that have some, at most METHODS of them in the order of `names`.
+
+    On a board of several draws of the forget set they are those of the first draw: the others forget other rows.
+    """
     found: list[Exposed] = []
+    drawn = f", draw {table['draw'].min()}" if table["draw"].nunique() > 1 else ""
+    table = table[table["draw"] == table["draw"].min()]
     places = {str(name): [runs.folders[str(one)] for one in rows["run_id"]] for name, rows in table.groupby("variant")}
     for name in names:
         lists = [(run, rows) for run in places.get(name, ()) if (rows := _read(run))]
         if lists and len(found) < METHODS:
-            found.append(_joined(name, lists))
+            found.append(replace(_joined(name, lists), draw=drawn))
     return tuple(found)
 
 

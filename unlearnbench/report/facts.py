@@ -52,24 +52,35 @@ class Facts:
     seed: Seed
     status: Literal["done", "skipped", "diverged", "failed"]
     unlearn_seed: Seed | None = None
+    draw: Seed = 0
     versions: Mapping[Name, Name]
     reason: Annotated[str, Field(max_length=1_000_000)] = ""
     setting: Name = ""
     method_setting: Name = ""
+    evaluation_settings: Annotated[Mapping[Name, Name], Field(max_length=100)] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     command: str = ""
     git_revision: Name | None = None
     reported: Annotated[tuple[dict[str, Any], ...], Field(max_length=10_000)] = ()
     weights_changed: bool | None = None
     cost_ratio: Finite | None = None
+    compute_ratio: Finite | None = None
     cost_note: Name = ""
     base_note: Name = ""
     device: Name = ""
     threads: Annotated[int, Field(ge=1, le=2**31)] | None = None
     precision: Name = ""
+    started: Name = ""
+    requests: Annotated[int, Field(ge=1)] = 1
+    whole_class: bool | None = None
+    sha256: Annotated[Mapping[Name, Mapping[Name, Name]], Field(max_length=100)] = field(default_factory=dict)
+    """Digests of the `weights` of each model as stored, and of the `data` of each split as the task reads it."""
+    deterministic: bool | None = None
     seconds: Amounts = field(default_factory=dict)
     validation_seconds: Amounts = field(default_factory=dict)
     preparation_seconds: Amounts = field(default_factory=dict)
+    cpu_seconds: Amounts = field(default_factory=dict)
+    gpu_seconds: Amounts = field(default_factory=dict)
     peak_mib: Amounts = field(default_factory=dict)
     examples_seen: Amounts = field(default_factory=dict)
     rows: Annotated[Mapping[Name, Annotated[int, Field(ge=0)]], Field(max_length=100)] = field(default_factory=dict)

@@ -40,7 +40,7 @@ class Headline:
         """Return the titles of a board's columns."""
         before, after = ([column.title for column in columns] for columns in (self.before, self.after))
         gap, cost = (("mean gap",), "cost ratio") if self.compared else ((), "seconds")
-        return ("method", *before, *gap, *after, cost, "weights changed", "seeds")
+        return ("method", *before, *gap, *after, cost, "weights changed", "seeds", *(("in short",) * self.compared))
 
     def known(self, metrics: Collection[str]) -> Headline:
         """Return it without the columns that no run has, such as those of written answers."""

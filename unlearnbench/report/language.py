@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from unlearnbench.report.collect import Runs
+from unlearnbench.report.units import capital, named, unit_of
 
 if TYPE_CHECKING:
     import pandas
@@ -45,24 +46,25 @@ def bias_rows(
 
 
 def premise_text(runs: Runs, table: pandas.DataFrame) -> str:
-    """Return for how many seeds the premise of a board's runs holds, and why it fails.
+    """Return for how many seeds (and draws) the premise of a board's runs holds, and why it fails.
 
     "" if there is none.
     """
-    by_seed = {}
+    by_unit = {}
     for run_id in table["run_id"]:
         facts = runs.facts[str(run_id)]
         if facts.premise:
-            by_seed[facts.seed] = facts.premise
-    if not by_seed:
+            by_unit[unit_of(facts)] = facts.premise
+    if not by_unit:
         return ""
-    holds = [seed for seed, premise in by_seed.items() if premise.holds]
-    rows_alone = any(premise.about == "forget rows" for premise in by_seed.values())
+    pooled = len({draw for _, draw in by_unit}) > 1
+    holds = [unit for unit, premise in by_unit.items() if premise.holds]
+    rows_alone = any(premise.about == "forget rows" for premise in by_unit.values())
     name = "Premise (about the forget rows, not the rule)" if rows_alone else "Premise"
-    words = [f"{name}: it holds for {len(holds)} of {len(by_seed)} seeds."]
+    words = [f"{name}: it holds for {len(holds)} of {len(by_unit)} {'seeds and draws' if pooled else 'seeds'}."]
     words += [
-        f"Seed {seed}: {premise.text}."
-        for seed, premise in sorted(by_seed.items())
+        f"{capital(named(unit, pooled=pooled))}: {premise.text}."
+        for unit, premise in sorted(by_unit.items())
         if not premise.holds or premise.degenerate
     ]
     return " ".join(words)

@@ -7,34 +7,65 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from unlearnbench.metrics.crossed import Unit
+from unlearnbench.plots.multiples import Curves
+from unlearnbench.report.bounds import bounds
 from unlearnbench.report.collect import GROUP, Runs
+from unlearnbench.report.curves import curves
 from unlearnbench.report.exposed import Exposed, exposed
+from unlearnbench.report.families import families
 from unlearnbench.report.headline import CHOICES, SPLITS, UNKNOWN, Column, Headline, headline_of
 from unlearnbench.report.language import bias_rows, premise_text
-from unlearnbench.report.over_seeds import OverSeeds, over_seeds
+from unlearnbench.report.notes import base_note, checkpoints, cost_text, remarks, rows_text
+from unlearnbench.report.over_seeds import OverSeeds, by_draw
+from unlearnbench.report.paired import PairedDifferences, paired_differences
+from unlearnbench.report.price import price
 from unlearnbench.report.reported import Comparison, comparisons, scale_note
 from unlearnbench.report.summary import floors, interval
-from unlearnbench.report.verdicts import Verdicts, verdicts
+from unlearnbench.report.units import cell
+from unlearnbench.report.verdicts import Verdicts, margins_of, values_of, verdicts
+from unlearnbench.report.words import READING, Said, said_of, words
 
 if TYPE_CHECKING:
     import pandas
 
 
-SEEDS = "±: half of the 95 % interval over seeds (Student t); a single seed has none."
+SEEDS = (
+    "±: half of the 95 % interval over seeds (Student t); a single seed has none. (from, to): the same interval, cut "
+    "where the numbers end, such as a share at 0 and 1."
+)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean with its 95 % interval over seeds; NaN if unknown."""
+    """A mean with its 95 % interval over seeds, and draws if there are several; NaN if unknown."""
 
     mean: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    seeds: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the interval ends where the metric does, so that the mean is not in its middle."""
+        return not math.isclose(self.high - self.mean, self.mean - self.low, abs_tol=1e-9)
 
     def __str__(self) -> str:
+        return self.text("{:.4f}".format)
+
+    def text(self, number: Callable[[float], str]) -> str:
+        """Return the mean and its interval, with numbers as `number` writes them."""
         if math.isnan(self.mean):
             return ""
-        return f"{self.mean:.4f}" + ("" if math.isnan(self.low) else f" ± {self.high - self.mean:.4f}")
+        if math.isnan(self.low):
+            return number(self.mean)
+        if self.is_cut:
+            return f"{number(self.mean)} ({number(self.low)}, {number(self.high)})"
+        return f"{number(self.mean)} ± {number(self.high - self.mean)}"
+
+
+Cells = Mapping[tuple[str, str, str, str], tuple[Cell, int, int]]
+"""Cells by variant, role, metric and split, each with its number of seeds and of draws."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +73,8 @@ class Line:
     """One line of a board: a method, or the original or retrained model.
 
     `rates` are those that figures show, by split; `before` and `after` the cells beside the mean gap. Without a
-    retrained model `seconds` take the place of gap and cost ratio.
+    retrained model `seconds` take the place of gap and cost ratio. `counts` says how many seeds there are, and
+    draws if several; `short` what the numbers say of a method in a few words.
     """
 
     name: str
@@ -56,15 +88,17 @@ class Line:
     seeds: int = 0
     within_noise: bool = False
     seconds: str | None = None
+    counts: str = ""
+    short: str = ""
 
-    def cells(self) -> tuple[str, ...]:
-        """Return the line as text, one entry per column of the board's header."""
-        rest = (self.weights_changed, str(self.seeds or ""))
+    def cells(self, number: Callable[[float], str] = "{:.4f}".format) -> tuple[str, ...]:
+        """Return the line as text, one entry per column of the board's header, with numbers as `number` writes them."""
+        before, after = ([cell.text(number) for cell in cells] for cells in (self.before, self.after))
+        rest = (self.weights_changed, self.counts)
         if self.seconds is not None:
-            return (self.name, *map(str, self.before), *map(str, self.after), self.seconds, *rest)
-        gap = f"{self.gap}{' *' if self.within_noise else ''}"
-        numbers = (*map(str, self.before), gap, *map(str, self.after), str(self.cost))
-        return (self.name, *numbers, *rest)
+            return (self.name, *before, *after, self.seconds, *rest)
+        gap = f"{self.gap.text(number)}{' *' if self.within_noise else ''}"
+        return (self.name, *before, gap, *after, self.cost.text(number), *rest, self.short)
 
 
 @dataclass(frozen=True)
@@ -86,13 +120,23 @@ class Board:
     `reported` has published numbers, `cost_note` is about cost ratios that are missing or not comparable, `base_note`
     about weights that may have seen the forget rows, and `checkpoint` about what a user's own original has seen.
     `rows` says how many each split has, and `remarks` are what a reader must know before the numbers. `verdicts` say
-    which methods are equivalent to retrained, and `exposed` which forget rows they still give away.
+    which methods are equivalent to retrained, and `exposed` which forget rows they still give away. `words` say
+    what the numbers show, in sentences.
     """
 
     title: str
     lines: tuple[Line, ...]
     across: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
     """The rows of across.csv: numbers over seeds."""
+    place: tuple[str, ...] = field(default=(), kw_only=True)
+    """Experiment, data set, forget set, model and setting of its runs."""
+    families: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """The family of each method, by its name on the board."""
+    curves: Curves | None = field(default=None, kw_only=True)
+    """What was measured step by step."""
+    paired: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
+    """The rows of paired.csv: methods against the best one."""
+    words: tuple[str, ...] = field(default=(), kw_only=True)
     noise: float
     floor: dict[tuple[str, str], float]
     premise: str = ""
@@ -130,7 +174,7 @@ def boards(runs: Runs, summary: pandas.DataFrame, margins: Mapping[str, float]) 
         (rows, _board(runs, summary, tuple(map(str, group)), rows, margins))
         for group, rows in done.groupby(keys, sort=True)
     ]
-    return [_with_seeds(board, over_seeds(runs, rows)) for rows, board in found]
+    return [_with_seeds(board, by_draw(runs, rows)) for rows, board in found]
 
 
 def _with_seeds(board: Board, seeds: OverSeeds) -> Board:
@@ -139,72 +183,63 @@ def _with_seeds(board: Board, seeds: OverSeeds) -> Board:
     return replace(board, added=(*board.added, *tables), remarks=(*board.remarks, *seeds.remarks), across=seeds.rows)
 
 
+def _in_words(board: Board, said: Said, place: Mapping[str, str]) -> Board:
+    """Return a board with what its numbers show in words, and how its methods differ from the best."""
+    names = [line.name for line in board.lines if line.role == "unlearned"]
+    found = words(said, names, board.verdicts)
+    pairs = paired_differences(said, names) if said.headline.compared else PairedDifferences()
+    lines = (replace(line, short=found.short.get(line.name, "")) for line in board.lines)
+    return replace(
+        board,
+        lines=tuple(lines),
+        words=(*found.sentences, pairs.sentence) if pairs.sentence else found.sentences,
+        paired=tuple({**place, **row} for row in pairs.rows),
+        added=(*((Added(*pairs.table),) if pairs.table else ()), *board.added),
+    )
+
+
 def _board(
-    runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame, margins: Mapping[str, float]
+    runs: Runs, summary: pandas.DataFrame, group: tuple[str, ...], table: pandas.DataFrame, given: Mapping[str, float]
 ) -> Board:
     mine = summary[(summary[[*GROUP, "setting"]] == list(group)).all(axis=1)]
     mine = mine[mine["request"] == mine["request"].max()]  # of a stream, the state after its last request
-    compared = bool((mine["role"] == "retrained").any())
+    cells = _cells(mine)
+    compared = any(role == "retrained" for _, role, _, _ in cells)
     floor = floors(runs, set(table["run_id"]))
     of = headline_of(set(mine["metric"]), compared)
     noise = _mean([floor.get((of.ranked_by, split), math.nan) for split in SPLITS])
-    reference = [_line(mine, of, "", role, role) for role in (("retrained", "original") if compared else ("original",))]
+    roles = ("retrained", "original") if compared else ("original",)
+    reference = [_line(cells, of, "", role, role) for role in roles]
+    gaps = _gaps(runs, of, table)
     methods = [
-        _method(runs, mine, of, str(variant), rows, noise) for variant, rows in table.groupby("variant", sort=True)
+        _method(cells, of, str(variant), rows, gaps.get(str(variant), {}), noise)
+        for variant, rows in table.groupby("variant", sort=True)
     ]
     experiment, dataset, forget, model, setting = group
     apart = "; ".join(name for name in (experiment, setting) if name)
-    title = f"{model} on {dataset}, forgetting {forget}" + (f" ({apart})" if apart else "")
+    draws = table["draw"].nunique()
+    drawn = f", {draws} draws" if draws > 1 else ""
+    title = f"{model} on {dataset}, forgetting {forget}{drawn}" + (f" ({apart})" if apart else "")
     lines = (*reference, *sorted(methods, key=lambda line: (math.isnan(line.gap.mean), line.gap.mean)))
 
-    def cell(variant: str, role: str, metric: str, split: str) -> str:
-        return str(_cell(mine, variant, role, metric, split))
+    def shown(variant: str, role: str, metric: str, split: str) -> str:
+        return str(_cell(cells, variant, role, metric, split))
 
-    bias = bias_rows([(line.name, line.role) for line in lines], cell, set(mine["metric"]))
+    bias = bias_rows([(line.name, line.role) for line in lines], shown, set(mine["metric"]))
     published = comparisons(runs, mine, table, group)
-    added = (*_further(of.added, lines, cell), *_added(runs, mine, table))
+    added = (*_further(of.added, lines, shown), *_added(runs, cells, table))
+    added += tuple(Added(*one) for one in price(table)) if compared else ()
     names = [line.name for line in lines if line.role == "unlearned"]
-    return Board(
-        title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "",
-        _base_note(table), tuple(bias), added, published, of, _checkpoints(runs, table), _rows(runs, table),
-        _remarks(runs, table), verdicts(runs, table, of, names, margins), exposed(runs, table, names),
+    margins, values = margins_of(runs, table, given), values_of(runs, table)
+    board = Board(
+        title, lines, noise, floor, premise_text(runs, table), cost_text(table) if compared else "", base_note(table),
+        tuple(bias), added, published, of, checkpoints(runs, table), rows_text(runs, table), remarks(runs, table),
+        verdicts(runs, table, of, names, margins, values), exposed(runs, table, names), place=group,
+        families=families(table),
+        curves=curves({at: one[0].mean for at, one in cells.items()}, names, of.plotted),
     )  # fmt: skip
-
-
-def _base_note(table: pandas.DataFrame) -> str:
-    """Return whose weights may have seen the forget rows before training; "" if that is known."""
-    return " ".join(sorted({str(note) for note in table["base_note"] if note}))
-
-
-def _checkpoints(runs: Runs, table: pandas.DataFrame) -> str:
-    """Return which rows the runs' own originals are taken to have seen; "" if they were trained here."""
-    facts = (runs.facts[str(run_id)].checkpoint for run_id in table["run_id"])
-    sentences = (sentence for one in facts if one is not None for sentence in one.text.split(". "))
-    return " ".join(f"{sentence}." for sentence in dict.fromkeys(sentences))
-
-
-def _rows(runs: Runs, table: pandas.DataFrame) -> str:
-    """Return how many rows each split has; "" for runs that do not say."""
-    counts: dict[str, set[int]] = {}
-    for run_id in table["run_id"]:
-        for split, count in runs.facts[str(run_id)].rows.items():
-            counts.setdefault(split, set()).add(count)
-    named = (f"{split} {' or '.join(f'{one:,}' for one in sorted(found))}" for split, found in counts.items())
-    return f"Rows: {', '.join(named)}." if counts else ""
-
-
-def _remarks(runs: Runs, table: pandas.DataFrame) -> tuple[str, ...]:
-    """Return the remarks of a board's runs, each once, after the seeds that it is about unless it is about all."""
-    seeds: dict[str, set[int]] = {}
-    for run_id in table["run_id"]:
-        facts = runs.facts[str(run_id)]
-        for remark in facts.remarks:
-            seeds.setdefault(remark, set()).add(facts.seed)
-    every = set(table["seed"])
-    return tuple(
-        f"{remark}." if found == every else f"Seed {', '.join(map(str, sorted(found)))}: {remark}."
-        for remark, found in seeds.items()
-    )
+    place = dict(zip((*GROUP, "setting"), group, strict=True))
+    return _in_words(board, said_of(runs, table, of, values, floor, margins), place)
 
 
 def _seconds(table: pandas.DataFrame) -> str:
@@ -234,7 +269,7 @@ def _further(
     return (Added("answers on all splits", ("method", *(column.title for column in columns)), tuple(rows)),)
 
 
-def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple[Added, ...]:
+def _added(runs: Runs, cells: Cells, table: pandas.DataFrame) -> tuple[Added, ...]:
     """Return the headlines of all evaluations but the standard one, whose columns are the board's own."""
     columns: dict[str, dict[tuple[str, str], None]] = {}
     for run_id in table["run_id"]:
@@ -244,53 +279,73 @@ def _added(runs: Runs, mine: pandas.DataFrame, table: pandas.DataFrame) -> tuple
     found = []
     for name, of in columns.items():
         header = ("method", *(f"{metric} {split}" for metric, split in of))
-        lines = [(one, *(str(_cell(mine, one, "unlearned", *cell)) for cell in of)) for one in variants]
+        lines = [(one, *(str(_cell(cells, one, "unlearned", *cell)) for cell in of)) for one in variants]
         shown = _without_empty(header, lines)
         if name != "standard" and len(shown[0]) > 1:
             found.append(Added(name, *shown))
     return tuple(found)
 
 
+def _gaps(runs: Runs, of: Headline, table: pandas.DataFrame) -> dict[str, dict[Unit, float]]:
+    """Return the mean absolute gaps of a board's methods, by seed and draw."""
+    rows = runs.results
+    rows = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
+    known = {name: dict(zip(table["run_id"], table[name], strict=True)) for name in ("variant", "draw")}
+    rows = rows.assign(value=rows["value"].abs(), **{name: rows["run_id"].map(one) for name, one in known.items()})
+    found: dict[str, dict[Unit, float]] = {}
+    for (variant, seed, draw), gap in rows.groupby(["variant", "seed", "draw"])["value"].mean().items():
+        found.setdefault(str(variant), {})[int(seed), int(draw)] = gap
+    return found
+
+
 def _method(
-    runs: Runs, mine: pandas.DataFrame, of: Headline, variant: str, table: pandas.DataFrame, noise: float
+    cells: Cells, of: Headline, variant: str, table: pandas.DataFrame, gaps: Mapping[Unit, float], noise: float
 ) -> Line:
-    rows = runs.results[runs.results["run_id"].isin(table["run_id"])]
-    gaps = rows[(rows["metric"] == f"gap_{of.ranked_by}") & rows["split"].isin(SPLITS)]
-    per_seed = gaps.assign(value=gaps["value"].abs()).groupby("seed")["value"].mean()
-    line = _line(mine, of, variant, "unlearned", variant)
-    gap = Cell(*interval(list(per_seed))[:3])
+    line = _line(cells, of, variant, "unlearned", variant)
+    gap = Cell(*interval(list(gaps.values()), gaps, (0.0, bounds(f"gap_{of.ranked_by}")[1]))[:3])
+    ratios = [math.nan if value is None else float(value) for value in table["cost_ratio"]]
     return replace(
         line,
         gap=gap,
-        cost=Cell(*interval([math.nan if value is None else float(value) for value in table["cost_ratio"]])[:3]),
+        cost=Cell(*interval(ratios, ends=(0.0, math.inf))[:3]),
         weights_changed="yes" if bool(table["weights_changed"].astype(bool).all()) else "no",
         seeds=table["seed"].nunique(),
+        counts=cell(zip(table["seed"], table["draw"], strict=True)),
         within_noise=gap.mean <= noise,
         seconds=None if of.compared else _seconds(table),
     )
 
 
-def _line(mine: pandas.DataFrame, of: Headline, variant: str, role: str, name: str) -> Line:
+def _line(known: Cells, of: Headline, variant: str, role: str, name: str) -> Line:
     def cells(columns: Sequence[Column]) -> tuple[Cell, ...]:
         return tuple(
             Cell()
             if column.methods and role != "unlearned"
-            else _cell(mine, variant, role, column.metric, column.split)
+            else _cell(known, variant, role, column.metric, column.split)
             for column in columns
         )
 
-    rates = {split: _cell(mine, variant, role, of.plotted, split) for split in SPLITS}
-    chosen = mine[(mine["role"] == role) & (mine["variant"] == variant) & (mine["metric"] == of.ranked_by)]
-    seeds = int(chosen["seeds"].max()) if len(chosen) else 0
+    rates = {split: _cell(known, variant, role, of.plotted, split) for split in SPLITS}
+    chosen = [known[at] for split in SPLITS if (at := (variant, role, of.ranked_by, split)) in known]
+    seeds = max((seeds for _, seeds, _ in chosen), default=0)
+    draws = max((draws for _, _, draws in chosen), default=0)
+    counts = f"{seeds or ''}" + (f" × {draws} draws" if draws > 1 else "")
     seconds = None if of.compared else ""
-    return Line(name, role, rates, before=cells(of.before), after=cells(of.after), seeds=seeds, seconds=seconds)
+    return Line(name, role, rates, cells(of.before), after=cells(of.after), seeds=seeds, seconds=seconds, counts=counts)
 
 
-def _cell(mine: pandas.DataFrame, variant: str, role: str, metric: str, split: str) -> Cell:
-    chosen = mine[
-        (mine["variant"] == variant) & (mine["role"] == role) & (mine["metric"] == metric) & (mine["split"] == split)
-    ]
-    return Cell(*(float(chosen.iloc[0][name]) for name in ("mean", "ci_low", "ci_high"))) if len(chosen) else Cell()
+def _cells(mine: pandas.DataFrame) -> Cells:
+    """Return a board's part of the summary as cells, by variant, role, metric and split."""
+    columns = ("variant", "role", "metric", "split", "mean", "ci_low", "ci_high", "seeds", "draws")
+    found = zip(*(mine[name] for name in columns), strict=True)
+    return {
+        (variant, role, metric, split): (Cell(float(mean), float(low), float(high)), int(seeds), int(draws))
+        for variant, role, metric, split, mean, low, high, seeds, draws in found
+    }
+
+
+def _cell(cells: Cells, variant: str, role: str, metric: str, split: str) -> Cell:
+    return cells.get((variant, role, metric, split), (Cell(), 0, 0))[0]
 
 
 def _mean(values: list[float]) -> float:
@@ -310,29 +365,12 @@ def noise_text(board: Board) -> str:
     )
 
 
-def cost_text(table: pandas.DataFrame) -> str:
-    """Return which runs of a board have no cost ratio, and how the others were measured differently."""
-    left_out = table[table["cost_ratio"].isna()]
-    parts = [
-        f"{variant}, seed {seed}: {note}."
-        for variant, seed, note in left_out[["variant", "seed", "cost_note"]].itertuples(index=False)
-    ]
-    parts = [f"Cost ratios left out: {' '.join(parts)}"] if parts else []
-    known = table[table["cost_ratio"].notna()]
-    rough = known[known["cost_note"].astype(bool)]
-    if len(rough):
-        named = {f"{variant}, seed {seed}" for variant, seed in rough[["variant", "seed"]].itertuples(index=False)}
-        parts.append(f"Rough cost ratios, because the machine had other work: {'; '.join(sorted(named))}.")
-    for name in ("device", "threads", "precision"):
-        values = sorted({str(value) for value in known[name]})
-        if len(values) > 1:
-            parts.append(f"The cost ratios of this board have different settings: {name} {', '.join(values)}.")
-    return " ".join(parts)
-
-
 def readings(groups: Sequence[Board]) -> list[str]:
     """Return what the columns of these boards mean, each explanation once."""
-    return list(dict.fromkeys(board.headline.reading for board in groups)) or [CHOICES.reading]
+    found = dict.fromkeys(
+        f"{board.headline.reading} {READING}" if board.headline.compared else board.headline.reading for board in groups
+    )
+    return list(found) or [CHOICES.reading]
 
 
 def _without_empty(

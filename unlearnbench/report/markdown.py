@@ -13,14 +13,16 @@ from unlearnbench.report.reported import NOTE
 from unlearnbench.report.verdicts import READING as VERDICTS
 
 
-def markdown(groups: list[Board]) -> str:
-    """Return the boards as GitHub Markdown."""
+def markdown(groups: list[Board], left_out: Sequence[tuple[str, str]] = ()) -> str:
+    """Return the boards as GitHub Markdown, after a line for each file that is damaged and left out."""
     parts = ["# Leaderboard\n"]
+    parts += [f"**Damaged and left out:** {in_markdown(name)}: {in_markdown(why)}\n" for name, why in left_out]
     for board in groups:
         parts.append(f"## {in_markdown(board.title)}\n")
         parts += [f"{in_markdown(board.rows)}\n"] if board.rows else []
         parts += _table(board.headline.header(), [line.cells() for line in board.lines])
-        parts.append(f"\n{noise_text(board)}\n")
+        parts += ["", f"{in_markdown(' '.join(board.words))}\n"] if board.words else [""]
+        parts.append(f"{noise_text(board)}\n")
         if board.checkpoint:
             parts.append(f"{in_markdown(board.checkpoint)}\n")
         if board.base_note:

@@ -24,13 +24,32 @@ WITHOUT = "without references"
 def settings(facts: Facts, group: Sequence[str]) -> dict[str, str]:
     """Return each run's setting by run_id; "" if its group has only one.
 
-    Runs without retrained models cannot be ranked beside others, so theirs is a setting of its own.
+    Runs without retrained models cannot be ranked beside others, so theirs is a setting of its own. So are those with
+    other settings of an evaluation: 16 and 64 shadow models give different numbers of one name.
     """
+    facts = _by_evaluation(facts, group)
     named = _told_apart(facts, group, "setting", _sets_the_rest)
     place = {key: (named[key], *(result.get(name, "") for name in group)) for key, result in facts.items()}
     compared = {place[key] for key, result in facts.items() if result.get("references") != 0}
     alone = {key for key, result in facts.items() if result.get("references") == 0 and place[key] in compared}
     return {key: ", ".join(filter(None, (name, WITHOUT))) if key in alone else name for key, name in named.items()}
+
+
+def _by_evaluation(facts: Facts, group: Sequence[str]) -> Facts:
+    """Return facts with settings that tell apart runs of which an evaluation has different settings."""
+    place = {
+        key: (result.get("setting", ""), *(result.get(name, "") for name in group)) for key, result in facts.items()
+    }
+    known: dict[tuple[Any, ...], dict[str, set[str]]] = {}
+    for key, result in facts.items():
+        for name, digest in result.get("evaluation_settings", {}).items():
+            known.setdefault(place[key], {}).setdefault(name, set()).add(digest)
+    found = {}
+    for key, result in facts.items():
+        several = sorted(name for name, digests in known.get(place[key], {}).items() if len(digests) > 1)
+        own = [result.get("evaluation_settings", {}).get(name, "") for name in several]
+        found[key] = {**result, "setting": "-".join([str(result.get("setting", "")), *own])}
+    return found
 
 
 def variants(facts: Facts, group: Sequence[str]) -> dict[str, str]:

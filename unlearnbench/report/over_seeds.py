@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas
 
 COLUMNS = (
-    *GROUP, "setting", "evaluation", "variant", "role", "split", "metric", "value", "null", "null_low", "null_high",
-    "within_null", "models", "unlearned", "references", "seeds", "unlearn_seeds",
+    *GROUP, "setting", "draw", "evaluation", "variant", "role", "split", "metric", "value", "null", "null_low",
+    "null_high", "within_null", "models", "unlearned", "references", "seeds", "unlearn_seeds",
 )  # fmt: skip
 READING = (
     "The null is what retrained models have against other retrained models: its mean and, in brackets, its 5th and "
@@ -37,6 +37,18 @@ class OverSeeds:
     rows: tuple[dict[str, Any], ...] = ()
     tables: tuple[Table, ...] = ()
     remarks: tuple[str, ...] = ()
+
+
+def by_draw(runs: Runs, table: pandas.DataFrame) -> OverSeeds:
+    """Compute the evaluations over seeds of a board, for each draw of the forget set by itself."""
+    found = [(int(draw), over_seeds(runs, rows)) for draw, rows in table.groupby("draw", sort=True)]
+    if len(found) == 1:
+        return found[0][1]
+    tables: list[Table] = []
+    for draw, one in found:
+        tables += [(f"{name}, draw {draw}", *rest) for name, *rest in one.tables]  # type: ignore[misc]
+    rows = tuple(row for _, one in found for row in one.rows)
+    return OverSeeds(rows, tuple(tables), tuple(f"Draw {draw}: {text}" for draw, one in found for text in one.remarks))
 
 
 def over_seeds(runs: Runs, table: pandas.DataFrame) -> OverSeeds:
@@ -107,7 +119,7 @@ def _rows(
     name: str, who: str, numbers: Sequence[Compared], joined: Joined, table: pandas.DataFrame
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of across.csv for one kind of model."""
-    group = {column: str(table[column].iloc[0]) for column in (*GROUP, "setting")}
+    group = {column: str(table[column].iloc[0]) for column in (*GROUP, "setting", "draw")}
     seeds, unlearn_seeds = joined.varied(who)
     for one in numbers:
         yield {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -13,6 +14,9 @@ from unlearnbench.evidence import Scores
 
 log = logging.getLogger("unlearnbench")
 
+OWN = ("logits", "label", "index")
+"""The arrays that every file of scores has."""
+
 
 def read(run: Path, role: str, split: str) -> Scores | None:
     """Return a role's scores and clusters on a split; None if missing or damaged."""
@@ -20,15 +24,24 @@ def read(run: Path, role: str, split: str) -> Scores | None:
     if not file.exists():
         return None
     try:
+        return _checked(load(file, ("cluster",)))
+    except ValueError as error:
+        log.warning("report: %s is damaged and left out: %s", file, error)
+        return None
+
+
+def load(file: Path, extras: Collection[str] | None = None) -> Scores:
+    """Read a file of scores with the named extras, or with all; raise ValueError where it is damaged."""
+    try:
         with ZipFile(file) as packed:  # np.savez does not compress, so a file that does is not ours
             if sum(one.file_size for one in packed.infolist()) > file.stat().st_size:
                 raise ValueError("it is compressed")
         with np.load(file, allow_pickle=False) as arrays:
-            extras = {name: arrays[name] for name in ("cluster",) if name in arrays}
-            return _checked(Scores(arrays["logits"], arrays["label"], arrays["index"], extras))
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, BadZipFile) as error:
-        log.warning("report: %s is damaged and left out: %s", file, error)
-        return None
+            known = [name for name in arrays if name not in OWN and (extras is None or name in extras)]
+            logits, label, index = (arrays[name] for name in OWN)
+            return Scores(logits, label, index, {name: arrays[name] for name in known})
+    except (OSError, KeyError, EOFError, RuntimeError, MemoryError, BadZipFile) as error:
+        raise ValueError(str(error)) from error
 
 
 def _checked(scores: Scores) -> Scores:

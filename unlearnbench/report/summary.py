@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unlearnbench.evidence import Scores
+from unlearnbench.metrics.crossed import Unit, mean_of
+from unlearnbench.report.bounds import Bounds, bounds, within
 from unlearnbench.report.collect import GROUP, Runs
 from unlearnbench.report.scores import read
 
@@ -19,51 +21,85 @@ if TYPE_CHECKING:
 CELL = (*GROUP, "setting", "variant", "request", "role", "split", "metric")
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float, int]:
+def interval(
+    values: Sequence[float], units: Iterable[Unit] | None = None, ends: Bounds = (-math.inf, math.inf)
+) -> tuple[float, float, float, int]:
     """Return the mean, the ends of its 95 % Student t interval, and the number of values.
 
-    For a single value the ends are NaN.
+    `units` are the seed and draw of each value, by default a seed each. The interval is cut at the `ends` of what is
+    measured. For a single value there is none: NaN.
     """
-    from unlearnbench.metrics.intervals import student
-
-    known = np.array([value for value in values if not math.isnan(value)])
-    if len(known) == 0:
-        return math.nan, math.nan, math.nan, 0
-    mean = float(known.mean())
-    if len(known) == 1:
-        return mean, math.nan, math.nan, 1
-    half = float(student(len(known)) * known.std(ddof=1) / math.sqrt(len(known)))
-    return mean, mean - half, mean + half, len(known)
+    pairs = units if units is not None else ((number, 0) for number in itertools.count())
+    by_unit = {unit: value for unit, value in zip(pairs, values, strict=False) if not math.isnan(value)}
+    found = mean_of(by_unit)
+    return found.value, *within(found.value - found.half, found.value + found.half, ends), len(by_unit)
 
 
 def summarise(runs: Runs) -> pandas.DataFrame:
-    """Return mean, interval and number of seeds for each metric of each group and variant.
+    """Return mean, interval and number of seeds and draws for each metric of each group and variant.
 
     The references and the original count once per seed, however many methods were compared with them.
     """
     import pandas
 
-    columns = [*CELL, "mean", "ci_low", "ci_high", "seeds"]
+    columns = [*CELL, "mean", "ci_low", "ci_high", "seeds", "draws"]
     if runs.results.empty:
         return pandas.DataFrame(columns=columns)
     names = runs.table[runs.table["run_id"] != ""].set_index("run_id")
-    added = {column: runs.results["run_id"].map(names[column]) for column in ("setting", "variant")}
-    rows = runs.results.assign(setting=added["setting"], variant=added["variant"])
+    added = {column: runs.results["run_id"].map(names[column]) for column in ("setting", "variant", "forget", "draw")}
+    rows = runs.results.assign(**added)
     rows.loc[~rows["role"].str.startswith("unlearned"), "variant"] = ""
-    per_seed = rows.groupby([*CELL, "seed"], sort=True)["value"].mean().reset_index()
-    cells = [
-        (*(key if isinstance(key, tuple) else (key,)), *interval(list(values)))
-        for key, values in per_seed.groupby(list(CELL), sort=True)["value"]
-    ]
-    return pandas.DataFrame(cells, columns=columns)
+    per_unit = rows.groupby([*CELL, "seed", "draw"], sort=True)["value"].mean().reset_index()
+    cells = per_unit.groupby(list(CELL), sort=True).agg(
+        mean=("value", "mean"), std=("value", "std"), count=("value", "count"), seeds=("seed", "nunique"),
+        draws=("draw", "nunique"),
+    )  # fmt: skip
+    return _with_intervals(cells, per_unit)[columns]
+
+
+def _with_intervals(cells: pandas.DataFrame, per_unit: pandas.DataFrame) -> pandas.DataFrame:
+    """Add the ends of the 95 % intervals to a table by cell, within each metric's range.
+
+    Cells with one seed or one draw are done all at once; the others are clustered by both, one at a time.
+    """
+    import pandas
+
+    from unlearnbench.metrics.intervals import student
+
+    widths = {count: student(count) / math.sqrt(count) if count > 1 else math.nan for count in set(cells["count"])}
+    half = cells["count"].map(widths) * cells["std"]
+    crossed = cells.index[(cells["seeds"] > 1) & (cells["draws"] > 1)]
+    if len(crossed):
+        by_cell = per_unit.set_index(list(CELL)).sort_index()
+        for cell in crossed:
+            of = by_cell.loc[[cell]]
+            units = zip(of["seed"], of["draw"], strict=True)
+            half[cell] = mean_of(dict(zip(units, of["value"], strict=True))).half
+    cells = cells.reset_index()
+    ends = pandas.DataFrame([bounds(metric) for metric in cells["metric"]], columns=["low", "high"])
+    half = half.reset_index(drop=True)
+    return cells.assign(
+        ci_low=(cells["mean"] - half).clip(lower=ends["low"]), ci_high=(cells["mean"] + half).clip(upper=ends["high"])
+    )
 
 
 def floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]:
-    """Return the noise floor of these runs of one group and setting, by (metric, split).
+    """Return the noise floor of these runs of one group and setting, by (metric, split): the mean over draws.
 
-    Taken from the runs' own floor rows if they had several references. Otherwise the mean absolute difference over
-    pairs of references from different seeds with the same forget set; for divergences, from their stored scores.
+    Between retrained models that never saw the same rows: those of one draw of the forget set. Taken
+    from the runs' own floor rows if they had several references. Otherwise the mean absolute difference over pairs of
+    references from different seeds with the same forget set; for divergences, from their stored scores.
     """
+    by_draw: dict[int, list[str]] = {}
+    for run_id in sorted(run_ids):
+        by_draw.setdefault(runs.facts[run_id].draw, []).append(run_id)
+    found = [_floors(runs, of) for of in by_draw.values()]
+    cells = dict.fromkeys(cell for one in found for cell in one)
+    return {cell: float(np.mean([one[cell] for one in found if cell in one])) for cell in cells}
+
+
+def _floors(runs: Runs, run_ids: Collection[str]) -> dict[tuple[str, str], float]:
+    """Return the noise floor of runs with one forget set."""
     results = runs.results
     mine = results[results["run_id"].isin(run_ids) & (results["role"] == "retrained")]
     own = mine[mine["metric"].str.startswith("floor_")]

@@ -63,6 +63,12 @@ def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
     return _by_family([*found, *_without_yaml(files.values())]) if topic == "methods" else found
 
 
+def method(name: str) -> Entry | None:
+    """Return the entry of one of our methods; None for another name."""
+    files = {file.stem: file for file in (config_root() / TOPICS["methods"]).glob("*.yaml")}
+    return replace(_component(name, files[name]), file=files[name]) if name in files else None
+
+
 def named(name: str, folders: Sequence[Path] = ()) -> list[tuple[str, Entry]]:
     """Return every entry of this name, with its topic; raise UserError, with the nearest names, if there is none."""
     everything = [(topic, entry) for topic in (*TOPICS, *ALSO) for entry in entries(topic, folders)]

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.request.plugins import load, trusted
 
-GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "eval", "runner", "experiment", "scale")
+GROUPS = ("model", "dataset", "forget", "method", "train", "tuning", "eval", "runner", "track", "experiment", "scale")
 RUNNERS = ("inline", "local", "slurm")
 INTERFACES: dict[str, set[str]] = {
     "model": {"kinds", "build", "parts"},
@@ -27,6 +27,7 @@ INTERFACES: dict[str, set[str]] = {
     "train": {"Recipe"},
     "eval": {"headline", "stages", "measure"},
     "runner": set(),
+    "track": {"check", "send"},
 }
 """The attributes of a configuration in each group (contracts.py); for `train`, its class."""
 MODULES = {
@@ -37,6 +38,7 @@ MODULES = {
     "train": ("unlearnbench.training.recipe",),
     "eval": ("unlearnbench.evaluations.",),
     "runner": tuple(f"unlearnbench.runners.{name}" for name in RUNNERS),
+    "track": ("unlearnbench.track.",),
 }
 """The modules with our own classes; a name that ends with a dot is a package."""
 
@@ -113,7 +115,7 @@ def takes(values: Any, path: Sequence[str]) -> bool:
     except UserError:
         return False
     for part in path[:-1]:
-        kind = _dataclass_in(get_type_hints(kind).get(part)) if dataclasses.is_dataclass(kind) else None
+        kind = _dataclass_in(_hints(kind).get(part)) if hasattr(kind, "__dataclass_fields__") else None
     return dataclasses.is_dataclass(kind) and path[-1] in {field.name for field in dataclasses.fields(kind)}
 
 

@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unlearnbench.errors import UserError
 from unlearnbench.request import scan
+from unlearnbench.request.config import config_root
 from unlearnbench.request.refusals import (
     CHOICES,
     ROOT,
@@ -33,6 +34,7 @@ from unlearnbench.request.refusals import (
     refuse_hydra,
     refuse_path,
     refuse_references,
+    refuse_trackers,
     refuse_words,
 )
 
@@ -156,10 +158,20 @@ class Checked(ConfigLoaderImpl):
             )
         if typed is None:
             refuse_cache(values.get("dataset"))
+            refuse_trackers(values.get("track"), _trackers())
         refuse_references(values)
         if typed is not None:
             found, own = _as_given(found), _as_given(own)
         refuse_hydra(found, own, typed or ())
+
+
+@cache
+def _trackers() -> dict[str, dict[str, Any]]:
+    """Return the settings that we ship for our trackers, by their class."""
+    found: list[Any] = [
+        OmegaConf.to_container(OmegaConf.load(file)) for file in sorted((config_root() / "track").glob("*.yaml"))
+    ]
+    return {str(values["_target_"]): values for values in found if values}
 
 
 @cache

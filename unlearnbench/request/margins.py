@@ -1,7 +1,8 @@
 """The margins of verdicts: by how much a metric may differ from retrained's before a reader would mind.
 
 They change no number of a run and are in no key. A run's result.json keeps them for reports. A key is a unit of metrics
-(rate, nats, bits, distance, score) or the name of one metric, which counts before its unit.
+(rate, nats, bits, distance, score) or the name of one metric, which counts before its unit; gap_ before the name
+changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def check(margins: Mapping[str, float], further: Iterable[str]) -> None:
         return
     from unlearnbench.metrics import catalogue
 
-    known = {*(metric.name for metric in catalogue(plugins.modules())), *further}
+    known = {metric.name for metric in catalogue(plugins.modules())}
+    known |= {name for metric in further for name in (metric, metric.removeprefix("gap_"))}
     for name in names:
         if name not in known:
             raise UserError(

@@ -16,6 +16,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 """The valid names of choices; they become parts of file and folder names, and table cells."""
 ROOT = "outputs"
 CACHE = "dataset.cache"
+TRACK = "track"
 PLACES = ("hydra.sweep.dir", "hydra.sweep.subdir")
 """Settings for where Hydra writes; as with `outputs` and `dataset.cache`, only the command line may set them."""
 SETTINGS = {"hydra": ("mode",)}
@@ -74,6 +75,25 @@ def refuse_cache(dataset: object) -> None:
             f"{key}: {found} is refused: only the command line may say where to write files.\n"
             f"Try: {CACHE}=FOLDER on the command line"
         )
+
+
+def refuse_trackers(found: object, own: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise UserError if files say where our trackers send a run; `own` are the settings we ship, by class."""
+    for name, values in found.items() if isinstance(found, Mapping) else ():
+        if not isinstance(values, Mapping):
+            raise UserError(f"{TRACK}.{name}: {values!a} is refused: expected a tracker's settings.\nTry: {TRACK}=none")
+        shipped = own.get(str(values.get("_target_")), {} if _is_ours(values.get("_target_")) else values)
+        for key, value in values.items():
+            if key not in shipped or shipped[key] != value:
+                raise UserError(
+                    f"{TRACK}.{name}.{key}: {value!a} is refused: only the command line may say where to send a run.\n"
+                    f"Try: {TRACK}.{name}.{key}=VALUE on the command line"
+                )
+
+
+def _is_ours(target: object) -> bool:
+    """Return whether a class is ours, or none is named: its settings are then put into one of ours."""
+    return not isinstance(target, str) or target.partition(".")[0] == "unlearnbench"
 
 
 def refuse_words(words: Iterable[tuple[str, Any]]) -> None:
@@ -138,9 +158,10 @@ def _refuse_parameters(values: Any) -> None:
     """Raise UserError if a sweep's parameter is not a key of a run, or its values are not plain text."""
     for key, value in values.items() if isinstance(values, dict) else ():
         found = _PARAMETER.fullmatch(str(key))
-        if not found or found[1] in ("hydra", ROOT) or str(key).lstrip("+") == CACHE:
+        if not found or found[1] in ("hydra", ROOT, TRACK) or str(key).lstrip("+") == CACHE:
             raise UserError(
-                f"{_PARAMETERS}.{key} is refused: expected a group or a key of a run other than {ROOT} and {CACHE}."
+                f"{_PARAMETERS}.{key} is refused: expected a group or a key of a run other than {ROOT}, "
+                f"{TRACK} and {CACHE}."
             )
         if isinstance(value, (dict, list)) or not str(value).isprintable() or _references(str(value)):
             raise UserError(f"{_PARAMETERS}.{key}={value!a} is refused: expected values, as in 'A,B'.")

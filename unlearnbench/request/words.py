@@ -15,8 +15,8 @@ from unlearnbench.errors import UserError
 
 PLACES = (
     "outputs", "dataset.root", "dataset.metadata", "dataset.path", "dataset.cache", "dataset.test_file", "eval.root",
-    "forget.file",
-    "model.path", "model.checkpoint", "model.pretrained", "method.path", "hydra.sweep.dir",
+    "eval.harness.root", "forget.file", "model.path", "model.checkpoint", "model.pretrained", "method.path",
+    "track.tensorboard.folder", "hydra.sweep.dir",
 )  # fmt: skip
 """Keys whose values are paths; any new key with a path belongs here too."""
 ONE = ("outputs", "hydra.sweep.dir")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from unlearnbench.files import leftovers
 from unlearnbench.request.compose import Request
+from unlearnbench.request.scan import text
 
 
 def new_folder(outputs: Path) -> Path:
@@ -37,6 +39,17 @@ def publish(part: Path, final: Path) -> Path:
                     raise
                 continue  # somebody else published the same run in between
         return final
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return a run's resolved configuration, which may be anybody's: plain values alone.
+
+    Raises UserError where it is refused, or no YAML.
+    """
+    from omegaconf import OmegaConf
+
+    values: Any = OmegaConf.to_container(OmegaConf.create(text(folder / "config.yaml")), resolve=False)
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
 
 
 def write_config(folder: Path, request: Request) -> None:

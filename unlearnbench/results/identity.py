@@ -51,18 +51,29 @@ def identify(request: Request, assembled: Assembled, source: Mapping[str, str]) 
     )
 
 
-def settings(assembled: Assembled) -> dict[str, str]:
-    """Return two digests of 8 digits that do not know the seed: runs with equal ones repeat each other.
+def settings(assembled: Assembled) -> dict[str, int | str | dict[str, str]]:
+    """Return digests of 8 digits that do not know the seed: runs with equal ones repeat each other; and the draw.
 
     `setting` is of all that decides the original and its references, `method_setting` of the method. How many
-    references there are, and on which device, changes neither.
+    references there are, and on which device, changes neither. `evaluation_settings` are by the evaluation's name.
+    `draw` is the forget set's own seed, 0 where it has none. No digest knows it, so that a report can join the draws
+    of one kind of forget set.
     """
     experiment = assembled.experiment
     seeds = ("seed", "unlearn_seed", "eval_seed")
     outside = (*seeds, "method", "forget", "references", "evaluations", "precision", "deterministic")
     shared = {name: value for name, value in vars(experiment).items() if name not in outside}
-    forget = (type(experiment.forget).__name__, assembled.forget)
+    draw = _draw(experiment.forget, assembled.forget)
+    forget = (type(experiment.forget).__name__, assembled.forget.removesuffix(f"@{draw}" if draw else ""))
     return {
+        "draw": draw,
         "setting": digest(shared, forget, experiment.precision.bf16)[:8],
         "method_setting": digest(type(experiment.method).__module__, experiment.method)[:8],
+        "evaluation_settings": {name: digest(one)[:8] for name, one in experiment.evaluations.items()},
     }
+
+
+def _draw(forget: object, label: str) -> int:
+    """Return the seed that a forget set was drawn with, where its label says so; else 0."""
+    seed = getattr(forget, "seed", 0)
+    return int(seed) if seed and label.endswith(f"@{seed}") else 0

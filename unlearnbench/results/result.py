@@ -13,6 +13,7 @@ from unlearnbench.machine import provenance
 from unlearnbench.request import margins
 from unlearnbench.request.compose import Request
 from unlearnbench.request.reported import carried, carries
+from unlearnbench.results import rows, words
 from unlearnbench.results.identity import Identity
 
 
@@ -46,7 +47,10 @@ def refresh(folder: Path, request: Request) -> None:
     if carries(result, request):
         return
     with leftovers.part(folder.parent) as part:
-        part.write_bytes(_json({**result, "reported": carried(request), "margin": margins.carried(request)}))
+        now = {**result, "reported": carried(request), "margin": margins.carried(request)}
+        if "words" in result:
+            now["words"] = words.words(rows.read_values(folder), now)
+        part.write_bytes(_json(now))
         part.replace(folder / "result.json")
     sums.renew(folder, "result.json")  # killed before this, the run is seen as damaged and made again
 

@@ -51,6 +51,12 @@ def read_metrics(folder: Path) -> pandas.DataFrame:
     return table
 
 
+def read_values(folder: Path) -> dict[tuple[str, str, str], float]:
+    """Return the numbers of a run's metrics.csv by role, split and metric; of a stream, those of the last request."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return {(row["role"], row["split"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
+
+
 def write_left_out(folder: Path, reasons: Mapping[str, str]) -> None:
     """Write left_out.csv, the files of a data set that could not be used and why, and log them; nothing for none."""
     if not reasons:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rich.text import Text
 from unlearnbench.errors import counted
 from unlearnbench.files.escapes import printable
 from unlearnbench.results.result import read_result
+from unlearnbench.results.rows import read_values
 
 ROLES = ("original", "retrained", "unlearned")
 SPLITS = ("retain", "forget", "test", "test_retain", "test_forget")
@@ -59,8 +59,10 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
         reason = "\n".join(map(printable, str(result["reason"]).splitlines()))
         console.print(f"{result['status']}: {reason}", markup=False, soft_wrap=True)
     else:
-        values = _values(folder)
+        values = read_values(folder)
         console.print(_table(result, values))
+        if result.get("words"):
+            console.print(printable(" ".join(map(str, result["words"]))), markup=False, soft_wrap=True)
         if result.get("checkpoint"):
             console.print(result["checkpoint"]["text"], markup=False, soft_wrap=True)
         if _is_unreferenced(result):
@@ -76,11 +78,6 @@ def show(folder: Path, *, reused: bool, console: Console) -> None:
         console.print(_cost(result), markup=False, soft_wrap=True)
     note = " (done before, shown again)" if reused else ""
     console.print(f"files: {printable(str(folder))}{note}", markup=False, soft_wrap=True)
-
-
-def _values(folder: Path) -> dict[tuple[str, str, str], float]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return {(row["role"], row["split"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
 
 
 def _table(result: dict[str, Any], values: dict[tuple[str, str, str], float]) -> Table:
@@ -124,6 +121,7 @@ def _cost(result: dict[str, Any]) -> str:
         return f"seconds: original {seconds['original']:.1f}, unlearned {seconds['unlearned']:.1f} {where}"
     note = result["cost_note"]
     compared = f"no ratio, {note}" if ratio is None else f"{ratio:.3f} of retraining without validation"
+    compared += "".join(f"; {value:.3f} of its {what}" for value, what in _work(result))
     compared += f"; {note}" if note and ratio is not None else ""
     prepared = result.get("preparation_seconds", {}).get("unlearned", 0.0)
     compared += f"; without {prepared:.1f} of preparation" if prepared else ""
@@ -131,3 +129,10 @@ def _cost(result: dict[str, Any]) -> str:
         f"seconds: original {seconds['original']:.1f}, retrained {sum(retrained) / len(retrained):.1f}, "
         f"unlearned {seconds['unlearned']:.1f} ({compared}) {where}"
     )
+
+
+def _work(result: dict[str, Any]) -> list[tuple[float, str]]:
+    """Return the ratios to retraining that other work on the machine does not change, and what they are of."""
+    processor = "GPU seconds" if result.get("gpu_seconds") else "CPU seconds"
+    found = ((result.get("compute_ratio"), processor), (result.get("examples_ratio"), "examples"))
+    return [(value, what) for value, what in found if value is not None]

@@ -9,7 +9,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from unlearnbench.errors import Diverged, Stopped, UserError
 from unlearnbench.files import disk
@@ -17,7 +17,9 @@ from unlearnbench.graph.artefact import Computed, Damaged
 from unlearnbench.graph.cache import Cache
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
+from unlearnbench.machine import cost
 from unlearnbench.machine.memory import peak_mib, reset_peak
+from unlearnbench.machine.meter import Meter
 from unlearnbench.runners.claims import Claims
 from unlearnbench.runners.failures import Failures
 
@@ -54,6 +56,9 @@ class Job(Protocol):
         """Do it; `done` says which stages failed."""
 
 
+J = TypeVar("J", bound=Job)
+
+
 class Done:
     """What became of the stages that this process looked at."""
 
@@ -74,14 +79,20 @@ class Done:
         return next((self.failed[stage.key] for stage in stages if stage.key in self.failed), None)
 
 
-def execute(jobs: Sequence[Job], cache: Cache, claims: Claims, failures: Failures | None = None) -> Done:
+def execute(
+    jobs: Sequence[J],
+    cache: Cache,
+    claims: Claims,
+    failures: Failures | None = None,
+    ended: Callable[[J], None] | None = None,
+) -> Done:
     """Do all stages of the jobs that are missing, and finish each job once its own are done.
 
     A stage that another process has claimed is passed over and looked at again; one that is among the `failures` of
-    the same plan is not tried. A stage's failure is kept in what is returned, and fails what needs the stage. Raises
-    Stopped where the disk is full.
+    the same plan is not tried. A stage's failure is kept in what is returned, and fails what needs the stage. `ended`
+    is called with each job once it is finished. Raises Stopped where the disk is full.
     """
-    work = _Work(jobs, cache, claims, failures)
+    work = _Work(jobs, cache, claims, failures, ended)
     while work.left or work.open:
         if not work.look():
             time.sleep(WAIT_SECONDS)
@@ -89,8 +100,15 @@ def execute(jobs: Sequence[Job], cache: Cache, claims: Claims, failures: Failure
 
 
 class _Work:
-    def __init__(self, jobs: Sequence[Job], cache: Cache, claims: Claims, failures: Failures | None) -> None:
-        self.cache, self.claims, self.failures = cache, claims, failures
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        cache: Cache,
+        claims: Claims,
+        failures: Failures | None,
+        ended: Callable[[Any], None] | None,
+    ) -> None:
+        self.cache, self.claims, self.failures, self.ended = cache, claims, failures, ended
         self.workshop, self.done = Workshop(cache), Done()
         self.left: dict[str, tuple[Stage, Job]] = {}
         self.readers: Counter[str] = Counter()
@@ -193,9 +211,12 @@ class _Work:
     def _finish(self) -> bool:
         """Finish the jobs of which no stage is left; return whether there were any."""
         ready, self.ready = self.ready, []
-        ended = sum(self._end(job) for job in ready)
-        self.open -= ended
-        return ended > 0
+        ended = [job for job in ready if self._end(job)]
+        self.open -= len(ended)
+        if self.ended is not None:
+            for job in ended:
+                self.ended(job)
+        return bool(ended)
 
     def _end(self, job: Job) -> bool:
         """Finish a job, or see it finished by another process; return False, and look again, where it has to wait."""
@@ -219,16 +240,16 @@ class _Work:
 
 
 def computed(stage: Stage, workshop: Workshop, device: str) -> None:
-    """Compute a stage and publish it, with its seconds and peak memory."""
+    """Compute a stage and publish it, with what it used: seconds of all kinds, and peak memory."""
     importlib.import_module("torch._dynamo")  # torch imports it at a first optimiser step: no stage's seconds hold it
     reset_peak(device)
-    started = time.perf_counter()
+    meter = Meter(device)
     try:
         found = stage.compute(workshop)
     except Diverged as error:
         raise Diverged(error.step, error.role or stage.label) from error
     facts: Mapping[str, object] = {
-        "seconds": time.perf_counter() - started + found.facts.get("earlier_seconds", 0.0),
+        **cost.in_all(meter.spent(), found.facts.get("earlier_seconds", 0.0)),
         "peak_mib": max(peak_mib(device), found.facts.get("earlier_peak_mib", 0.0)),
         "kind": stage.kind,
         "stage": stage.label,

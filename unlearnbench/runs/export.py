@@ -14,6 +14,7 @@ from typing import Any
 from unlearnbench.errors import UserError
 from unlearnbench.files import disk, leftovers, sums
 from unlearnbench.request.places import writable
+from unlearnbench.results.folder import read_config
 from unlearnbench.results.forms import PICKLES, Exported
 from unlearnbench.results.result import read_result
 
@@ -64,7 +65,7 @@ def export(run: Path, wish: Wish, folders: Sequence[Path] = ()) -> list[str]:
         name = wish.to.removeprefix(HUB)
         return [f"nothing was written: --push would upload the model of {run} as {name}, private.\nTry: add --push"]
     with _source(run, result, folders) as source:
-        exported = Exported(source, _config(run))
+        exported = Exported(source, read_config(run))
         if wish.to.startswith(HUB):
             return _pushed(exported, wish)
         target = Path(wish.to)
@@ -87,16 +88,6 @@ def _result(run: Path) -> dict[str, Any]:
     if result.get("status") != "done":
         raise UserError(f"{run} has no unlearned model: it is {result.get('status')}.\nTry: a run that is done")
     return result
-
-
-def _config(run: Path) -> dict[str, Any]:
-    """Return a run's resolved configuration, which may be anybody's: plain values alone."""
-    from omegaconf import OmegaConf
-
-    from unlearnbench.request.scan import text
-
-    values: Any = OmegaConf.to_container(OmegaConf.create(text(run / "config.yaml")), resolve=False)
-    return {str(key): value for key, value in values.items()}
 
 
 @contextmanager

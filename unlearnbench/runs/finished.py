@@ -22,6 +22,8 @@ from unlearnbench.request.reported import carries
 from unlearnbench.results.result import read_result
 
 PACKAGE = Path(__file__).parents[1]
+ELSEWHERE = ("outputs", "save_model", "runner", "track")
+"""Keys that say where a run is computed, written and shown, and nothing about what it finds."""
 PLACES = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE")
 """Environment variables that say where files are looked for that a configuration does not name."""
 
@@ -72,10 +74,10 @@ def _entry(request: Request) -> Path:
     """Name the file that remembers the finished run of this composed request, the code and the machine's abilities."""
     package = sorted(PACKAGE.rglob("*.py"))
     code = [*(file_digest(file) for file in package), *_plugin_code()]
-    config = {key: value for key, value in request.config.items() if key not in ("outputs", "save_model", "runner")}
+    config = {key: value for key, value in request.config.items() if key not in ELSEWHERE}
     machine = [processor(), Path("/proc/driver/nvidia/version").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
     places = [*(os.environ.get(name) for name in PLACES), _package(config)]
-    key = digest(config, {**request.choices, "runner": None}, code, places, machine)
+    key = digest(config, {**request.choices, "runner": None, "track": None}, code, places, machine)
     return request.outputs / "cache" / "runs" / f"{key}.json"
 
 
@@ -102,7 +104,7 @@ def _write(entry: Path, folder: Path, outside: Looked) -> None:
 
 def stage_sources(request: Request) -> dict[str, str]:
     """Return the digests of the sources that decide a run's results: what its parts import, metrics, all plugins."""
-    parts = [target.rpartition(".")[0] for target in _targets({**request.config, "runner": None})]
+    parts = [target.rpartition(".")[0] for target in _targets({**request.config, "runner": None, "track": None})]
     ours = ("experiment", "stages.benches", "evaluations.evaluation")
     roots = (*(f"unlearnbench.{name}" for name in ours), *parts, *_metrics())
     theirs = {str(number): code for number, code in enumerate(_plugin_code())}

@@ -32,6 +32,7 @@ from unlearnbench.results.identity import Identity, identify
 from unlearnbench.results.identity import settings as digests
 from unlearnbench.runners.execute import Done
 from unlearnbench.runners.failures import FailedElsewhere
+from unlearnbench.runs import tracking
 from unlearnbench.runs.finished import is_finished, remember, stage_sources
 from unlearnbench.runs.written import write
 from unlearnbench.stages.benches import Benches
@@ -196,6 +197,8 @@ class RunJob:
         self.status = str(finding["status"])
         if self.status in ("done", "skipped"):
             remember(self.request, self.final, self.outside)
+        if self.status == "done":
+            tracking.send(self.request, self.final)
 
     def _finding(self, part: Path, workshop: Workshop, done: Done, error: Exception | None) -> dict[str, object]:
         """Return the part of result.json that says what became of the run; write what a finished one has beside it."""

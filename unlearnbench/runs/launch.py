@@ -14,6 +14,7 @@ from unlearnbench.errors import UserError
 from unlearnbench.files import disk, leftovers, sums
 from unlearnbench.request.compose import Request, compose, scaled
 from unlearnbench.request.once import Once
+from unlearnbench.runs import tracking
 from unlearnbench.runs.finished import find, is_finished, remember
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ def found(request: Request, *, planning: bool = False, once: Once | None = None)
     The jobs of a sweep share `once`.
     """
     _check_unkeyed(request)
+    tracking.trackers(request)
     known = None if planning else find(request)
     if known is not None:
-        return outcome(known, reused=True)
+        return _found_again(request, known)
     with torch_explained():
         from unlearnbench.assemble import assemble
         from unlearnbench.graph.outside import joined, look
@@ -101,10 +103,18 @@ def found(request: Request, *, planning: bool = False, once: Once | None = None)
     if is_finished(job.final, request):
         refresh(job.final, request)
         remember(request, job.final, outside)
-        return outcome(job.final, reused=True)
+        return _found_again(request, job.final)
     if job.final.exists() and (damage := sums.damage(job.final)):
         log.warning("%s is damaged, and made again from the cache: %s", job.final, sums.told(damage))
     return job
+
+
+def _found_again(request: Request, folder: Path) -> Outcome:
+    """Return the outcome of a run that was there before, once its trackers know it."""
+    known = outcome(folder, reused=True)
+    if known.status == "done":
+        tracking.send(request, folder)
+    return known
 
 
 def _check_unkeyed(request: Request) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unlearnbench import signals
+from unlearnbench.graph.cache import Cache
 from unlearnbench.machine.threads import automatic
 from unlearnbench.request import plugins
 from unlearnbench.runners.claims import Claims
 from unlearnbench.runners.local import Local
+from unlearnbench.runs.left import Left
 from unlearnbench.runs.plan import with_stages
 from unlearnbench.runs.progress import Watch
 from unlearnbench.runs.sweep import Sweep
@@ -50,8 +52,10 @@ def work(sweep: Sweep, plan: Path, outputs: Path, runner: Local) -> None:
 
     signals.at_end(stop)
     try:
-        with_stages(sweep, outputs).write(plan)
-        with Watch(sweep, Claims(outputs / "cache" / "claims"), plan) as watch:
+        planned = with_stages(sweep, outputs)
+        planned.write(plan)
+        left = Left(planned.entries, Cache(outputs / "cache"))
+        with Watch(sweep, Claims(outputs / "cache" / "claims"), plan, left, runner.workers) as watch:
             while any(process.poll() is None for process in running):
                 watch.look()
                 time.sleep(LOOK_SECONDS)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unlearnbench.errors import UserError
 from unlearnbench.files import leftovers, stored
 from unlearnbench.graph.cache import Cache
 from unlearnbench.graph.stage import Stage, in_order
+from unlearnbench.runs.left import Took, took
 
 if TYPE_CHECKING:
     from unlearnbench.runs.sweep import Sweep
@@ -40,6 +39,7 @@ class Entry:
     jobs: tuple[int, ...]
     seconds: float | None
     present: bool
+    like: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def with_stages(sweep: Sweep, outputs: Path) -> Plan:
     One job is laid out at a time: of ten thousand, memory holds the entries alone.
     """
     cache = Cache(outputs / "cache")
-    known, entries, readers = _known_seconds(cache), dict[str, Entry](), dict[str, list[int]]()
+    known, entries, readers = took(cache), dict[str, Entry](), dict[str, list[int]]()
     rows: dict[str, int] = {}
     choosing = 0
     for number, job in sweep.drawn():
@@ -130,7 +130,7 @@ def with_stages(sweep: Sweep, outputs: Path) -> Plan:
     return replace(of(sweep, outputs), entries=complete, rows=rows, choosing=choosing)
 
 
-def _planned(stage: Stage, before: Mapping[str, Entry], known: Mapping[str, float], cache: Cache) -> Entry:
+def _planned(stage: Stage, before: Mapping[str, Entry], known: Took, cache: Cache) -> Entry:
     """Return the entry of a stage, without its jobs; those of its inputs are among the ones `before`."""
     parents = tuple(before[one.key].key for one in stage.inputs)  # no copies of keys
     return Entry(
@@ -140,22 +140,10 @@ def _planned(stage: Stage, before: Mapping[str, Entry], known: Mapping[str, floa
         level=max((before[one].level + 1 for one in parents), default=0),
         parents=parents,
         jobs=(),
-        seconds=known.get(stage.like) if known else None,
+        seconds=known.like(stage.like),
         present=cache.has(stage.key),
+        like=stage.like,
     )
-
-
-def _known_seconds(cache: Cache) -> dict[str, float]:
-    """Return the median seconds of the stages that have been computed, by what they are like."""
-    seen: dict[str, list[float]] = {}
-    folder = cache.folder / "stages"
-    for name in os.listdir(folder) if folder.is_dir() else ():
-        try:
-            facts = stored.mapping(folder / name / "facts.json")
-            seen.setdefault(str(facts["like"]), []).append(float(facts["seconds"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a damaged stage is no example
-    return {like: median(seconds) for like, seconds in seen.items()}
 
 
 def _trainings(entries: Sequence[Entry]) -> Iterator[Chunk]:

@@ -1,29 +1,66 @@
-"""How far a sweep is: on a terminal a line a worker and the jobs done of all, elsewhere plain lines."""
+"""How far a sweep is, and how long the rest should take: a line after each job, or a line a worker."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from unlearnbench.graph.cache import Cache
+from unlearnbench.graph.stage import in_order
 from unlearnbench.runners.claims import Claims
+from unlearnbench.runs.left import Left, in_words, told
 from unlearnbench.runs.sweep import Sweep
+
+if TYPE_CHECKING:
+    from unlearnbench.runs.job import RunJob
+
+log = logging.getLogger("unlearnbench")
 
 PLAIN_SECONDS = 10.0
 """How often a plain line is written at most."""
 
 
-class Watch:
-    """Shows the jobs of a sweep and the claims of its workers; `since` is a file written at its start."""
+class Lines:
+    """Writes a line after each job of a sweep that is done in this process."""
 
-    def __init__(self, sweep: Sweep, claims: Claims, since: Path) -> None:
-        self.sweep, self.claims, self.since = sweep, claims, since
+    def __init__(self, sweep: Sweep, cache: Cache) -> None:
+        self.sweep = sweep
+        self.numbers = {id(job): number for number, job in sweep.jobs.items()}
+        stages = [stage for job in sweep.jobs.values() for stage in in_order(job.stages)]
+        self.readers = Counter(stage.key for stage in stages)
+        self.left = Left(stages, cache)
+        log.info("%d of %d jobs to do%s", len(sweep.jobs), len(sweep.rows), told(self.left.seconds()))
+
+    def ended(self, job: RunJob) -> None:
+        """Note that a job has ended; what only it wanted, and did not get, is not waited for any more."""
+        row = self.sweep.ended(self.numbers[id(job)])
+        keys = [stage.key for stage in in_order(job.stages)]
+        self.readers.subtract(keys)
+        self.left.drop(key for key in keys if self.readers[key] <= 0)
+        gone = sum(bool(one["status"]) for one in self.sweep.rows)
+        names = ", ".join(str(row[name]) for name in ("method", "model", "dataset", "forget") if row[name])
+        status = " ".join([row["status"], *row["reason"].splitlines()[:1]])
+        rest = told(self.left.seconds())
+        log.info("job %d of %d, %s, seed %s: %s%s", gone, len(self.sweep.rows), names, row["seed"], status, rest)
+
+
+class Watch:
+    """Shows the jobs of a sweep and the claims of its workers; `since` is a file written at its start.
+
+    `left` knows how many seconds of computing are left, which the `workers` share.
+    """
+
+    def __init__(self, sweep: Sweep, claims: Claims, since: Path, left: Left, workers: int) -> None:
+        self.sweep, self.claims, self.since, self.left, self.workers = sweep, claims, since, left, workers
         self.open = dict(sweep.jobs)
-        self.started = time.monotonic()
         self.last: tuple[int, float] = (-1, 0.0)
         terminal = Console(file=sys.stderr)
         self.live = Live(console=terminal, transient=True, auto_refresh=False) if terminal.is_terminal else None
@@ -51,24 +88,13 @@ class Watch:
             self.last = (done, now)
 
     def _line(self, done: int) -> str:
-        left = self._left(done)
-        return f"{done} of {len(self.sweep.jobs)} jobs done" + (f", about {_told(left)} left" if left else "")
-
-    def _left(self, done: int) -> float:
-        """Return the seconds that are left if the other jobs take as long as those that are done; 0: nobody knows."""
-        return (time.monotonic() - self.started) / done * len(self.open) if done else 0.0
+        seconds = self.left.seconds() if self.open else None
+        return f"{done} of {len(self.sweep.jobs)} jobs done" + told(seconds and seconds / self.workers)
 
     def _table(self, done: int) -> Table:
         table = Table.grid(padding=(0, 2))
         for who in sorted(self.claims.holders().values(), key=lambda one: str(one.get("process"))):
             took = max(time.time() - float(who.get("since", time.time())), 0.0)
-            table.add_row(f"{who.get('name')} {who.get('process')}", str(who.get("label")), _told(took))
+            table.add_row(f"{who.get('name')} {who.get('process')}", str(who.get("label")), in_words(took))
         table.add_row(self._line(done))
         return table
-
-
-def _told(seconds: float) -> str:
-    """Return seconds in words."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

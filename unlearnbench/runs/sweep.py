@@ -24,6 +24,7 @@ from unlearnbench.runs import sweep_folder
 from unlearnbench.runs.launch import Outcome, found, outcome, torch_explained
 
 if TYPE_CHECKING:
+    from unlearnbench.report import Report
     from unlearnbench.runs.job import RunJob
 
 log = logging.getLogger("unlearnbench")
@@ -52,6 +53,7 @@ class Sweep:
         self.words, self.parameters, self.folders = list(words), list(parameters), list(folders)
         self.by_number: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, RunJob] = {}
+        self.report: Report | None = None
         self._once = Once()
         sweeps: dict[str, bool] = {}
         for number, one in composed(swept(words, parameters, folders), only):
@@ -105,19 +107,24 @@ class Sweep:
     def collect(self, since: Path, reason: str = NEVER) -> None:
         """Note what became of each job: read from its folder, or `reason` if it wrote none after the file `since`."""
         for number, job in self.jobs.items():
+            if self.by_number[number]["status"]:
+                continue
             if job.status or job.is_done() or job.has_ended(since):
                 self._done(number, outcome(job.final, reused=False))
-            elif not self.by_number[number]["status"]:
+            else:
                 self._note(number, "failed", reason)
+
+    def ended(self, number: int) -> dict[str, Any]:
+        """Note what became of a job that has just ended, and return its row."""
+        self.by_number[number] |= _row_of(outcome(self.jobs[number].final, reused=False))
+        return self.by_number[number]
 
     def failed(self) -> bool:
         """Return whether any job failed or diverged, or there was none."""
         return not self.rows or any(row["status"] in ("failed", "diverged") for row in self.rows)
 
     def _done(self, number: int, known: Outcome) -> None:
-        self.by_number[number] |= {
-            "status": known.status, "reason": known.reason, "run_folder": str(known.folder.resolve()),
-        }  # fmt: skip
+        self.by_number[number] |= _row_of(known)
         log.info("job %d: %s %s", number, known.status, known.reason)
 
     def _note(self, number: int, status: str, reason: str) -> None:
@@ -142,11 +149,11 @@ def launch(sweep: Sweep, first: Composed) -> tuple[Path, int]:
 
 
 def write_report(sweep: Sweep, folder: Path) -> None:
-    """Write the report into the sweep's folder, if a job left a run."""
+    """Write the report into the sweep's folder, if a job left a run, and keep it for who shows it."""
     if any(row["run_folder"] for row in sweep.rows):
-        from unlearnbench.report import write
+        from unlearnbench.report import make
 
-        write([folder], folder / "report")
+        sweep.report = make([folder], folder / "report")
 
 
 def _runner(first: Composed) -> Inline | Local | Slurm:
@@ -197,12 +204,18 @@ def _inline(sweep: Sweep, outputs: Path) -> None:
         from unlearnbench.machine.threads import warn_if_busy
         from unlearnbench.runners.claims import Claims
         from unlearnbench.runners.execute import execute
+        from unlearnbench.runs.progress import Lines
 
-    jobs = sweep.draw()
+    jobs, cache = sweep.draw(), Cache(outputs / "cache")
     if jobs:
         warn_if_busy(jobs[0].assembled.settings.threads)
-    cache = outputs / "cache"
-    execute(jobs, Cache(cache), Claims(cache / "claims", os.environ.get("SLURM_JOB_ID", "")))
+    claims = Claims(cache.folder / "claims", os.environ.get("SLURM_JOB_ID", ""))
+    execute(jobs, cache, claims, ended=Lines(sweep, cache).ended)
+
+
+def _row_of(known: Outcome) -> dict[str, str]:
+    """Return what jobs.csv says of a job that has ended."""
+    return {"status": known.status, "reason": known.reason, "run_folder": str(known.folder.resolve())}
 
 
 def _row(number: int, one: Composed) -> dict[str, Any]:

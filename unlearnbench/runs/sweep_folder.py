@@ -17,7 +17,7 @@ from unlearnbench.runners.claims import Claims
 
 NAMES = ("experiment", "dataset", "forget", "model", "method")
 COLUMNS = ("job", "overrides", *NAMES, "seed", "status", "run_folder", "reason")
-REPORTED = (".csv", ".html", ".md", ".png")
+REPORTED = (".csv", ".html", ".md", ".png", ".tex")
 """Endings of a report's files."""
 
 

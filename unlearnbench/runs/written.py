@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from unlearnbench.across.kinds import recorded
 from unlearnbench.data.text import TextData
 from unlearnbench.evaluations.evaluation import Evaluation, Found, divided, headline_of
-from unlearnbench.evidence import BySplit
+from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.experiment import Forgetting
 from unlearnbench.forget.splits import twins_retained
-from unlearnbench.graph.artefact import Stored
+from unlearnbench.graph.artefact import TENSORS, Stored
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import cost
@@ -24,8 +24,10 @@ from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.premise import premise
 from unlearnbench.plots import comeback
 from unlearnbench.plots import run as plots
-from unlearnbench.results import exposed, model, rows, scores, transcripts
+from unlearnbench.request import margins
+from unlearnbench.results import exposed, forgotten, model, rows, scores, transcripts, words
 from unlearnbench.runners.execute import Done
+from unlearnbench.stages.score import Score
 
 if TYPE_CHECKING:
     from unlearnbench.runs.job import RunJob
@@ -34,6 +36,10 @@ log = logging.getLogger("unlearnbench")
 
 ALIKE = 0.05
 """How much less of retain a retrained model may get right than the user's own original, before a run remarks on it."""
+
+
+DIGESTED = ("retain", "forget", "test")
+"""The splits whose content result.json identifies by a digest."""
 
 
 def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, Any]:
@@ -46,11 +52,14 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
         if asked is not job.picture[-1]:
             place = part / "requests" / str(asked.number)
             place.mkdir(parents=True)
-            scores.write_scores(place, asked.world.splits.arrays(), by_role)
+            scores.write_scores(place, asked.world.splits.arrays(), {**by_role, **_networks(asked, workshop)})
     last = job.picture[-1]
     rows.write_metrics(part, job.identity, measured)
-    scores.write_scores(part, last.world.splits.arrays(), by_role)
+    scores.write_scores(part, last.world.splits.arrays(), {**by_role, **_networks(last, workshop)})
     exposed.write(part, last.world.bench.data, by_role, job.assembled.settings.eval.exposed)
+    if job.assembled.settings.eval.exposed:
+        asked_for = [(asked.number, asked.world.splits.forget) for asked in job.picture]
+        forgotten.write(part, last.world.bench.data, asked_for)
     rows.write_left_out(part, getattr(last.world.bench.data, "left_out", {}))
     if _keeps_model(job):
         write_model(job, part, workshop)
@@ -63,6 +72,8 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     outcome["scored"] = {name: len(scored) for name, scored in by_role["unlearned"].items()}
     outcome["remarks"] = [*remarks.prepared(outcome["preparation_seconds"]["unlearned"])]
     outcome["remarks"] += list(_remarks(job, by_role, measured, has_premise=outcome.get("premise") is not None))
+    values = {(row.role, row.split, row.metric): row.value for number, row in measured if number == last.number}
+    outcome["words"] = words.words(values, {**outcome, "margin": margins.carried(job.request)})
     asked_of: dict[str, Any] = {}
     for name, evaluation, found in _found(job, last, by_role, workshop):
         own: Any = evaluation
@@ -83,6 +94,15 @@ def _scores(job: RunJob, asked: Forgetting, workshop: Workshop) -> dict[str, ByS
         role: divided({split: one.read(workshop) for split, one in by_split.items()}, parts)
         for role, by_split in asked.scores.items()
     }
+
+
+def _networks(asked: Forgetting, workshop: Workshop) -> dict[str, BySplit]:
+    """Return the scores of the networks that ZRF compares with, by their roles: whoever checks a run needs them."""
+    found: dict[str, dict[str, Scores]] = {}
+    for stage in asked.added.get("standard", {}).values():
+        assert isinstance(stage, Score)
+        found.setdefault(stage.model.role, {})[stage.split] = stage.read(workshop)
+    return dict(found)
 
 
 def _measured(job: RunJob, asked: Forgetting, by_role: Mapping[str, BySplit], workshop: Workshop) -> Iterator[Row]:
@@ -126,8 +146,6 @@ def _remarks(
         yield from remarks.little_to_forget(
             original, retrained, whole_class=experiment.forget.whole_class, checkpoint=given
         )
-    if last.world.bench.info.kind == "image" and not given:
-        yield from remarks.hardly_trained(original, len(last.world.all))
     yield from remarks.few_rows(original)
     for number, row in measured:
         if number == last.number and (row.role, row.split, row.metric) == ("retrained", "forget", "mia_auc"):
@@ -159,11 +177,6 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
     stages = _named(job)
     of: dict[str, Stored] = {name: workshop.artefact(stage) for name, stage in stages.items()}
     facts = {name: one.facts for name, one in of.items()}
-    ratio, note = cost.ratio(
-        facts["unlearned"], {name: one for name, one in facts.items() if name.startswith("retrained")}
-    )
-    elsewhere = getattr(job.assembled.experiment.method, "cost_note", None)
-    ratio, note = (None, elsewhere) if elsewhere else (ratio, note)
     here = facts["unlearned"]["circumstances"][-1]
     experiment, last = job.assembled.experiment, job.picture[-1]
     return {
@@ -178,11 +191,15 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "validation_seconds": {name: one["validation_seconds"] for name, one in facts.items()},
         "preparation_seconds": {name: one.get("preparation_seconds", 0.0) for name, one in facts.items()},
         "peak_mib": {name: one["peak_mib"] for name, one in facts.items()},
-        "examples_seen": {name: one["examples"] for name, one in facts.items()},
+        **_used(facts),
+        **_price(facts, getattr(experiment.method, "cost_note", None)),
         "reused": {name: not done.is_new(stage.key) for name, stage in stages.items()},
-        "cost_ratio": ratio,
-        "cost_note": note,
         "stage_keys": {name: stage.key for name, stage in stages.items()},
+        "sha256": {
+            "weights": {name: one.sums[TENSORS] for name, one in of.items()},
+            "data": {name: last.world.bench.print(getattr(last.world.splits, name)) for name in DIGESTED},
+        },
+        "whole_class": experiment.forget.whole_class,
         "references": len(last.models.retrained),
         "checkpoint": None if experiment.model.checkpoint is None else job.picture[0].world.seen_by_checkpoint(),
         "requests": len(job.picture),
@@ -196,6 +213,26 @@ def _outcome(job: RunJob, workshop: Workshop, done: Done) -> dict[str, Any]:
         "tables": facts["unlearned"]["tables"],
         "plots": job.request.draws,
         "exposed": job.assembled.settings.eval.exposed,
+    }
+
+
+def _used(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return what each training used beside wall-clock seconds, where it is known, and how many examples it saw."""
+    kinds = ("cpu_seconds", "gpu_seconds")
+    used = {kind: {name: one[kind] for name, one in facts.items() if kind in one} for kind in kinds}
+    return {**used, "examples_seen": {name: one["examples"] for name, one in facts.items()}}
+
+
+def _price(facts: Mapping[str, Mapping[str, Any]], elsewhere: str | None) -> dict[str, Any]:
+    """Return the ratios to retraining, and a note; no ratio for what was computed `elsewhere`, as it says."""
+    retrained = {name: one for name, one in facts.items() if name.startswith("retrained")}
+    ratio, note = (None, elsewhere) if elsewhere else cost.ratio(facts["unlearned"], retrained)
+    seen = {name: one["examples"] for name, one in facts.items()}
+    return {
+        "cost_ratio": ratio,
+        "cost_note": note,
+        "compute_ratio": None if elsewhere else cost.compute_ratio(facts["unlearned"], retrained),
+        "examples_ratio": None if elsewhere else cost.examples_ratio(seen),
     }
 
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from unlearnbench.contracts import Index
 from unlearnbench.graph.artefact import Artefact, Computed
-from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.modes import evaluating
-
-if TYPE_CHECKING:
-    from unlearnbench.stages.bench import Bench
+from unlearnbench.stages.of_model import OfModel
 
 
 @dataclass(frozen=True, eq=False)
-class Distances(Stage):
+class Distances(OfModel):
     """The distance of each of the rows at `index` from their common centroid, in the features of a model."""
 
-    bench: Bench
-    model: Model
     index: Index
     kind: ClassVar[str] = "distances"
 
@@ -33,25 +28,10 @@ class Distances(Stage):
         return f"distances of {self.model.role}'s features"
 
     @property
-    def inputs(self) -> tuple[Stage, ...]:
-        """What the model needs."""
-        return needed_by(self.model)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
-
-    @property
     def settings(self) -> tuple[object, ...]:
         """Model, task, the rows and how many at once."""
         bench = self.bench
         return (self.model.key, bench.print(self.index), bench.setting, bench.batch)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """This module, the task's and the model's."""
-        return (__name__, *self.bench.modules)
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Return `distance`, (n,) float64."""

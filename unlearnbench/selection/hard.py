@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from unlearnbench.contracts import Data, DataInfo, Index
-from unlearnbench.errors import UserError
 from unlearnbench.evidence import Scores
 from unlearnbench.forget.ranked import Fraction, Level, Rows, check_size, first_rows, ranked, rehearsed, size_of
 from unlearnbench.forget.splits import Splits, drawn_how
@@ -37,7 +36,7 @@ from unlearnbench.selection.distances import Distances
 from unlearnbench.selection.events import LearningEvents
 from unlearnbench.selection.memorisation import inside_of, memorised, scorings
 from unlearnbench.stages.score import Score
-from unlearnbench.stages.train import Train
+from unlearnbench.stages.train import repeatable
 from unlearnbench.stages.world import World
 
 Models = Annotated[int, Field(ge=4, le=10**4)]
@@ -84,7 +83,7 @@ class Hard:
             return {"loss": Score(world.bench, original, "train", world.all)}
         if self.score == "entanglement":
             return {"entanglement": Distances(world.bench, original, world.all)}
-        repeated = trained(original, self.score)
+        repeated = repeatable(original, f"forget.score={self.score}", "forget.score=loss")
         if self.score == "memorisation":
             return scorings(repeated, world, self.models)
         return {"learning_events": LearningEvents(repeated)}
@@ -110,16 +109,6 @@ class Hard:
         if self.score == "entanglement":
             return -np.asarray(tensors["distance"].numpy())
         return lateness(tensors["right"].numpy(), tensors["confidence"].numpy())
-
-
-def trained(original: Model, score: str) -> Train:
-    """Return the original as a training that can be repeated; raise UserError for one that cannot."""
-    if isinstance(original, Train):
-        return original
-    raise UserError(
-        f"forget.score={score} repeats the original's training, and model.checkpoint brings no training.\n"
-        "Try: forget.score=loss"
-    )
 
 
 def lateness(right: NDArray[np.float64], confidence: NDArray[np.float64]) -> NDArray[np.float64]:

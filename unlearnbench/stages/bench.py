@@ -69,11 +69,11 @@ class Bench:
         return cast(tuple[int, int, int], self._memo["scoring"])
 
     @property
-    def silent(self) -> Task:
-        """The task without written answers, for scores of which only the numbers are used."""
+    def unwritten(self) -> Bench:
+        """The bench without written answers, for scores of which only the numbers are used."""
         task: Any = copy.copy(self.task)
         task.generate = 0
-        return cast(Task, task)
+        return replace(self, task=task, generate=0, _memo={})
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -14,17 +14,14 @@ from unlearnbench.data.probes import Probe
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.artefact import Artefact, Computed
-from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.modes import evaluating
 from unlearnbench.models.wrapper import longer
+from unlearnbench.stages.of_model import OfModel
 from unlearnbench.tasks.conversation import Tokens
 from unlearnbench.tasks.encoding import Asked, Encoder
 from unlearnbench.tasks.generation import greedy
 from unlearnbench.tasks.text import TextTask
-
-if TYPE_CHECKING:
-    from unlearnbench.stages.bench import Bench
 
 log = logging.getLogger("unlearnbench")
 TOGETHER = 32768
@@ -32,14 +29,12 @@ TOGETHER = 32768
 
 
 @dataclass(frozen=True, eq=False)
-class Continue(Stage):
+class Continue(OfModel):
     """What a model writes to the prompts of a probe, at most `tokens` tokens and up to the first of `stops`.
 
     A prompt that is too long for the model loses its beginning. With `shorten`, references are cut to as many tokens.
     """
 
-    bench: Bench
-    model: Model
     name: str
     probe: Probe
     tokens: int
@@ -61,25 +56,10 @@ class Continue(Stage):
         return f"{self.model.role} answering {self.name}"
 
     @property
-    def inputs(self) -> tuple[Stage, ...]:
-        """What the model needs."""
-        return needed_by(self.model)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
-
-    @property
     def settings(self) -> tuple[object, ...]:
         """Model, task, the probe and how much is written."""
         written = (self.tokens, self.stops, self.shorten)
         return (self.model.key, self.bench.setting, self.bench.task.limit, self.bench.batch, self.probe, written)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """This module, the task's and the model's."""
-        return (__name__, *self.bench.modules)
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Write the answers."""

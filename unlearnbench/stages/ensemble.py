@@ -47,6 +47,11 @@ class Ensemble:
     states: NDArray[np.int8]
     together: int
 
+    @property
+    def held_out(self) -> Index:
+        """The rows that no model has seen, and that results call test."""
+        return dict(self.world.scored())["test"]
+
     def chunks(self) -> list[Shadows]:
         """Return the stages that train the models."""
         numbers = range(len(self.states))

@@ -56,15 +56,15 @@ class Forgotten(Stage):
     def compute(self, workshop: Workshop) -> Artefact:
         """Unlearn one model after the other; keep the scores: none of a model that diverges."""
         said: list[Said] = []
-        examples = 0
+        ensemble, examples = self.shadows.ensemble, 0
         with bar(self.label) as progress:
             for unlearning in self._unlearnings():
                 try:
                     made = unlearning.made(workshop, Quiet())
-                    said.append(asked(self.shadows.ensemble, taken(made)[1], unlearning.original.role))
+                    said.append(asked(ensemble, ensemble.targets, taken(made)[1], unlearning.original.role))
                     examples += made.record.examples
                 except Diverged:
-                    said.append(nothing_said(self.shadows.ensemble))
+                    said.append(nothing_said(ensemble))
                 workshop.drop(unlearning.original)
                 progress.update(len(said), len(self.shadows.numbers))
         return Computed(stacked(said), {"examples": examples})

@@ -16,21 +16,18 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.graph.artefact import Artefact, Computed
-from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.modes import evaluating
 from unlearnbench.randomness import seeded
+from unlearnbench.stages.of_model import OfModel
 from unlearnbench.tasks.text import TextTask
-
-if TYPE_CHECKING:
-    from unlearnbench.stages.bench import Bench
 
 EXTRA = "Try: pip install 'unlearnbench[eval]'"
 ENDINGS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -66,14 +63,16 @@ class Asked:
 
     def specs(self) -> list[Any]:
         """Return the tasks as lm-eval takes them: names, or one group whose tasks read local files."""
-        if self.root is None:
-            return list(self.tasks)
-        local = []
+        return list(self.tasks) if self.root is None else [{"group": "local", "task": self.local()}]
+
+    def local(self) -> list[Any]:
+        """Return the tasks as lm-eval takes them, each reading its local files."""
+        local: list[Any] = []
         for task, files in self.files().items():
             kind = ENDINGS[next(iter(files.values()))[0].suffix]
             data = {"data_files": {split: [str(file) for file in shards] for split, shards in files.items()}}
             local.append({"task": task, "dataset_path": kind, "dataset_name": None, "dataset_kwargs": data})
-        return [{"group": "local", "task": local}]
+        return local
 
 
 @cache
@@ -85,7 +84,7 @@ def task_manager() -> Any:
 
 
 def check(asked: Asked) -> None:
-    """Raise UserError where lm-eval is missing, does not know a task, or local data are not there."""
+    """Raise UserError where lm-eval is missing, does not know a task, or local data are not there or not sound."""
     if importlib.util.find_spec("lm_eval") is None:
         raise UserError(f"eval=harness needs lm-eval, which is not installed.\n{EXTRA}")
     manager = task_manager()
@@ -111,14 +110,48 @@ def check(asked: Asked) -> None:
                 f"eval.harness.root={asked.root} has files of several kinds for {task}: {', '.join(kinds)}.\n"
                 "Try: all of its files in one format"
             )
+    if asked.root is not None:
+        _read_local(asked)
+
+
+@cache
+def _read_local(asked: Asked) -> None:
+    with _own_randomness(), _quiet():
+        read_local(asked, task_manager())
+
+
+def read_local(asked: Asked, manager: Any) -> None:
+    """Load local data and build every question of them; raise UserError for what lm-eval cannot do that with.
+
+    What it raises then is about the data: JSON that ends too early, a split that is missing, a column that a task's
+    template names. It has no class of its own for these, so any error counts.
+    """
+    for task, spec in zip(asked.tasks, asked.local(), strict=True):
+        try:
+            for one in manager.load([{"group": "local", "task": [spec]}])["tasks"].values():
+                if asked.shots is not None and one.get_config("num_fewshot") != 0:  # as simple_evaluate does
+                    one.set_config(key="num_fewshot", value=asked.shots)
+                one.set_fewshot_seed(seed=SEED)
+                one.build_all_requests(limit=asked.limit)
+        except Exception as error:
+            raise UserError(
+                f"eval.harness.root={asked.root}: lm-eval cannot use the data of {task}. {_said(error)}\n"
+                f"Try: in {asked.root}/{task} a file for each split that the task names (test.jsonl, and dev.jsonl for "
+                "examples), one question a row, with the columns of its data on the hub"
+            ) from error
+
+
+def _said(error: BaseException) -> str:
+    """Return the first line of each error that led to this one, with its class, the latest last."""
+    first = (str(error) or "no message").strip().splitlines()[0]
+    own = f"{type(error).__name__}: {first}"
+    return own if error.__cause__ is None else f"{_said(error.__cause__)}; {own}"
 
 
 @dataclass(frozen=True, eq=False)
-class Harnessed(Stage):
+class Harnessed(OfModel):
     """The numbers that lm-eval gives a model: metrics by task, and by group of tasks."""
 
-    bench: Bench
-    model: Model
     asked: Asked
     kind: ClassVar[str] = "harness"
 
@@ -128,26 +161,11 @@ class Harnessed(Stage):
         return f"{self.model.role} on {', '.join(self.asked.tasks)}"
 
     @property
-    def inputs(self) -> tuple[Stage, ...]:
-        """What the model needs."""
-        return needed_by(self.model)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
-
-    @property
     def settings(self) -> tuple[object, ...]:
         """Model, task, what is asked with the content of local data, and lm-eval's version."""
         asked = self.asked
         what = (asked.tasks, asked.limit, asked.shots, asked.chat, asked.batch, asked.files(), version("lm_eval"))
         return (self.model.key, self.bench.setting, self.bench.task.limit, what)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """This module, the task's and the model's."""
-        return (__name__, *self.bench.modules)
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Run the harness; raise UserError where a task's data cannot be loaded."""
@@ -169,6 +187,7 @@ def numbers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, flo
 
 
 def _results(model: torch.nn.Module, task: TextTask, asked: Asked) -> Mapping[str, Mapping[str, Any]]:
+    from datasets.exceptions import DatasetsError
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
@@ -180,10 +199,9 @@ def _results(model: torch.nn.Module, task: TextTask, asked: Asked) -> Mapping[st
             bootstrap_iters=0, log_samples=False, apply_chat_template=asked.chat,
             random_seed=SEED, numpy_random_seed=SEED, torch_random_seed=SEED, fewshot_random_seed=SEED,
         )  # fmt: skip
-    except OSError as error:  # datasets' ways to say that data are neither here nor on the hub
-        said = (str(error) or type(error).__name__).splitlines()[0]
+    except (OSError, DatasetsError) as error:  # data that are neither here nor on the hub, or damaged
         raise UserError(
-            f"eval=harness: the data of {', '.join(asked.tasks)} cannot be loaded: {said}\n"
+            f"eval=harness: the data of {', '.join(asked.tasks)} cannot be loaded. {_said(error)}\n"
             "Try: eval.harness.root=FOLDER with the data in FOLDER/TASK/test.jsonl"
         ) from error
     everything: Mapping[str, Mapping[str, Any]] = found["results"]

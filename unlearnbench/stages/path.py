@@ -6,8 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -27,7 +26,6 @@ from unlearnbench.stages.unlearn import Unlearn
 from unlearnbench.training.stepper import clock
 
 if TYPE_CHECKING:
-    from unlearnbench.stages.bench import Bench
     from unlearnbench.stages.world import World
 
 log = logging.getLogger("unlearnbench")
@@ -130,7 +128,7 @@ class _Looks:
         self.steps.append(steps)
         self.examples.append(examples)
         self.seconds.append(now - self.started - self.looked_for)
-        task = unwritten(self.world.bench).task
+        task = self.world.bench.unwritten.task
         for split, index in watched(self.world).items():
             scores = task.score(model, index)
             if np.isnan(scores.logits).any() or np.isposinf(scores.logits).any():
@@ -153,13 +151,6 @@ def watched(world: World) -> dict[str, Index]:
     if limit is not None and limit < len(validation):
         validation = units(validation, world.bench.data.unit, limit, "scored", "validation")
     return {**splits, "validation": validation} if len(validation) else splits
-
-
-def unwritten(bench: Bench) -> Bench:
-    """Return a bench that scores without writing answers out."""
-    task: Any = copy(bench.task)
-    task.generate = 0
-    return replace(bench, task=task, generate=0, _memo={})
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,19 +13,14 @@ from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Scores
 from unlearnbench.graph.artefact import Artefact, Computed
 from unlearnbench.graph.keys import digest
-from unlearnbench.graph.stage import Model, Stage, needed_by
 from unlearnbench.graph.workshop import Workshop
-
-if TYPE_CHECKING:
-    from unlearnbench.stages.bench import Bench
+from unlearnbench.stages.of_model import OfModel
 
 
 @dataclass(frozen=True, eq=False)
-class Score(Stage):
+class Score(OfModel):
     """The outputs of a model on the rows at `index`, which results call `split`."""
 
-    bench: Bench
-    model: Model
     split: str
     index: Index
     kind: ClassVar[str] = "score"
@@ -36,26 +31,10 @@ class Score(Stage):
         return f"scores of {self.model.role} on {self.split}"
 
     @property
-    def inputs(self) -> tuple[Stage, ...]:
-        """What the model needs."""
-        return needed_by(self.model)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
-
-    @property
     def settings(self) -> tuple[object, ...]:
         """Model, task, the rows and how many at once; behind a prompt also the limit that may cut them."""
         bench = self.bench
-        limit = bench.task.limit if getattr(self.model, "prompts", False) else None
-        return (self.model.key, bench.print(self.index), bench.setting, bench.scoring, limit)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """This module, the task's and the model's."""
-        return (__name__, *self.bench.modules)
+        return (self.model.key, bench.print(self.index), bench.setting, bench.scoring, self.limit)
 
     @property
     def like(self) -> str:

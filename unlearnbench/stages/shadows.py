@@ -1,4 +1,7 @@
-"""The models of a shadow ensemble: several trainings as one stage, and what each model says of the targets."""
+"""The models of a shadow ensemble: several trainings as one stage, and what each model says of the targets.
+
+Held-out rows are scored too. No model has seen them, so they are what RMIA compares the targets with.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unlearnbench.contracts import Index
 from unlearnbench.errors import Diverged
 from unlearnbench.evidence import Floats
 from unlearnbench.graph.artefact import Artefact, Computed
@@ -27,11 +31,16 @@ if TYPE_CHECKING:
 
 TRAINING = "unlearnbench.stages.train"
 """The module that trains each model."""
+CONFIDENCE, RIGHT, HELD_OUT = "confidence", "right", "held_out"
+"""What is kept beside weights, whose names begin with a model's number."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shadows(Stage):
-    """Some models of an ensemble: their weights, and what each says of every target before it is unlearned."""
+    """Some models of an ensemble: their weights, and what each says before it is unlearned.
+
+    That is of every target, and of the held-out rows.
+    """
 
     ensemble: Ensemble
     numbers: Sequence[int]
@@ -44,10 +53,11 @@ class Shadows(Stage):
 
     @property
     def settings(self) -> tuple[object, ...]:
-        """What decides each training, and the targets that are scored."""
+        """What decides each training, and the rows that are scored."""
         bench = self.ensemble.world.bench
         trainings = tuple(self.ensemble.training(number).settings for number in self.numbers)
-        return (trainings, bench.print(self.ensemble.targets), bench.batch)
+        scored = (bench.print(self.ensemble.targets), bench.print(self.ensemble.held_out))
+        return (trainings, *scored, bench.batch)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -69,6 +79,7 @@ class Shadows(Stage):
         tensors: dict[str, Tensor] = {}
         facts: dict[str, object] = {}
         said: list[Said] = []
+        held_out: list[Floats] = []
         examples = 0
         for number in self.numbers:
             training = self.ensemble.training(number)
@@ -76,9 +87,11 @@ class Shadows(Stage):
             own, model, adapter = taken(made)
             tensors |= {f"{number}.{name}": tensor.cpu() for name, tensor in own.items()}
             facts["adapter"], examples = adapter, examples + made.record.examples
-            said.append(asked(self.ensemble, model, training.role))
+            said.append(asked(self.ensemble, self.ensemble.targets, model, training.role))
+            held_out.append(asked(self.ensemble, self.ensemble.held_out, model, training.role).confidence)
             progress.update(len(said), len(self.numbers))
-        return Computed({**tensors, **stacked(said)}, {**facts, "examples": examples})
+        tensors |= {**stacked(said), HELD_OUT: torch.from_numpy(np.concatenate(held_out))}
+        return Computed(tensors, {**facts, "examples": examples})
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +119,21 @@ class Shadow:
     def build(self, workshop: Workshop) -> nn.Module:
         """Return the model in evaluation mode on the device."""
         artefact, start = workshop.artefact(self.shadows), f"{self.number}."
-        own = {name.removeprefix(start): tensor for name, tensor in artefact.tensors.items() if name.startswith(start)}
+        own = {name.removeprefix(start): tensor for name, tensor in artefact.starting(start).items()}
         return built(Computed(own, artefact.facts), self.shadows.ensemble.world.bench)
 
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """What models say of the targets: confidences (models, targets) float64 and how right they are, in [0, 1]."""
+    """What models say of some rows: confidences (models, rows) float64 and how right they are, in [0, 1]."""
 
     confidence: Floats
     right: Floats
 
 
-def asked(ensemble: Ensemble, model: nn.Module, role: str) -> Said:
-    """Score a model on the targets; raise Diverged where its outputs are not numbers."""
-    scores = ensemble.world.bench.silent.score(model, ensemble.targets)
+def asked(ensemble: Ensemble, rows: Index, model: nn.Module, role: str) -> Said:
+    """Score a model on some rows; raise Diverged where its outputs are not numbers."""
+    scores = ensemble.world.bench.unwritten.task.score(model, rows)
     if np.isnan(scores.logits).any() or np.isposinf(scores.logits).any():
         raise Diverged(0, role)
     return Said(confidence(scores)[None], scores.right[1][None])
@@ -133,11 +146,20 @@ def nothing_said(ensemble: Ensemble) -> Said:
 
 def stacked(said: Sequence[Said]) -> dict[str, Tensor]:
     """Return what some models say as tensors, under names that no weight has."""
-    confidences, right = (np.concatenate([getattr(one, name) for one in said]) for name in ("confidence", "right"))
-    return {"confidence": torch.from_numpy(confidences), "right": torch.from_numpy(right)}
+    confidences, right = (np.concatenate([getattr(one, name) for one in said]) for name in (CONFIDENCE, RIGHT))
+    return {CONFIDENCE: torch.from_numpy(confidences), RIGHT: torch.from_numpy(right)}
 
 
 def heard(stages: Sequence[Stage], workshop: Workshop) -> Said:
     """Return what the models of all these stages say of the targets, in their order."""
-    found = [workshop.artefact(stage).tensors for stage in stages]
-    return Said(*(np.concatenate([one[name].numpy() for one in found]) for name in ("confidence", "right")))
+    return Said(*(_joined(stages, workshop, name) for name in (CONFIDENCE, RIGHT)))
+
+
+def of_held_out(stages: Sequence[Stage], workshop: Workshop) -> Floats:
+    """Return the confidences of the models of all these stages in the held-out rows, (models, rows) float64."""
+    return _joined(stages, workshop, HELD_OUT)
+
+
+def _joined(stages: Sequence[Stage], workshop: Workshop, name: str) -> Floats:
+    """Return a tensor of all these stages' models, (models, rows), without reading their weights."""
+    return np.concatenate([workshop.artefact(stage).starting(name)[name].numpy() for stage in stages])

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import nn
 
 from unlearnbench.contracts import Index
+from unlearnbench.errors import UserError
 from unlearnbench.graph.artefact import Artefact
 from unlearnbench.graph.keys import digest
-from unlearnbench.graph.stage import Stage
+from unlearnbench.graph.stage import Model, Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import provenance
 from unlearnbench.machine.bars import Progress
@@ -93,6 +94,15 @@ class Train(Stage):
     def build(self, workshop: Workshop) -> nn.Module:
         """Build the model from its artefact."""
         return built(workshop.artefact(self), self.bench)
+
+
+def repeatable(original: Model, asked: str, instead: str) -> Train:
+    """Return the original as a training that can be repeated; raise UserError for one that cannot."""
+    if isinstance(original, Train):
+        return original
+    raise UserError(
+        f"{asked} repeats the original's training, and model.checkpoint brings no training.\nTry: {instead}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

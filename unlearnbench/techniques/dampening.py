@@ -1,7 +1,7 @@
 """Dampening: make the weights small that are more important to what goes than to everything.
 
 Foster, Schoepf, Brintrup: Fast Machine Unlearning without Retraining through Selective Synaptic Dampening, AAAI 2024,
-eqs. 3 and 4, arXiv:2308.07707.
+arXiv:2308.07707.
 """
 
 from __future__ import annotations

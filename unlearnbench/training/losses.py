@@ -40,7 +40,7 @@ def summed_loss(predictions: Predictions) -> Tensor:
 def npo(model: Tensor, reference: Tensor, beta: float) -> Tensor:
     """Negative preference optimisation from the summed losses (n,) of model and reference, (n,) float64.
 
-    -(2 / beta) log sigmoid(beta (l_model - l_reference)): Zhang et al. 2024, eq. 3, arXiv:2404.05868.
+    -(2 / beta) log sigmoid(beta (l_model - l_reference)): Zhang et al. 2024, arXiv:2404.05868.
     """
     return -(2 / beta) * functional.logsigmoid(beta * (model - reference)).double()
 
@@ -66,7 +66,7 @@ def dpo(winning: tuple[Tensor, Tensor], losing: tuple[Tensor, Tensor], beta: flo
 def undial(model: Predictions, reference: Tensor, beta: float) -> Tensor:
     """Cross-entropy to the reference's softmax with `beta` taken off the label's logit, (n,) float64, rows averaged.
 
-    `reference` (m, c) are logits. Dong et al. 2024, arXiv:2402.10052; only answers count, where common code forgets it.
+    `reference` (m, c) are logits. Dong et al. 2024, arXiv:2402.10052; prompt and padding do not count.
     """
     lowered = reference - beta * functional.one_hot(model.labels, reference.shape[1]).to(reference.dtype)
     target = torch.softmax(lowered, dim=1)

@@ -1,0 +1,1 @@
+"""Bundles: the runs of a leaderboard in one zip, whose numbers anybody can compute again."""

@@ -1,0 +1,9 @@
+"""How numbers are written where there is little room."""
+
+from __future__ import annotations
+
+
+def number(value: float) -> str:
+    """Return a number with three digits, short: .853, 0 or 1.204."""
+    text = f"{value:.3f}"
+    return "0" if float(text) == 0 else text.replace("0.", ".", 1) if abs(value) < 1 else text

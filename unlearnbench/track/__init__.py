@@ -1,0 +1,1 @@
+"""Trackers: programs that show runs, each told of a finished one; one file each."""
