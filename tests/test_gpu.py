@@ -44,6 +44,13 @@ SMALL = {
     ),
 }  # fmt: skip
 METHODS = {"tiny_resnet": "distill", "resnet18": "masking", "llama_tiny": "npo"}
+EVALUATIONS = {
+    "tiny_resnet": "lira,ulira,rmia,calibrated,relearn,quantise,probe,path",
+    "llama_tiny": "calibrated,min_k,zlib,privleak,relearn,quantise,probe,variants,fluency,path",
+}
+"""All that one run of a kind can be asked."""
+ENSEMBLES = ("eval.lira.models=16", "eval.ulira.models=16", "eval.lira.targets=50", "eval.ulira.targets=50")
+SHORT = ("eval.relearn.steps=8", "eval.relearn.seeds=1", "eval.path.points=2")
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +103,25 @@ def test_no_other_method_or_model_meets_an_operation_without_such_a_form(tmp_pat
     images = ("dataset=fashion", "dataset.limit=400", "dataset.limit_test=100", "train.epochs=1", f"model={model}")
     adapter = ("model.adapter.r=4",) if method == "lora_negation" else ()
     run(tmp_path_factory.getbasetemp() / "shared", *SMALL.get(model, images), *adapter, f"method={method}")
+
+
+@pytest.mark.parametrize("model", EVALUATIONS)
+def test_every_evaluation_gives_the_rows_that_it_gives_on_the_cpu(tmp_path, model):
+    words = (*SMALL[model], "method=finetune", f"eval=[standard,{EVALUATIONS[model]}]", "reference.count=2", *SHORT)
+    small = ENSEMBLES if model == "tiny_resnet" else ()
+    tables = [read_metrics(run(tmp_path / device, *words, *small, f"device={device}")) for device in ("cuda", "cpu")]
+    names = ["role", "split", "metric"]
+    gpu, cpu = (table.groupby(names)["value"].count() for table in tables)
+    assert dict(gpu) == dict(cpu)
+    assert tables[0]["metric"].nunique() > 30
+
+
+def test_gpu_seconds_are_measured_and_make_the_cost(tmp_path):
+    folder = run(tmp_path, *SMALL["tiny_resnet"], "method=finetune")
+    result = json.loads((folder / "result.json").read_text())
+    for role in ("original", "retrained_0", "unlearned"):
+        assert 0 < result["gpu_seconds"][role] <= result["seconds"][role] * 1.01 + 0.01
+    assert result["compute_ratio"] == pytest.approx(result["cost_ratio"], rel=0.02)  # there they are the same seconds
 
 
 def test_float32_is_float32():
