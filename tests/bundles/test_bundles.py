@@ -118,6 +118,17 @@ def test_a_report_of_a_bundle_names_no_place_that_is_gone(bundle, tmp_path, caps
     assert "unlearnbench-" not in page + table + capsys.readouterr().out, "the folder where it was unpacked"
 
 
+def test_a_report_of_a_damaged_bundle_has_the_sound_runs_and_fails(bundle, tmp_path, caplog):
+    def spoil(name, content):
+        return [(name, b"x" + content[1:] if name == f"{TWO}/metrics.csv" else content)]
+
+    damaged = rewritten(bundle, tmp_path / "damaged.zip", spoil)
+    assert report(["--to", str(tmp_path / "r"), str(damaged)]) == 1
+    assert f"{TWO}/metrics.csv in {damaged} is left out" in caplog.text
+    table = (tmp_path / "r" / "runs.csv").read_text()
+    assert ONE.split("/")[-1] in table and TWO.split("/")[-1] not in table
+
+
 def number(file, old, new):
     """Replace a value of the unlearned model's accuracy on forget."""
     rows = list(csv.reader(file.open(newline="")))

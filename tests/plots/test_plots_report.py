@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,22 @@ def test_the_front_has_what_no_other_beats_in_both_and_no_baseline():
     ]
     one = Board("m on d", tuple(lines), 0.1, {}, families={"none": "baseline"})
     assert [line.name for line in cost.front(one)] == ["a", "b"]
+
+
+def test_the_cost_is_in_processor_seconds_where_all_methods_know_them():
+    """Wall-clock seconds of one that ran beside other work would put it behind the others."""
+    lines = [
+        replace(line(name, "unlearned", (0.5, 0.5, 0.5), gap, price), compute=Cell(worked))
+        for name, gap, price, worked in (("a", 0.1, 9.0, 0.4), ("b", 0.2, 0.5, 0.5))
+    ]
+    known = Board("m on d", tuple(lines), 0.1, {})
+    assert [one.cost for one in cost.priced(known)] == [0.4, 0.5]
+    assert [one.name for one in cost.front(known)] == ["a"]
+    assert "CPU or GPU seconds" in cost.words(known)[0]
+    half = replace(known, lines=(lines[0], replace(lines[1], compute=Cell())))
+    assert [one.cost for one in cost.priced(half)] == [9.0, 0.5]
+    assert [one.name for one in cost.front(half)] == ["a", "b"]
+    assert "CPU" not in cost.words(half)[0]
 
 
 def test_intervals_and_limits_stay_where_rates_can_be():

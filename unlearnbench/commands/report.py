@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unlearnbench.commands.parser import Parser, log_to_terminal
 from unlearnbench.errors import DONE, FAILED, UserError
 
+if TYPE_CHECKING:
+    from unlearnbench.bundles.unpack import Unpacked
+
 
 def main(words: list[str]) -> int:
     """Write a report and show its leaderboard, or write a bundle; return the exit code, FAILED for damaged runs."""
+    given = _parser().parse_args(words)
+    from unlearnbench.request.margins import typed
+    from unlearnbench.request.places import writable
+
+    margins = typed(given.margin)
+    if given.weights and given.bundle is None:
+        raise UserError("--weights is for bundles.\nTry: --bundle FILE.zip --weights")
+    if given.bundle is None:
+        writable(given.to, "--to ")
+    if not given.folders and not Path("outputs").is_dir():
+        raise UserError(
+            "there is no folder outputs here, so there are no runs to report.\n"
+            "Try: unlearnbench report FOLDER, with the outputs= of your runs, or unlearnbench run first"
+        )
+    log_to_terminal()
+    with _runs(given.folders or [Path("outputs")]) as (folders, unpacked):
+        if given.bundle is not None:
+            return _bundle(folders, given)
+        return _report(folders, unpacked, margins, given)
+
+
+def _parser() -> Parser:
     parser = Parser("unlearnbench report", description="Join runs into tables, figures and one HTML page.")
     parser.add_argument(
         "folders",
@@ -41,34 +67,23 @@ def main(words: list[str]) -> int:
         "--latex", action="store_true",
         help="also write leaderboard.tex, a table a board to \\input, and a document around it",
     )  # fmt: skip
-    given = parser.parse_args(words)
-    from unlearnbench.request.margins import typed
-    from unlearnbench.request.places import writable
+    return parser
 
-    margins = typed(given.margin)
-    if given.weights and given.bundle is None:
-        raise UserError("--weights is for bundles.\nTry: --bundle FILE.zip --weights")
-    if given.bundle is None:
-        writable(given.to, "--to ")
-    if not given.folders and not Path("outputs").is_dir():
-        raise UserError(
-            "there is no folder outputs here, so there are no runs to report.\n"
-            "Try: unlearnbench report FOLDER, with the outputs= of your runs, or unlearnbench run first"
-        )
-    log_to_terminal()
-    with _runs(given.folders or [Path("outputs")]) as (folders, unpacked):
-        if given.bundle is not None:
-            return _bundle(folders, given)
-        from unlearnbench.report import make
-        from unlearnbench.report.collect import collect
-        from unlearnbench.report.evidence import write as write_evidence
-        from unlearnbench.report.terminal import show
 
-        if given.evidence:
-            write_evidence(given.to, collect(folders))
-        report = make(folders, given.to, margins, latex=given.latex, passing=[one for one, _ in unpacked])
-        for place, bundle in unpacked:
-            _name(given.to / "runs.csv", place, bundle)
+def _report(
+    folders: Sequence[Path], unpacked: Mapping[Path, Unpacked], margins: Mapping[str, float], given: argparse.Namespace
+) -> int:
+    """Write the report, and evidence where it is asked for, and say where they are."""
+    from unlearnbench.report import make
+    from unlearnbench.report.collect import collect
+    from unlearnbench.report.evidence import write as write_evidence
+    from unlearnbench.report.terminal import show
+
+    if given.evidence:
+        write_evidence(given.to, collect(folders))
+    report = make(folders, given.to, margins, latex=given.latex, passing=[one.root for one in unpacked.values()])
+    for bundle, one in unpacked.items():
+        _name(given.to / "runs.csv", one.root, bundle)
     show(report, given.to)
     if given.latex:
         print(f"LaTeX: {given.to / 'leaderboard.tex'}")
@@ -76,18 +91,19 @@ def main(words: list[str]) -> int:
     if given.evidence:
         print(f"evidence: {given.to / 'evidence.html'}, {given.to / 'evidence.json'}")
         print(f"keep {given.to / 'evidence.salt'} to yourself: with it one can find out whether an id was forgotten")
-    return FAILED if report.left_out else DONE
+    return FAILED if report.left_out or any(one.problems for one in unpacked.values()) else DONE
 
 
 @contextmanager
-def _runs(places: Sequence[Path]) -> Iterator[tuple[list[Path], list[tuple[Path, Path]]]]:
+def _runs(places: Sequence[Path]) -> Iterator[tuple[list[Path], dict[Path, Unpacked]]]:
     """Yield folders of runs, and where bundles among the places are unpacked for the moment."""
     from unlearnbench.bundles.unpack import unpacked
     from unlearnbench.files.escapes import printable
     from unlearnbench.report.collect import log
 
     with ExitStack() as stack:
-        folders, found = [], []
+        folders: list[Path] = []
+        found: dict[Path, Unpacked] = {}
         for place in places:
             if place.suffix != ".zip" or not place.is_file():
                 folders.append(place)
@@ -96,12 +112,12 @@ def _runs(places: Sequence[Path]) -> Iterator[tuple[list[Path], list[tuple[Path,
             for path, why in one.problems:
                 log.warning("report: %s in %s is left out: %s", printable(path), place, printable(why))
             folders.append(one.runs)
-            found.append((one.root, place))
+            found[place] = one
         yield folders, found
 
 
 def _name(table: Path, place: Path, bundle: Path) -> None:
-    """Name the bundle in runs.csv, where it was unpacked is gone soon."""
+    """Name the bundle in runs.csv: where it was unpacked is gone soon."""
     table.write_text(table.read_text(encoding="utf-8").replace(str(place), str(bundle)), encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas
 
+    from unlearnbench.report.collect import Runs
     from unlearnbench.report.leaderboard import Board
 
 
@@ -45,18 +46,13 @@ def make(
     get no links. Raises UserError if a folder does not exist or has no runs, for a margin of what no run has measured,
     or if the target is not writable.
     """
-    import pandas
-
     from unlearnbench.plots import report as plots
     from unlearnbench.report import latex as tex
     from unlearnbench.report.collect import collect
     from unlearnbench.report.html import page
     from unlearnbench.report.leaderboard import boards
     from unlearnbench.report.markdown import markdown
-    from unlearnbench.report.over_seeds import write as write_across
-    from unlearnbench.report.reported import csv_rows
     from unlearnbench.report.summary import summarise
-    from unlearnbench.report.verdicts import csv_rows as tested
     from unlearnbench.request.margins import refuse_unknown
     from unlearnbench.request.places import writable
 
@@ -66,13 +62,7 @@ def make(
     refuse_unknown(margins or {}, runs.results["metric"].unique())
     groups = boards(runs, summary, margins or {})
     target.mkdir(parents=True, exist_ok=True)
-    _table(target / "results.csv", runs.results, always=True)
-    _table(target / "runs.csv", runs.table, always=True)
-    write_across(target, [row for board in groups for row in board.across])
-    _table(target / "summary.csv", summary, always=True)
-    _table(target / "reported.csv", csv_rows(one for board in groups for one in board.reported))
-    _table(target / "verdicts.csv", tested([board.verdicts for board in groups if board.verdicts]))
-    _table(target / "paired.csv", pandas.DataFrame([row for board in groups for row in board.paired]))
+    _tables(target, runs, summary, groups)
     tex.write(target, groups if latex else [])
     (target / "leaderboard.md").write_text(markdown(groups, runs.left_out), encoding="utf-8", errors="replace")
     figures = plots.draw(target, groups)
@@ -80,6 +70,23 @@ def make(
         page(runs, groups, figures, target, passing), encoding="utf-8", errors="replace"
     )
     return Report(tuple(groups), runs.left_out)
+
+
+def _tables(target: Path, runs: Runs, summary: pandas.DataFrame, groups: Sequence[Board]) -> None:
+    """Write the CSV files."""
+    import pandas
+
+    from unlearnbench.report.over_seeds import write as write_across
+    from unlearnbench.report.reported import csv_rows
+    from unlearnbench.report.verdicts import csv_rows as tested
+
+    _table(target / "results.csv", runs.results, always=True)
+    _table(target / "runs.csv", runs.table, always=True)
+    write_across(target, [row for board in groups for row in board.across])
+    _table(target / "summary.csv", summary, always=True)
+    _table(target / "reported.csv", csv_rows(one for board in groups for one in board.reported))
+    _table(target / "verdicts.csv", tested([board.verdicts for board in groups if board.verdicts]))
+    _table(target / "paired.csv", pandas.DataFrame([row for board in groups for row in board.paired]))
 
 
 def _table(file: Path, rows: pandas.DataFrame, *, always: bool = False) -> None:

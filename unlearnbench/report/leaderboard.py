@@ -84,6 +84,8 @@ class Line:
     gap: Cell = Cell()
     after: tuple[Cell, ...] = ()
     cost: Cell = Cell()
+    compute: Cell = Cell()
+    """The cost in CPU or GPU seconds, where it is known."""
     weights_changed: str = ""
     seeds: int = 0
     within_noise: bool = False
@@ -303,11 +305,15 @@ def _method(
 ) -> Line:
     line = _line(cells, of, variant, "unlearned", variant)
     gap = Cell(*interval(list(gaps.values()), gaps, (0.0, bounds(f"gap_{of.ranked_by}")[1]))[:3])
-    ratios = [math.nan if value is None else float(value) for value in table["cost_ratio"]]
+    cost, compute = (
+        Cell(*interval([math.nan if one is None else float(one) for one in table[name]], ends=(0.0, math.inf))[:3])
+        for name in ("cost_ratio", "compute_ratio")
+    )
     return replace(
         line,
         gap=gap,
-        cost=Cell(*interval(ratios, ends=(0.0, math.inf))[:3]),
+        cost=cost,
+        compute=compute,
         weights_changed="yes" if bool(table["weights_changed"].astype(bool).all()) else "no",
         seeds=table["seed"].nunique(),
         counts=cell(zip(table["seed"], table["draw"], strict=True)),
