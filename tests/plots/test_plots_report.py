@@ -15,8 +15,8 @@ from unlearnbench.plots.figures import plain_text
 from unlearnbench.plots.looks import FAMILIES
 from unlearnbench.plots.multiples import Curves
 from unlearnbench.plots.picture import Picture, save
+from unlearnbench.report.board import Board, Cell, Line
 from unlearnbench.report.headline import ANSWERS, CHOICES
-from unlearnbench.report.leaderboard import Board, Cell, Line
 from unlearnbench.request.catalogue import families
 
 SPLITS = ("retain", "forget", "test")

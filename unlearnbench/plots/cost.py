@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-    from unlearnbench.report.leaderboard import Board, Line
+    from unlearnbench.report.board import Board, Line
 
 STEPS = 12
 """How many points of each side of a stair a name must not cover."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from unlearnbench.report.leaderboard import Board, Line
+    from unlearnbench.report.board import Board, Line
 
 MOST = 60
 """The most methods of the figure; the others are in the table."""

@@ -13,7 +13,7 @@ from unlearnbench.plots.picture import Picture, save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from unlearnbench.report.leaderboard import Board
+    from unlearnbench.report.board import Board
 
 Drawing = tuple[str, Callable[[], "Figure"], tuple[str, str]]
 MOST = 6

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from unlearnbench.report.leaderboard import Board, Line
+    from unlearnbench.report.board import Board, Line
 
 NAMED = 12
 """The most methods with a name and an interval in a panel."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas
 
+    from unlearnbench.report.board import Board
     from unlearnbench.report.collect import Runs
-    from unlearnbench.report.leaderboard import Board
 
 
 @dataclass(frozen=True)

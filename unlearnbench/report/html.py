@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from unlearnbench.plots.picture import Picture
+from unlearnbench.report.board import SEEDS, Board, noise_text, readings
 from unlearnbench.report.collect import Runs
 from unlearnbench.report.evidence_page import section
 from unlearnbench.report.exposed import READING as EXPOSED
@@ -22,7 +23,6 @@ from unlearnbench.report.headline import CHOICES
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import METRICS as BIAS_METRICS
 from unlearnbench.report.language import READING
-from unlearnbench.report.leaderboard import SEEDS, Board, noise_text, readings
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
 from unlearnbench.report.verdicts import READING as VERDICTS

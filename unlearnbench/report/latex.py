@@ -9,8 +9,8 @@ from pathlib import Path
 
 from unlearnbench.files.escapes import printable
 from unlearnbench.metrics import catalogue
+from unlearnbench.report.board import Board, Cell, Line
 from unlearnbench.report.headline import Column
-from unlearnbench.report.leaderboard import Board, Cell, Line
 from unlearnbench.report.numbers import number
 
 TABLES, DOCUMENT = "leaderboard.tex", "leaderboard_document.tex"

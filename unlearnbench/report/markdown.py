@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unlearnbench.files.escapes import in_markdown
+from unlearnbench.report.board import SEEDS, Board, noise_text, readings
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import READING
-from unlearnbench.report.leaderboard import SEEDS, Board, noise_text, readings
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
 from unlearnbench.report.verdicts import READING as VERDICTS

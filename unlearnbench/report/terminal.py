@@ -14,8 +14,8 @@ from rich.text import Text
 
 from unlearnbench.errors import counted
 from unlearnbench.files.escapes import printable
+from unlearnbench.report.board import Board, noise_text
 from unlearnbench.report.language import HEADER as BIAS_HEADER
-from unlearnbench.report.leaderboard import Board, noise_text
 from unlearnbench.report.numbers import number
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 
