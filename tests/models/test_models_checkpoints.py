@@ -354,7 +354,7 @@ def test_a_folder_stands_for_its_weights(tmp_path):
     run = tmp_path / "run"
     (run / "model").mkdir(parents=True)
     (run / "result.json").write_text("{}")
-    with pytest.raises(UserError, match="this run saved no model") as error:
+    with pytest.raises(UserError, match="folder has no model") as error:
         checkpoint.file_of(run)
     assert "save_model=true" in str(error.value)
     save_file(state(), run / "model" / "model.safetensors")

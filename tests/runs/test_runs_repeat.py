@@ -153,7 +153,7 @@ def test_damage_sweeps_and_other_folders_are_refused(copied, tmp_path):
     with pytest.raises(UserError, match="is not a run's folder"):
         composed(tmp_path)
     (copied / "config.yaml").write_text("seed: 1\n")
-    with pytest.raises(UserError, match=r"is damaged: config.yaml has changed.*\nTry: unlearnbench verify"):
+    with pytest.raises(UserError, match=r"is damaged: config.yaml has changed.*\nTry: the command that made it"):
         composed(copied)
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "jobs.csv").write_text(f"job,status,run_folder\n0,done,{copied}\n")

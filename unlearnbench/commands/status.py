@@ -20,7 +20,7 @@ def main(words: list[str]) -> int:
         type=Path,
         nargs="?",
         metavar="PLAN",
-        help="the plan.jsonl of a sweep (default: the newest below outputs/sweeps)",
+        help="a sweep's folder, or its plan.jsonl (default: the newest below outputs/sweeps)",
     )
     given = parser.parse_args(words)
     from unlearnbench.files.escapes import printable
@@ -30,6 +30,7 @@ def main(words: list[str]) -> int:
     from unlearnbench.runs import plan
 
     file = given.plan or _newest()
+    file = file / "plan.jsonl" if file.is_dir() else file
     read = plan.read(file)
     cache = Cache(Path(read.outputs) / "cache")
     keys = {one.key for one in read.entries}

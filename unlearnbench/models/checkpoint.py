@@ -33,7 +33,7 @@ def file_of(path: Path) -> Path:
         if (folder / FILE).is_file():
             return folder / FILE
     is_run = (path / "result.json").exists()
-    what = "this run saved no model" if is_run else f"this folder has no {FILE}"
+    what = "this run's folder has no model" if is_run else f"this folder has no {FILE}"
     raise UserError(
         f"model.checkpoint={path}: {what}.\nTry: "
         + ("the run again with save_model=true" if is_run else "the path of the file with the weights")

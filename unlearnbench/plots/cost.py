@@ -152,5 +152,6 @@ def words(board: Board) -> tuple[str, str]:
     if not board.noise > 0:
         return alt, caption
     within = sum(one.gap <= board.noise for one in methods)
-    rest = f"below it nothing can be told from retraining. {within} of {len(methods)} methods are below."
+    verb = "is" if within == 1 else "are"
+    rest = f"below it nothing can be told from retraining. {within} of {len(methods)} methods {verb} below."
     return alt, f"{caption} The green dashed line is the noise floor, {board.noise:.4f}: {rest}"

@@ -43,12 +43,12 @@ EVALUATIONS = {
     ),
     "min_k": Asked(
         "Are even the unlikeliest words of a forgotten answer likelier than those of held-out answers?",
-        "By this attack, forgotten texts look like texts that were never there.",
+        "By this attack, forgotten texts look like texts that were in no training data.",
         "Whether the content is still known in other words.",
     ),
     "zlib": Asked(
         "Is a forgotten answer likelier than its repetitiveness explains?",
-        "By this attack, forgotten texts look like texts that were never there.",
+        "By this attack, forgotten texts look like texts that were in no training data.",
         "Whether the content is still known in other words; for answers of a few words it says little.",
     ),
     "privleak": Asked(
@@ -141,8 +141,8 @@ LIMITS = (
     "before were not looked at.",
     "The rows are those that the request named. Whether they are all rows about a person or a matter was not checked; "
     "other rows that say the same teach the model the same.",
-    "The program that made this page ran at the owner's of the model. The page is not signed: whoever relies on it can "
-    "ask for the files that the digests identify, or have the run repeated.",
+    "The program that made this page was run by the owner of the model. The page is not signed: whoever relies on it "
+    "can ask for the files that the digests identify, or have the run repeated.",
     "Whether this is enough for a request under data protection law is a legal question, which no number answers.",
 )
 """What holds for every page."""

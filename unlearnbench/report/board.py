@@ -10,6 +10,7 @@ from typing import Any
 from unlearnbench.plots.multiples import Curves
 from unlearnbench.report.exposed import Exposed
 from unlearnbench.report.headline import CHOICES, UNKNOWN, Headline
+from unlearnbench.report.numbers import four
 from unlearnbench.report.reported import Comparison, scale_note
 from unlearnbench.report.verdicts import Verdicts
 from unlearnbench.report.words import READING
@@ -35,7 +36,7 @@ class Cell:
         return not math.isclose(self.high - self.mean, self.mean - self.low, abs_tol=1e-9)
 
     def __str__(self) -> str:
-        return self.text("{:.4f}".format)
+        return self.text(four)
 
     def text(self, number: Callable[[float], str]) -> str:
         """Return the mean and its interval, with numbers as `number` writes them."""
@@ -73,7 +74,7 @@ class Line:
     counts: str = ""
     short: str = ""
 
-    def cells(self, number: Callable[[float], str] = "{:.4f}".format) -> tuple[str, ...]:
+    def cells(self, number: Callable[[float], str] = four) -> tuple[str, ...]:
         """Return the line as text, one entry per column of the board's header, with numbers as `number` writes them."""
         before, after = ([cell.text(number) for cell in cells] for cells in (self.before, self.after))
         rest = (self.weights_changed, self.counts)

@@ -69,8 +69,9 @@ def sentences(numbers: Sequence[Number], facts: Facts) -> Iterator[str]:
     if auc is not None and auc.unlearned is not None:
         yardstick = f", after retraining {_rate(auc.retrained)}, which is the yardstick" if auc.retrained else ""
         yield (
-            "Shown a row to forget and one that was never there, a simple attack on the loss names the former in "
-            f"{_rate(auc.unlearned)} of cases (before {_rate(auc.original)}{yardstick}; guessing: half of them)."
+            "Shown a row to forget and a row that no model was trained on, a simple attack on the loss tells them "
+            f"apart in {_rate(auc.unlearned)} of cases (before {_rate(auc.original)}{yardstick}; guessing: half)."
+            + _chance(auc)
         )
 
 
@@ -105,6 +106,16 @@ def _sentence(one: Number, words: str, metric: str) -> str:
         f"{said} The difference of {points} is larger than between two such models ({100 * one.floor:.1f}), and "
         f"{nearer} before ({100 * before:.1f})."
     )
+
+
+def _chance(one: Number) -> str:
+    """Return whether the difference to retrained is larger than between two retrained models, where that is known."""
+    if one.retrained is None or one.unlearned is None or one.floor is None:
+        return ""
+    apart = abs(one.unlearned - one.retrained)
+    how = "no larger" if apart <= one.floor else "larger"
+    points = f"The difference to the yardstick of {100 * apart:.1f} points"
+    return f" {points} is {how} than between two such models ({100 * one.floor:.1f})."
 
 
 def _rate(value: float | None) -> str:

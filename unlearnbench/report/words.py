@@ -85,10 +85,14 @@ class Said:
         return Differences.of([sum(of) / len(of) for of in by_unit.values()], row, list(by_unit))
 
     def mean(self, role: str, split: str, name: str = "") -> float:
-        """Return a role's mean over all runs, or over those of one method."""
+        """Return a role's mean over seeds and draws, of all runs or of those of one method, as the board has it."""
         chosen = self.runs[name] if name else [one for of in self.runs.values() for one in of]
-        known = [value for run_id, _ in chosen if not math.isnan(value := self.at(run_id, role, split))]
-        return sum(known) / len(known) if known else math.nan
+        by_unit: dict[Unit, list[float]] = {}
+        for run_id, unit in chosen:
+            if not math.isnan(value := self.at(run_id, role, split)):
+                by_unit.setdefault(unit, []).append(value)
+        means = [sum(of) / len(of) for of in by_unit.values()]
+        return sum(means) / len(means) if means else math.nan
 
     def ahead(self, name: str, split: str) -> float:
         """Return by how much more than retrained a method gets right on a split, in the mean."""
@@ -202,9 +206,18 @@ def _verdicts(names: Sequence[str], verdicts: Verdicts | None, said: Said) -> It
         if verdict in by_verdict
     ]
     if "undecided" in by_verdict:
-        few = f"{told(said.units)} {'is' if len(said.units) == 1 else 'are'} too few to tell"
+        few = f"{_seeds(said, by_verdict['undecided'])} too few to tell"
         parts.append(f"Equivalent or different, undecided: {some(by_verdict['undecided'], names)}, since {few}")
     yield ". ".join(parts) + "."
+
+
+def _seeds(said: Said, names: Sequence[str]) -> str:
+    """Return how many seeds these methods have, with the verb: "3 seeds are", or "3 to 4 seeds are"."""
+    counts = sorted({len({unit for _, unit in said.runs[name]}) for name in names})
+    if len(counts) > 1:
+        return f"{counts[0]} to {counts[-1]} seeds are"
+    units = [unit for _, unit in said.runs[names[0]]]
+    return f"{told(units)} {'is' if counts == [1] else 'are'}"
 
 
 def some(chosen: Sequence[str], names: Sequence[str]) -> str:

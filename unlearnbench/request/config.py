@@ -241,6 +241,9 @@ def _as_sweep(path: str, value: object) -> str:
     """Return what to type where several values were meant for a key that takes one; "" if it is not so."""
     values: list[object] = []
     ends = re.fullmatch(r"(\d{1,9}):(\d{1,9})", value) if isinstance(value, str) else None
+    dashed = re.fullmatch(r"(\d{1,9})-(\d{1,9})", value) if isinstance(value, str) else None
+    if dashed and 0 < int(dashed[2]) - int(dashed[1]) <= 10:
+        values = list(range(int(dashed[1]), int(dashed[2]) + 1))
     if ends and int(ends[1]) < int(ends[2]):
         if int(ends[2]) - int(ends[1]) > 10:
             return f"\nTry: -m '{path}=range({ends[1]},{ends[2]})' for a sweep"

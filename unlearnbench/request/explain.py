@@ -43,7 +43,9 @@ def explain(
             return without_equals(word, overrides, folders)
         if re.search(r"\s[\w.@/+~]+=", word) and "mismatched input '='" in message:
             return f"{word!r} is one word, because of the quotes.\nTry: {word}"
-        return _ambiguous(word) if several(word) else f"{word} cannot be read: {message}\nTry: {_readable(word)}"
+        if several(word):
+            return _ambiguous(word)
+        return f"{word} cannot be read: {_cut(word) or message}\nTry: {_readable(word)}"
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         known = choices_of(group, folders)
@@ -88,6 +90,13 @@ def _ambiguous(word: str) -> str:
     ways += ["-m for a sweep over these values"] if name not in ONE else []
     ways += [f"'{key}=[{value}]' for a list"] if name not in PLACES else []
     return f"{word}: a comma separates several values.\nTry: {', or '.join(ways)}"
+
+
+def _cut(word: str) -> str:
+    """Return why a value has an opening bracket alone; "" where it has both."""
+    _, _, value = word.partition("=")
+    opened = value[:1] in ("[", "{") and value[-1:] not in ("]", "}")
+    return f"{value[0]} is not closed in this word; outside quotes a blank begins the next" if opened else ""
 
 
 def _readable(word: str) -> str:

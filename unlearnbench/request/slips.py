@@ -42,9 +42,13 @@ def unknown_flag(flag: str, words: Sequence[str], flags: Sequence[str], command:
 
 def without_equals(word: str, words: Sequence[str], folders: Sequence[Path]) -> str:
     """Explain a word that is not KEY=VALUE: a value after a blank, or a choice without its group."""
-    before = words[words.index(word) - 1] if word in words[1:] else ""
+    at = words.index(word) if word in words else 0
+    before, after = words[at - 1] if at else "", [*words[at + 1 :], ""][0]
     if before.endswith("="):
         return f"{before} {word}: there is a blank after the =.\nTry: {before}{word}"
+    if after.startswith("="):
+        value = after[1:] or [*words[at + 2 :], "VALUE"][0]
+        return f"{word} {after}: there are blanks around the =.\nTry: {shlex.quote(f'{word}={value}')}"
     key, mark, value = word.partition(":")
     if mark and key.partition(".")[0] in _keys():
         return f"{word} is not KEY=VALUE.\nTry: {key}={value}"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from unlearnbench.runs.launch import Outcome
 
 READ = ("config.yaml", "result.json")
+AGAIN = "Try: the command that made it, which makes a damaged run anew; unlearnbench verify lists all that is damaged"
 SHORT = 12
 """Letters of a git revision that are shown."""
 
@@ -104,7 +105,7 @@ def of(folder: Path, further: Sequence[str], folders: Sequence[Path]) -> Repeat:
         config: Any = OmegaConf.to_container(scan.load(folder / "config.yaml"), resolve=False)
         header = stored.content(folder / "config.yaml").decode()
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} cannot be read: {stored.why(error)}.{_verify(folder)}") from error
+        raise UserError(f"{folder} cannot be read: {stored.why(error)}.\n{AGAIN}") from error
     chosen = choices_in(header)
     replaced = {key_of(word) for word in further}
     _check_known(folder, found, _without(config, replaced), _without(chosen, replaced), folders)
@@ -127,15 +128,11 @@ def _facts(folder: Path) -> Facts:
         raise UserError(f"{folder} is not a run's folder.\nTry: unlearnbench run --from outputs/runs/NAME")
     for name in READ:
         if damage := sums.changed(folder, name):
-            raise UserError(f"{folder} is damaged: {printable(damage)}.{_verify(folder)}")
+            raise UserError(f"{folder} is damaged: {printable(damage)}.\n{AGAIN}")
     try:
         return facts.read(folder)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} cannot be read: {printable(stored.why(error))}.{_verify(folder)}") from error
-
-
-def _verify(folder: Path) -> str:
-    return f"\nTry: unlearnbench verify {shlex.quote(str(folder))}"
+        raise UserError(f"{folder} cannot be read: {printable(stored.why(error))}.\n{AGAIN}") from error
 
 
 def _check_known(

@@ -23,15 +23,19 @@ class Verified:
         self.root = root
         self.problems: list[tuple[Path, str]] = []
         self.seen: Counter[str] = Counter()
+        self.sound: dict[str, bool] = {}
+        """The runs that were looked at: a sweep may name the same ones as another."""
 
     def wrong(self, place: Path, why: str) -> None:
         """Note a problem with a file or folder."""
         self.problems.append((place, why))
 
     def lines(self) -> Iterator[str]:
-        """Yield a line a problem, and a last one with the counts."""
+        """Yield a line a problem, what to do about them, and the counts."""
         for place, why in self.problems:
             yield f"{place}: {why}"
+        if self.problems:
+            yield "Try: the command of a damaged run again, which makes it anew; what nothing needs can be deleted"
         looked = ", ".join(counted(count, kind) for kind, count in self.seen.items())
         count = len(self.problems)
         found = "all is well" if not count else counted(count, "problem")
@@ -67,17 +71,27 @@ def _names(folder: Path) -> set[str]:
         raise UserError(f"{folder} cannot be read: {error.strerror}.\nTry: unlearnbench verify outputs") from error
 
 
-def _run(found: Verified, folder: Path) -> None:
-    found.seen["run"] += 1
+def _run(found: Verified, folder: Path) -> bool:
+    """Look at a run, unless that has been done; return whether it is sound."""
+    place = os.path.realpath(folder)
+    if place not in found.sound:
+        found.seen["run"] += 1
+        found.sound[place] = _is_sound(found, folder)
+    return found.sound[place]
+
+
+def _is_sound(found: Verified, folder: Path) -> bool:
     damage = sums.damage(folder, file_digest)
     for line in damage:
         found.wrong(folder, line)
     if damage:
-        return
+        return False
     try:
         read(folder)
     except (OSError, ValueError) as error:
         found.wrong(folder, stored.why(error))
+        return False
+    return True
 
 
 def _sweep(found: Verified, folder: Path) -> None:
@@ -93,9 +107,7 @@ def _sweep(found: Verified, folder: Path) -> None:
                 found.wrong(folder / "jobs.csv", f"job {job.job} is done and has no run")
             continue
         run = Path(job.run_folder)
-        before = len(found.problems)
-        _run(found, run)
-        if len(found.problems) == before:
+        if _run(found, run):
             of = typed.read(run)
             for name in ("method", "model", "dataset", "seed"):
                 if getattr(of, name) != getattr(job, name):
