@@ -179,8 +179,8 @@ def test_latex_marks_the_best_and_what_is_within_the_noise_floor_of_it(tmp_path)
     tex = latex.tables(boards_of(tmp_path)[1])
     lines = {line.split(" & ")[0]: line for line in tex.splitlines() if line.endswith(r"\\")}
     gap = {name: line.split(" & ")[4] for name, line in lines.items() if len(line.split(" & ")) > 4}
-    assert r"\mathbf{.002}" in gap["best"] and r"\dagger" in gap["near"]
-    assert r"\mathbf" not in gap["far"] and r"\dagger" not in gap["far"]
+    assert r"{\boldmath$.002$}" in gap["best"] and r"\dagger" in gap["near"]
+    assert r"\boldmath" not in gap["far"] and r"\dagger" not in gap["far"]
     for told in (r"\toprule", r"\bottomrule", "number of seeds: 3", r"95\,\%", r"$\dagger$: within the noise floor"):
         assert told in tex
     assert tex.count(r"\begin{") == tex.count(r"\end{") and tex.count("{") == tex.count("}")

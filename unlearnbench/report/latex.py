@@ -12,6 +12,7 @@ from unlearnbench.metrics import catalogue
 from unlearnbench.report.board import Board, Cell, Line
 from unlearnbench.report.headline import Column
 from unlearnbench.report.numbers import number
+from unlearnbench.report.units import capital
 
 TABLES, DOCUMENT = "leaderboard.tex", "leaderboard_document.tex"
 LONG = 40
@@ -76,7 +77,7 @@ def _table(board: Board, place: int) -> str:
     head = [r"\toprule", " & ".join(escaped(title) for title in titles) + r" \\", r"\midrule"]
     shape = "l" + "r" * (len(titles) - 1)
     caption = f"\\caption{{{_caption(board)}}}\\label{{tab:unlearnbench-{place}}}"
-    small = ["\\begingroup\\footnotesize\\setlength{\\tabcolsep}{4pt}"]
+    small = ["\\begingroup\\footnotesize\\setlength{\\tabcolsep}{4pt}\\renewcommand{\\arraystretch}{1.25}"]
     if len(rows) <= LONG:
         parts = [r"\begin{table}[htbp]", r"\centering", caption, r"\par\medskip", *small]
         parts += [f"\\begin{{tabular}}{{{shape}}}", *head, *body]
@@ -146,15 +147,15 @@ def _shown(cell: Cell, away: float = math.nan, best: float = math.nan, floor: fl
     if math.isnan(cell.mean):
         return ""
     is_best = away <= best + ROUNDING
-    mean = rf"\mathbf{{{number(cell.mean)}}}" if is_best else number(cell.mean)
+    mean = number(cell.mean)
     marks = star + (r"\dagger" if not is_best and away <= best + floor else "")
-    mark = f"^{{{marks}}}" if marks else ""
-    if math.isnan(cell.low):
-        return f"${mean}{mark}$"
-    if cell.is_cut:
-        ends = f"^{{+{number(cell.high - cell.mean)}}}_{{-{number(cell.mean - cell.low)}}}"
-        return f"${mean}{ends}{{}}{mark}$"
-    return rf"${mean}{mark} \pm {number(cell.high - cell.mean)}$"
+    rest = f"^{{{marks}}}" if marks else ""
+    if not math.isnan(cell.low):
+        high, low = number(cell.high - cell.mean), number(cell.mean - cell.low)
+        rest = rf"^{{+{high}}}_{{-{low}}}{{}}{rest}" if cell.is_cut else rf"{rest} \pm {high}"
+    if not is_best:
+        return f"${mean}{rest}$"
+    return rf"{{\boldmath${mean}$}}" + (f"${{}}{rest}$" if rest else "")  # \mathbf leaves the point as it is
 
 
 def _caption(board: Board) -> str:
@@ -172,10 +173,10 @@ def _sentences(board: Board) -> Iterator[str]:
         if several
         else "; one seed has no interval."
     )
+    yield escaped(capital(board.headline.reading))
     if not board.headline.compared:
         yield "No model was retrained, so nothing is ranked."
         return
-    yield f"Mean gap: mean absolute difference to retrained in {board.headline.words} on retain, forget and test."
     yield "Bold: nearest to retrained in its column, which alone does not show that others are worse."
     if math.isnan(board.noise):
         yield "The noise floor is unknown (one retrained model)."
@@ -184,4 +185,3 @@ def _sentences(board: Board) -> Iterator[str]:
             r"$\dagger$: within the noise floor of the best, the difference of two retrained models "
             f"({board.noise:.4f} for the mean gap). $*$: mean gap within the noise floor of retrained."
         )
-    yield "Cost ratio: seconds of unlearning over those of retraining."
