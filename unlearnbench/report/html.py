@@ -23,6 +23,7 @@ from unlearnbench.report.headline import CHOICES
 from unlearnbench.report.language import HEADER as BIAS_HEADER
 from unlearnbench.report.language import METRICS as BIAS_METRICS
 from unlearnbench.report.language import READING
+from unlearnbench.report.numbers import three
 from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
 from unlearnbench.report.verdicts import READING as VERDICTS
@@ -78,6 +79,7 @@ def page(
         .render(
             style=style,
             script=script,
+            three=three,
             policy=_policy(style, script),
             choices=_choices(runs, boards),
             compared=any(board.headline.compared for board in boards),

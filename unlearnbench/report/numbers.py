@@ -9,6 +9,11 @@ def number(value: float) -> str:
     return "0" if float(text) == 0 else text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
+def three(value: float) -> str:
+    """Return a number with three digits, and zero without a sign."""
+    return f"{round(value, 3) or 0.0:.3f}"
+
+
 def four(value: float) -> str:
     """Return a number with four digits, and zero without a sign."""
     return f"{round(value, 4) or 0.0:.4f}"
