@@ -75,7 +75,8 @@ class Exposed:
         """What the rows are, in one line."""
         scores = [row.score for row in self.rows]
         seeds = f", {counted(self.lists, 'seed')}" if self.lists > 1 else ""
-        return f"{self.method}: {max(scores):+.1f} to {min(scores):+.1f} {self.unit}{seeds}{self.draw}"
+        told = f"{max(scores):+.1f} to {min(scores):+.1f} {self.unit}{seeds}{self.draw}"
+        return f"{self.method}: {told}" + ("" if max(scores) > 0 else "; of none is it surer than retrained")
 
 
 def exposed(runs: Runs, table: pandas.DataFrame, names: Sequence[str]) -> tuple[Exposed, ...]:

@@ -162,7 +162,9 @@ def _every_run(runs: Runs, target: Path, passing: Sequence[Path]) -> Iterable[Of
     """Yield the runs with relative links to their folders and files, where these are there to stay."""
     columns = ["run_id", "variant", "dataset", "model", "forget", "seed", "status", "seconds", "cost_ratio"]
     link = _links_from(target)
-    for run_id, *names, seconds, cost in runs.table[runs.table["run_id"] != ""][columns].itertuples(index=False):
+    rows = runs.table[runs.table["run_id"] != ""][columns]
+    rows = rows.sort_values(["dataset", "model", "forget", "variant", "seed"])
+    for run_id, *names, seconds, cost in rows.itertuples(index=False):
         folder = runs.folders[str(run_id)]
         stays = not any(folder.is_relative_to(one) for one in passing)
         there = set(os.listdir(folder)) if stays else set()
