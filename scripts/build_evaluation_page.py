@@ -11,11 +11,10 @@ anew if its report is given; the reading of the tables is written by hand and st
 """
 
 import math
-import sys
 from pathlib import Path
 
 import pandas
-from build_methods_page import FIRST, put
+from build_methods_page import FIRST, remake
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "evaluation.md"
 SPLITS = ("retain", "forget", "test")
@@ -144,16 +143,5 @@ def over_seeds(folder: Path) -> str:
     return table(["", *(title for title, _, _ in ACROSS)], [["*null*", *nulls], *rows])
 
 
-def main() -> None:
-    """Make the parts whose reports are given."""
-    given = dict(word.partition("=")[::2] for word in sys.argv[1:])
-    if not given or not set(given) <= {"images", "seeds", "text"}:
-        raise SystemExit(f"{__doc__}\nThe parts are: images, seeds, text.")
-    text = PAGE.read_text()
-    for name, report in given.items():
-        text = put(text, name, part(name, Path(report)))
-    PAGE.write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    remake(PAGE, ["images", "seeds", "text"], part, str(__doc__))

@@ -14,7 +14,7 @@ given. All else, the notes on methods above all, is written by hand and stays as
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -232,20 +232,20 @@ def put(text: str, name: str, content: str) -> str:
     pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
     new, found = re.subn(pattern, lambda match: f"{match[1]}\n{content}\n{match[2]}", text, flags=re.DOTALL)
     if not found:
-        raise SystemExit(f"{PAGE.name} has no part {name}: add <!-- {name} --> and <!-- end of {name} -->")
+        raise SystemExit(f"the page has no part {name}: add <!-- {name} --> and <!-- end of {name} -->")
     return new
 
 
-def main() -> None:
-    """Make the parts whose reports are given."""
+def remake(page: Path, known: Sequence[str], make: Callable[[str, Path], str], usage: str) -> None:
+    """Make the parts of a page whose reports are given on the command line, as NAME=REPORT."""
     given = dict(word.partition("=")[::2] for word in sys.argv[1:])
-    if not given or not set(given) <= set(PRESETS):
-        raise SystemExit(f"{__doc__}\nThe parts are: {', '.join(PRESETS)}.")
-    text = PAGE.read_text()
+    if not given or not set(given) <= set(known):
+        raise SystemExit(f"{usage}\nThe parts are: {', '.join(known)}.")
+    text = page.read_text()
     for name, report in given.items():
-        text = put(text, name, part(name, Path(report)))
-    PAGE.write_text(text)
+        text = put(text, name, make(name, Path(report)))
+    page.write_text(text)
 
 
 if __name__ == "__main__":
-    main()
+    remake(PAGE, list(PRESETS), part, str(__doc__))
