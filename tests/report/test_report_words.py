@@ -18,7 +18,7 @@ from rich.console import Console
 from run_folders import make_run
 from unlearnbench.commands.report import main
 from unlearnbench.files import sums
-from unlearnbench.report import Report, latex
+from unlearnbench.report import Report, latex, numbers
 from unlearnbench.report.bounds import bounds
 from unlearnbench.report.collect import collect
 from unlearnbench.report.leaderboard import boards
@@ -222,3 +222,8 @@ def test_runs_of_other_versions_are_joined_and_a_damaged_one_is_named(tmp_path, 
     (damaged / "metrics.csv").unlink()
     shutil.rmtree(damaged)
     assert main([str(tmp_path / "o"), "--to", str(tmp_path / "report")]) == 0
+
+
+def test_zero_is_written_without_a_sign():
+    assert [numbers.four(-0.00001), numbers.four(-0.5)] == ["0.0000", "-0.5000"]
+    assert [numbers.three(-0.0004), numbers.three(0.0006)] == ["0.000", "0.001"]
