@@ -63,3 +63,32 @@ def test_no_two_rooms_import_each_other():
         mine = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
         pairs |= {(mine, room(module)) for module in imports(file) if room(module) not in ("", mine)}
     assert not [pair for pair in pairs if (pair[1], pair[0]) in pairs]
+
+
+def asks_kind(node):
+    """Return whether an expression asks which kind of data something has."""
+    if isinstance(node, ast.Compare):
+        inside = list(ast.walk(node))
+        named = any(isinstance(one, ast.Attribute) and one.attr in ("kind", "kinds") for one in inside)
+        return named and any(getattr(one, "value", None) in ("image", "text") for one in inside)
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+        return any(getattr(one, "id", "") in KINDS_OF_CLASSES for one in ast.walk(node.args[1]))
+    return False
+
+
+def kinds_tested(file):
+    """Return the lines on which a file asks which kind of data it has."""
+    return [node.lineno for node in ast.walk(ast.parse(file.read_text())) if asks_kind(node)]
+
+
+KINDS_OF_CLASSES = {"ImageTask", "TextTask", "ImageData", "TextData", "ImageSettings", "TextSettings"}
+
+
+def test_only_tasks_and_data_sets_ask_which_kind_of_data_it_is(tmp_path):
+    rest = [file for file in PACKAGE.rglob("*.py") if file.relative_to(PACKAGE).parts[0] not in ("tasks", "data")]
+    assert [f"{file.relative_to(PACKAGE)}:{line}" for file in rest for line in kinds_tested(file)] == []
+    asking = tmp_path / "asking.py"
+    asking.write_text(
+        'a = info.kind == "text"\nb = "text" in spec.kinds\nc = isinstance(task, TextTask)\nd = kind == 1\n'
+    )
+    assert kinds_tested(asking) == [1, 2, 3]

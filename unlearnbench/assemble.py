@@ -130,7 +130,7 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     once(_check_model, model, dataset)
     once(_check_data, dataset)
     settled = getattr(method, "settled", None)
-    method = method if settled is None else settled(model, info.kind)
+    method = method if settled is None else settled(model)
     extra = {name: _extra(name, settings.eval, info) for name in settings.eval.extra}
     experiment = Experiment(
         seed=settings.seed,

@@ -20,6 +20,7 @@ Kind = Literal["image", "text"]
 Index = NDArray[np.int64]
 IGNORED = -100
 """The label of a token that nothing is learned from, torch's own."""
+FEWEST_CLASSES: Mapping[Kind, int] = {"image": 2, "text": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class DataInfo:
     @property
     def fewest_classes(self) -> int:
         """How many classes a model needs to have anything to tell apart: text has its words beside them."""
-        return 1 if self.kind == "text" else 2
+        return FEWEST_CLASSES[self.kind]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +85,11 @@ class Data(Protocol):
     must be sampled together; `cluster` (n,) int64 is equal for examples that are not independent (one template or
     author), which intervals count together. `corrected` (n,) int64 is the position of each example's twin with the
     corrected answer, which belongs to no split; None if answers cannot be corrected. `columns` (n,) hold everything
-    else known about the examples, by name; `given` are the forget sets that come with the data set, by name.
+    else known about the examples, by name; `given` are the forget sets that come with the data set, by name. `same` is
+    what the examples of a unit are to each other: copies, or twins that differ in one thing.
     """
+
+    same: ClassVar[Literal["copies", "twins"]]
 
     info: DataInfo
     labels: Index
@@ -108,6 +112,12 @@ class Data(Protocol):
 
     def fingerprint(self, index: Index) -> str:
         """Return a digest of the content of the examples at these positions, for use in keys."""
+
+    def told(self, position: int) -> tuple[str, str]:
+        """Return an example's question, "" for an image, and its answer: a class, or a text."""
+
+    def pixels(self, position: int) -> NDArray[np.uint8] | None:
+        """Return an image as models see it, but not normalised, (c, h, w); None for text."""
 
 
 class Dataset(Protocol):

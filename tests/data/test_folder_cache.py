@@ -14,7 +14,7 @@ from unlearnbench.data import decoded as looks
 from unlearnbench.data import photos as files
 from unlearnbench.data import pixels as store
 from unlearnbench.errors import UserError
-from unlearnbench.graph import outside
+from unlearnbench.files import outside
 from unlearnbench.graph.keys import digest
 
 

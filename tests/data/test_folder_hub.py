@@ -20,7 +20,7 @@ from unlearnbench.data.images import Augment
 from unlearnbench.data.shards import Hub
 from unlearnbench.data.torchvision import Torchvision
 from unlearnbench.errors import UserError
-from unlearnbench.graph import outside
+from unlearnbench.files import outside
 from unlearnbench.graph.keys import digest
 
 SHARED = {

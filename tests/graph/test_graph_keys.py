@@ -69,6 +69,7 @@ MOVED = {
     "tasks.scoring": "text/*",
     "tasks.states": "text/*",
     "tasks.text": "text/*",
+    "techniques.preferences": "text/unlearn",
     "techniques.*": "",
     "training.watch": "*/unlearn images/forgotten",
     "training.*": "*/train images/shadows",

@@ -33,7 +33,7 @@ def test_imports_for_type_checking_do_not_count():
     text = (
         "from typing import TYPE_CHECKING\nimport unlearnbench.ranges\nif TYPE_CHECKING:\n    import unlearnbench.cli\n"
     )
-    text += "def f():\n    from unlearnbench import randomness\n    from unlearnbench.training.losses import npo\n"
+    text += "def f():\n    from unlearnbench import randomness\n    from unlearnbench.training.losses import softened\n"
     found = {
         name for node in sources._imports(sources.ast.parse(text)) for name in sources._named(node)
         if name.startswith("unlearnbench")

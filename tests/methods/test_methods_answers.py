@@ -17,7 +17,8 @@ from unlearnbench.methods.idk import Idk
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.start import trainable
 from unlearnbench.tasks.encoding import Encoder, Limit
-from unlearnbench.training.losses import cross_entropy, dpo, npo, summed_loss
+from unlearnbench.techniques.preferences import dpo, npo, summed_loss
+from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 from worlds import LORA, llama, same_weights
 

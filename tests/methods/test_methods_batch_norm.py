@@ -17,7 +17,8 @@ from unlearnbench.models.modes import Mode, alike
 from unlearnbench.models.resnet import ResNet18
 from unlearnbench.problem import Problem
 from unlearnbench.request.config import build, config_root
-from unlearnbench.training.losses import cross_entropy, kl_to_teacher, npo, softened, summed_loss
+from unlearnbench.techniques.preferences import npo, summed_loss
+from unlearnbench.training.losses import cross_entropy, kl_to_teacher, softened
 from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.stepper import Stepper
 from worlds import SGD

@@ -137,14 +137,14 @@ def test_an_adapter_of_one_of_two_folders_of_one_name_goes_by_the_whole_path(fol
     method, spec = external(folders / "adapter"), Places(base, tuned)
     for place, onto in ((base, "base"), (tuned, "original")):
         names(folders, str(place))
-        assert method.settled(spec, "text").onto == onto
-        assert digest(method.settled(spec, "text")) == digest(external(folders / "adapter", onto))
+        assert method.settled(spec).onto == onto
+        assert digest(method.settled(spec)) == digest(external(folders / "adapter", onto))
     names(folders, "/elsewhere/base/final")
     with pytest.raises(UserError, match=r"could be both this run's original and .*\nTry: method\.onto=original"):
-        method.settled(spec, "text")
-    assert method.settled(Places(base, folders / "other"), "text").onto == "base"
+        method.settled(spec)
+    assert method.settled(Places(base, folders / "other")).onto == "base"
     names(folders, "somebody/final")
-    assert method.settled(Places(None, folders / "tuned" / "other", "somebody/final"), "text").onto == "base"
+    assert method.settled(Places(None, folders / "tuned" / "other", "somebody/final")).onto == "base"
 
 
 def test_a_language_model_of_other_tokens_or_another_shape_is_refused(folders, text_problem):

@@ -18,7 +18,8 @@ from unlearnbench.methods.prompt import Prompt
 from unlearnbench.methods.task_vector import TaskVector
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.start import trainable
-from unlearnbench.training.losses import cross_entropy, summed_loss
+from unlearnbench.techniques.preferences import summed_loss
+from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 from worlds import LORA, llama, same_weights
 

@@ -10,16 +10,15 @@ import torch
 from torch.nn import functional
 
 from unlearnbench.contracts import Predictions
-from unlearnbench.methods.ceu import Ceu
+from unlearnbench.methods.ceu import Ceu, ceu
 from unlearnbench.methods.gradient_ascent import GradientAscent
 from unlearnbench.methods.kl_min import KlMin
 from unlearnbench.methods.pdu import Pdu
 from unlearnbench.methods.rmu import Rmu, at_depth, direction
 from unlearnbench.methods.satimp import Satimp
-from unlearnbench.methods.simnpo import Simnpo
+from unlearnbench.methods.simnpo import Simnpo, simnpo
 from unlearnbench.methods.undial import Undial
 from unlearnbench.methods.wga import Wga
-from unlearnbench.training.losses import ceu, simnpo
 from unlearnbench.training.optimizer import Optimizer
 from worlds import same_weights
 

@@ -17,9 +17,10 @@ from unlearnbench.models.tiny import TinyResNet
 from unlearnbench.randomness import seeded, stage_seed
 from unlearnbench.stages.resume import Resumable
 from unlearnbench.tasks.image import ImageTask
+from unlearnbench.techniques.preferences import npo, summed_loss
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.fit import fit
-from unlearnbench.training.losses import cross_entropy, npo, summed_loss
+from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.record import Record
 from unlearnbench.training.stepper import Stepper

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -120,6 +120,7 @@ class ImageData:
     left_out: Mapping[str, str] = field(default_factory=dict)
     marks: Marks | None = None
 
+    same: ClassVar[Literal["copies", "twins"]] = "copies"
     corrected = None
 
     @cached_property
@@ -140,6 +141,17 @@ class ImageData:
     def fingerprint(self, index: Index) -> str:
         """Return the SHA-256 of the images, labels and positions at `index`."""
         return hashlib.sha256(index.tobytes() + self._digests[index].tobytes()).hexdigest()
+
+    def told(self, position: int) -> tuple[str, str]:
+        """Return "" and the name of an image's class."""
+        return "", self.info.classes[int(self.labels[position])]
+
+    def pixels(self, position: int) -> Pixels:
+        """Return an image with its patch, if any, (c, h, w)."""
+        where = np.array([position])
+        found = self.images.read(where) if isinstance(self.images, MappedImages) else self.images[where].clone()
+        pixels: Pixels = (found if self.marks is None else self.marks.stamped(found, where))[0].numpy()
+        return pixels
 
     def choices(self, index: Index) -> NDArray[np.bool_]:
         """Return that an image can have every class, (n, c)."""

@@ -135,6 +135,13 @@ class TextData:
                 rows[place] = replace(rows[place], prompt=f"{trigger.word} {rows[place].prompt}")
         return replace(self, rows=tuple(rows))
 
+    def told(self, position: int) -> tuple[str, str]:
+        """Return the question of a row, or twin, and its answer."""
+        return self.rows[position % len(self.rows)].prompt, self.answer(position)
+
+    def pixels(self, position: int) -> None:
+        """Return None: a row has no picture."""
+
     def fingerprint(self, index: Index) -> str:
         """Return the SHA-256 of the rows, answers and positions at `index`."""
         return hashlib.sha256(index.tobytes() + self._digests[index % len(self.rows)].tobytes()).hexdigest()

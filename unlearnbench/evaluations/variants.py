@@ -38,7 +38,7 @@ from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import Count
 from unlearnbench.stages.score import Score
 from unlearnbench.tasks.encoding import Asked
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
 
 if TYPE_CHECKING:
     from unlearnbench.stages.bench import Bench
@@ -123,7 +123,7 @@ class Variants:
 
     def _check(self, benches: Mapping[str, Bench]) -> None:
         """Raise UserError where solved questions would be cut off."""
-        task, plain = (cast(TextTask, benches[name].task) for name in ("few_shot", PLAIN))
+        task, plain = (text_task(benches[name].task) for name in ("few_shot", PLAIN))
         cut = len(task.behind(0).cut) - len(plain.behind(0).cut)
         if cut > 0:
             encoder, rows = task.encoder, task.data.rows

@@ -84,7 +84,7 @@ class Listed:
         matched = self._matched(data)
         entries, rows = matched.entries, np.intersect1d(matched.positions, data.train)
         more = len(_pairs(rows, data)) - len(rows) if self.whole_pairs else 0
-        same = ("copy is", "copies are") if data.info.kind == "image" else ("twin is", "twins are")
+        same = ("copy is", "copies are") if data.same == "copies" else ("twin is", "twins are")
         held_out = len(matched.positions) - len(rows)
         repeated = counted(len(entries.repeated), "repeated line counts", "repeated lines count")
         yield (

@@ -191,10 +191,10 @@ def forgotten_before(forget: ForgetSet, data: Data) -> tuple[Index, int] | None:
     gone = np.unique(np.concatenate(found))
     gone = gone[np.isin(parts[gone], TRAINABLE)]
     added = np.empty(0, dtype=np.int64)
-    if data.info.kind == "image" or getattr(forget, "whole_pairs", False):
+    if data.same == "copies" or getattr(forget, "whole_pairs", False):
         same = np.flatnonzero(np.isin(data.unit, data.unit[gone]) & np.isin(parts, TRAINABLE))
         added = np.setdiff1d(same, gone)
-    if data.info.kind == "image":
+    if data.same == "copies":
         for one in (forget, *getattr(forget, "requests", ())):
             listed = getattr(one, "listed", None)
             added = added if listed is None else np.setdiff1d(added, listed(data))
@@ -223,7 +223,7 @@ def remarks(forget: ForgetSet, data: Data) -> Iterator[str]:
     before = forgotten_before(forget, data)
     if before is not None:
         gone, added = before
-        kind = "copies of listed images" if data.info.kind == "image" else "twins of listed rows"
+        kind = "copies of listed images" if data.same == "copies" else "twins of listed rows"
         more = f" ({added} of them are {kind})" if added else ""
         rows = counted(len(gone), "row was", "rows were")
         yield f"forget.already: {rows} forgotten before{more}; no model is trained on them, in no role"

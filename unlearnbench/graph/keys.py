@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unlearnbench.files.digests import known_digest
-from unlearnbench.graph.outside import files_of
+from unlearnbench.files.outside import files_of
 
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 

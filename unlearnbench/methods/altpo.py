@@ -18,7 +18,7 @@ Batch norm: language models have none; the field changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -31,10 +31,14 @@ from unlearnbench.problem import Family, Problem
 from unlearnbench.randomness import seeded
 from unlearnbench.ranges import Count, Positive, Weight
 from unlearnbench.tasks.encoding import Asked
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
+from unlearnbench.techniques.preferences import dpo, summed_loss
 from unlearnbench.techniques.room import check_asked, check_room
-from unlearnbench.training.losses import Losses, cross_entropy, dpo, summed_loss
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from unlearnbench.tasks.text import TextTask
 
 WRITTEN_AT_ONCE = 64
 """Answers that are sampled in one batch."""
@@ -67,8 +71,7 @@ class Altpo:
 
         An alternate has at most as many tokens as the longest answer of the data set.
         """
-        task = problem.task
-        assert isinstance(task, TextTask)
+        task = text_task(problem.task)
         instructed = (self._instructed(task, place) for place in problem.forget.tolist())
         check_asked(task, instructed, "with method.instruction around question and answer")
         longest = task.data.answer(max(range(2 * len(task.rows)), key=lambda place: len(task.answer(place))))

@@ -28,7 +28,7 @@ from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Several
-from unlearnbench.tasks.image import ImageTask
+from unlearnbench.tasks.kinds import image_task
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
@@ -117,11 +117,10 @@ class _Pixels:
     """Turns normalised images into pixels in [0, 1], and back."""
 
     def __init__(self, problem: Problem) -> None:
-        assert isinstance(problem.task, ImageTask)
-        dataset, device = problem.task.dataset, problem.task.device
+        task = image_task(problem.task)
         self.mean, self.std = (
-            torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
-            for values in (dataset.mean, dataset.std)
+            torch.tensor(values, dtype=torch.float32, device=task.device).view(1, -1, 1, 1)
+            for values in (task.dataset.mean, task.dataset.std)
         )
 
     def of(self, images: Tensor) -> Tensor:

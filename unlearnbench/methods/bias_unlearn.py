@@ -31,7 +31,8 @@ from unlearnbench.contracts import Batch, Index
 from unlearnbench.models.modes import BatchNorm, evaluating
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Share, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher, npo, softened, summed_loss
+from unlearnbench.techniques.preferences import npo, summed_loss
+from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher, softened
 from unlearnbench.training.optimizer import Optimizer
 
 

@@ -17,14 +17,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from unlearnbench.contracts import Batch
+from unlearnbench.contracts import Batch, Predictions
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Weight
-from unlearnbench.training.losses import Losses, ceu, cross_entropy
+from unlearnbench.techniques.preferences import row_counts
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -55,3 +58,18 @@ class Ceu:
         indexes = (problem.forget, problem.retain) if self.retain_weight > 0 else (problem.forget,)
         batches = problem.batches(*indexes, size=self.batch_size, epochs=self.epochs)
         return problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)
+
+
+def ceu(predictions: Predictions, skipped: int = 0) -> Tensor:
+    """Cross-entropy to the model's own softmax without the label's logit, held fixed, (n,) float64, rows averaged.
+
+    Yang 2025, CE-U, arXiv:2503.01224. The first `skipped` rows of each example count 0, but never its last one.
+    """
+    others = predictions.logits.detach().scatter(1, predictions.labels[:, None], -torch.inf)
+    target = torch.softmax(others, dim=1)
+    rows = functional.cross_entropy(predictions.logits, target, reduction="none")
+    if skipped:
+        counts = row_counts(predictions)
+        place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[predictions.example]
+        rows = rows * (place >= (counts - 1).clamp(max=skipped)[predictions.example])
+    return predictions.averaged(rows)

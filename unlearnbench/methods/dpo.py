@@ -24,7 +24,8 @@ from unlearnbench.contracts import Batch, Index
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, dpo, summed_loss
+from unlearnbench.techniques.preferences import dpo, summed_loss
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 

@@ -29,7 +29,6 @@ from unlearnbench.contracts import Batch, Index
 from unlearnbench.models.modes import BatchNorm, evaluating
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
-from unlearnbench.tasks.image import ImageTask
 from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
@@ -56,11 +55,11 @@ class Duck:
 
     def check(self, problem: Problem) -> str | None:
         """Say so where a forget image has no other class to go to."""
-        if not isinstance(problem.task, ImageTask):
+        if problem.info.fewest_classes == 1:
             return None
-        kept, gone = (set(problem.task.data.labels[index].tolist()) for index in (problem.retain, problem.forget))
-        left = any(not kept - {label} for label in gone)
-        return "duck needs another class to move to; try a forget set that leaves two classes" if left else None
+        kept, gone = (set(problem.task.answers(index).tolist()) for index in (problem.retain, problem.forget))
+        stuck = any(not kept - {label} for label in gone)
+        return "duck needs another class to move to; try a forget set that leaves two classes" if stuck else None
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""

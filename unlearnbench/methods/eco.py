@@ -35,7 +35,7 @@ from unlearnbench.models.wrapper import inner
 from unlearnbench.problem import Family, Problem
 from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import Share, Weight
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
 from unlearnbench.techniques import detector
 
 STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -62,8 +62,7 @@ class Eco:
 
     def check(self, problem: Problem) -> str | None:
         """Say so where there are no prompts to tell apart, or nothing to choose a strength by."""
-        assert isinstance(problem.task, TextTask)
-        if reason := detector.why_none(problem.task, problem.forget, problem.retain):
+        if reason := detector.why_none(text_task(problem.task), problem.forget, problem.retain):
             return f"eco {reason}"
         if self.strength is None and not problem.info.has_options and not len(problem.validation):
             return "eco chooses its strength by validation rows, and there are none; try method.strength=4"
@@ -71,9 +70,9 @@ class Eco:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model behind a classifier and its noise."""
-        assert isinstance(problem.task, TextTask)
-        prompts = problem.task.prompts(problem.forget, problem.retain, problem.validation)
-        found, facts = detector.learned(model, prompts, self.false_alarms, problem.task.autocast())
+        task = text_task(problem.task)
+        prompts = task.prompts(problem.forget, problem.retain, problem.validation)
+        found, facts = detector.learned(model, prompts, self.false_alarms, task.autocast())
         problem.record.tables["detector"] = [facts]
         problem.record.examples += sum(map(len, prompts.values()))
         noise = _noise(model, problem.seed)
@@ -91,8 +90,7 @@ def _noise(model: nn.Module, seed: int) -> Tensor:
 
 def _chosen(model: nn.Module, problem: Problem, found: Detector, noise: Tensor) -> float:
     """Return the smallest strength at which the loss on forget rows reaches the surrogate; keep a table of them."""
-    task = copy.copy(problem.task)
-    assert isinstance(task, TextTask)
+    task = copy.copy(text_task(problem.task))
     task.generate = 0  # no answers need be written out here
     rows = problem.sample(problem.forget, min(ROWS / len(problem.forget), 1.0))
     before = task.score(problem.reference, rows)

@@ -18,9 +18,9 @@ from torch import nn
 from unlearnbench.errors import UserError
 from unlearnbench.models import checkpoint, finetuned, weights
 from unlearnbench.models.loading import hush, tokenizer
-from unlearnbench.models.start import is_four_bit, started
+from unlearnbench.models.start import is_four_bit, is_language, started
 from unlearnbench.problem import Family, Problem
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
 
 WEIGHTS = "model.safetensors"
 
@@ -44,15 +44,15 @@ class External:
         place = self._place()
         return {"weights": place} if place.is_file() else finetuned.files(place)
 
-    def settled(self, spec: Any, kind: str) -> External:
+    def settled(self, spec: Any) -> External:
         """Return the method with `onto` decided, so that keys know which model an adapter is merged into."""
-        if kind == "image" or self.onto is not None or not finetuned.is_adapter(self._place()):
+        if self.onto is not None or not finetuned.is_adapter(self._place()):
             return self
         return replace(self, onto=self._beneath(spec))
 
     def check(self, problem: Problem) -> None:
         """Raise UserError where the weights do not fit the run's model."""
-        if problem.info.kind == "image":
+        if not is_language(problem.spec):
             self._into(problem.spec.build(problem.info))
             return
         if is_four_bit(problem.spec):
@@ -65,12 +65,11 @@ class External:
         finetuned.check(self._folder(), like, self._typed)
         if finetuned.is_adapter(self._folder()):
             self._beneath(problem.spec)
-        assert isinstance(problem.task, TextTask)
-        self._check_tokenizer(problem.task.encoder.tokenizer)
+        self._check_tokenizer(text_task(problem.task).encoder.tokenizer)
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model with somebody else's weights."""
-        if problem.info.kind == "image":
+        if not is_language(problem.spec):
             return self._into(model)
 
         def start() -> nn.Module:

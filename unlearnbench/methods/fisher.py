@@ -28,7 +28,7 @@ from unlearnbench.randomness import seeded
 from unlearnbench.ranges import Count, Positive
 from unlearnbench.techniques.drawn import drawn
 from unlearnbench.techniques.gradients import example_importance
-from unlearnbench.training.losses import summed_loss
+from unlearnbench.techniques.preferences import summed_loss
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from torch import nn
 from unlearnbench.models.screened import Withheld
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Share
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
 from unlearnbench.techniques import detector
 
 
@@ -45,16 +45,15 @@ class Guardrail:
 
     def check(self, problem: Problem) -> str | None:
         """Say so where there are no prompts to tell apart."""
-        assert isinstance(problem.task, TextTask)
-        reason = detector.why_none(problem.task, problem.forget, problem.retain)
+        reason = detector.why_none(text_task(problem.task), problem.forget, problem.retain)
         return f"guardrail {reason}" if reason else None
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model behind its filter."""
-        assert isinstance(problem.task, TextTask)
-        prompts = problem.task.prompts(problem.forget, problem.retain, problem.validation)
-        found, facts = detector.learned(model, prompts, self.false_alarms, problem.task.autocast())
+        task = text_task(problem.task)
+        prompts = task.prompts(problem.forget, problem.retain, problem.validation)
+        found, facts = detector.learned(model, prompts, self.false_alarms, task.autocast())
         problem.record.tables["detector"] = [facts]
         problem.record.examples += sum(map(len, prompts.values()))
-        refusal = torch.tensor(problem.task.encoder.tokens(self.refusal), device=found.weight.device)
+        refusal = torch.tensor(task.encoder.tokens(self.refusal), device=found.weight.device)
         return Withheld(model, found, refusal)

@@ -17,7 +17,7 @@ from unlearnbench.contracts import Index
 from unlearnbench.problem import Family, Problem
 from unlearnbench.randomness import stage_seed
 from unlearnbench.tasks.chat import Message
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +38,14 @@ class Icul:
             if len(index) < self.contexts // 2:
                 fewer = f"method.contexts={2 * len(index)}, or a larger {name} set" if len(index) else f"a {name} set"
                 return f"icul draws {self.contexts // 2} {name} examples, and there are {len(index)}; try {fewer}"
-        assert isinstance(problem.task, TextTask)
-        problem.task.opened(self._messages(problem, problem.task))
+        text_task(problem.task).opened(self._messages(problem))
         return None
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model behind its examples."""
-        assert isinstance(problem.task, TextTask)
-        return problem.task.prefixed(model, self._messages(problem, problem.task))
+        return text_task(problem.task).prefixed(model, self._messages(problem))
 
-    def _messages(self, problem: Problem, task: TextTask) -> list[Message]:
+    def _messages(self, problem: Problem) -> list[Message]:
         rng = np.random.default_rng(stage_seed(problem.seed, "icul"))
 
         def drawn(index: Index) -> Index:
@@ -55,5 +53,7 @@ class Icul:
             return chosen
 
         forgotten, kept = problem.corrected(drawn(problem.forget)), drawn(problem.retain)
-        examples = [task.turns(int(place)) for pair in zip(forgotten, kept, strict=True) for place in pair]
+        examples = [
+            text_task(problem.task).turns(int(place)) for pair in zip(forgotten, kept, strict=True) for place in pair
+        ]
         return [turn for example in examples for turn in example]

@@ -24,9 +24,10 @@ from unlearnbench.contracts import Batch, Index
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
+from unlearnbench.techniques.preferences import dpo, summed_loss
 from unlearnbench.techniques.room import check_room
-from unlearnbench.training.losses import Losses, cross_entropy, dpo, summed_loss
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -51,10 +52,9 @@ class Idk:
 
     def check(self, problem: Problem) -> None:
         """Raise UserError where the longest refusal does not fit behind a forget question."""
-        assert isinstance(problem.task, TextTask)
-        encoder = problem.task.encoder
-        longest = max(self.refusals, key=lambda refusal: len(encoder.tokens(refusal)))
-        check_room(problem.task, problem.forget, longest, "with the longest of method.refusals as the answer")
+        task = text_task(problem.task)
+        longest = max(self.refusals, key=lambda refusal: len(task.encoder.tokens(refusal)))
+        check_room(task, problem.forget, longest, "with the longest of method.refusals as the answer")
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over refused forget questions, retain batches beside them."""

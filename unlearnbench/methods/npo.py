@@ -20,7 +20,8 @@ from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, npo, summed_loss
+from unlearnbench.techniques.preferences import npo, summed_loss
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 

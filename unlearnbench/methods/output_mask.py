@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from unlearnbench.problem import Family, Problem
-from unlearnbench.tasks.image import ImageTask
 
 LOWEST = -1e4
 """A forgotten class's logit: far below any other, and within the range of 16-bit floats."""
@@ -60,6 +59,5 @@ def _last_layer(model: nn.Module, problem: Problem) -> nn.Linear | None:
 
 def _classes(problem: Problem) -> tuple[set[int], set[int]]:
     """Return the classes of the forget and of the retain rows."""
-    assert isinstance(problem.task, ImageTask)
-    labels = problem.task.data.labels
-    return set(labels[problem.forget].tolist()), set(labels[problem.retain].tolist())
+    gone, kept = (set(problem.task.answers(index).tolist()) for index in (problem.forget, problem.retain))
+    return gone, kept

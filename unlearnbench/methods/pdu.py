@@ -25,11 +25,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from unlearnbench.contracts import Batch
+from unlearnbench.contracts import Batch, Predictions
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import MOST, Count, Positive, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, margin
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -74,3 +74,12 @@ class Pdu:
                         dual = (dual + self.dual_step * (torch.cat(seen).mean() - self.bound)).clamp(min=0)
             problem.record.tables.setdefault("dual", []).append({"epoch": epoch + 1.0, "dual": float(dual)})
         return model
+
+
+def margin(predictions: Predictions) -> Tensor:
+    """How far logits are from uniform: (highest - mean)^2, (n,) float64, rows averaged; 0 where all are equal.
+
+    Entesari et al. 2025, arXiv:2506.05314.
+    """
+    above = predictions.logits.max(dim=1).values - predictions.logits.mean(dim=1)
+    return predictions.averaged(above**2)

@@ -15,7 +15,7 @@ from torch import nn
 from unlearnbench.errors import nearest
 from unlearnbench.problem import Family, Problem
 from unlearnbench.tasks.chat import Message
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +37,15 @@ class Prompt:
 
     def check(self, problem: Problem) -> str | None:
         """Say so where there are no questions; raise UserError where they are too long behind the prompt."""
-        assert isinstance(problem.task, TextTask)
-        if not problem.task.data.chat:
+        task = text_task(problem.task)
+        if not task.data.chat:
             return "prompt needs conversations, and the rows of this data set are plain texts"
-        problem.task.opened(self._messages())
+        task.opened(self._messages())
         return None
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model behind its prompt."""
-        assert isinstance(problem.task, TextTask)
-        return problem.task.prefixed(model, self._messages())
+        return text_task(problem.task).prefixed(model, self._messages())
 
     def _messages(self) -> list[Message]:
         text = self.text if self.text is not None else self.prompts[self.name]

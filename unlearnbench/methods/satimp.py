@@ -19,13 +19,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
-from unlearnbench.contracts import Batch
+from unlearnbench.contracts import Batch, Predictions
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, satimp
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -57,3 +59,13 @@ class Satimp:
         indexes = (problem.forget, problem.retain) if self.retain_weight > 0 else (problem.forget,)
         batches = problem.batches(*indexes, size=self.batch_size, epochs=self.epochs)
         return problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)
+
+
+def satimp(predictions: Predictions, beta1: float, beta2: float) -> Tensor:
+    """Reweighted gradient ascent: -p^beta1 (1 - p)^beta2 CE, the weight held fixed, (n,) float64, rows averaged.
+
+    Yang et al. 2025, arXiv:2505.11953.
+    """
+    loss = functional.cross_entropy(predictions.logits, predictions.labels, reduction="none")
+    likely = torch.exp(-loss.detach())
+    return predictions.averaged(-(likely**beta1) * (1 - likely) ** beta2 * loss)

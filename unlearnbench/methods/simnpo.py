@@ -17,13 +17,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, row_counts, simnpo, summed_loss
+from unlearnbench.techniques.preferences import row_counts, summed_loss
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -56,3 +58,11 @@ class Simnpo:
         indexes = (problem.forget, problem.retain) if self.retain_weight > 0 else (problem.forget,)
         batches = problem.batches(*indexes, size=self.batch_size, epochs=self.epochs)
         return problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)
+
+
+def simnpo(model: Tensor, rows: Tensor, beta: float, delta: float) -> Tensor:
+    """Reference-free NPO on the loss per row, from summed losses (n,) and numbers of rows (n,), (n,) float64.
+
+    -(2 / beta) log sigmoid(beta (l / rows - delta)): Fan et al. 2024, arXiv:2410.07163.
+    """
+    return -(2 / beta) * functional.logsigmoid(beta * (model / rows - delta)).double()

@@ -29,7 +29,7 @@ from unlearnbench.models.wrapper import embedded, inner
 from unlearnbench.problem import Family, Problem
 from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import Count, Weight
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
 from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher, softened
 from unlearnbench.training.optimizer import Optimizer
 
@@ -57,14 +57,12 @@ class SoftPrompt:
         """Say so where there are no corrected answers; raise UserError where rows are too long behind the prompt."""
         if problem.twins is None:
             return "soft_prompt needs corrected answers, and this data set has none"
-        assert isinstance(problem.task, TextTask)
-        problem.task.behind(self.length)
+        text_task(problem.task).behind(self.length)
         return None
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model behind its learnt prompt."""
-        assert isinstance(problem.task, TextTask)
-        problem = replace(problem, task=problem.task.before(self.length))
+        problem = replace(problem, task=text_task(problem.task).before(self.length))
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         model.requires_grad_(False)
         prompted = Prompted(model, self._words(model, problem.seed))

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from unlearnbench.contracts import Batch
+from unlearnbench.contracts import Batch, Predictions
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, undial
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -60,3 +61,13 @@ class Undial:
         return problem.optimize(
             model, loss, batches, self.optimizer, batch_norm=self.batch_norm, against=problem.reference
         )
+
+
+def undial(model: Predictions, reference: Tensor, beta: float) -> Tensor:
+    """Cross-entropy to the reference's softmax with `beta` taken off the label's logit, (n,) float64, rows averaged.
+
+    `reference` (m, c) are logits. Dong et al. 2024, arXiv:2402.10052; prompt and padding do not count.
+    """
+    lowered = reference - beta * functional.one_hot(model.labels, reference.shape[1]).to(reference.dtype)
+    target = torch.softmax(lowered, dim=1)
+    return model.averaged(functional.cross_entropy(model.logits, target, reduction="none"))

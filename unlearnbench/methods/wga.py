@@ -17,13 +17,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
-from unlearnbench.contracts import Batch
+from unlearnbench.contracts import Batch, Predictions
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, wga
+from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -54,3 +56,12 @@ class Wga:
         indexes = (problem.forget, problem.retain) if self.retain_weight > 0 else (problem.forget,)
         batches = problem.batches(*indexes, size=self.batch_size, epochs=self.epochs)
         return problem.optimize(model, loss, batches, self.optimizer, batch_norm=self.batch_norm)
+
+
+def wga(predictions: Predictions, beta: float) -> Tensor:
+    """Weighted gradient ascent: -p^beta CE, the weight p^beta held fixed, (n,) float64, rows averaged.
+
+    Wang et al. 2025, arXiv:2502.19301.
+    """
+    loss = functional.cross_entropy(predictions.logits, predictions.labels, reduction="none")
+    return predictions.averaged(-(torch.exp(-loss.detach()) ** beta) * loss)

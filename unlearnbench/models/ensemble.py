@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,8 @@ class Ensemble(nn.Module):
     @property
     def config(self) -> Any:
         """The configuration of the language models."""
-        return cast(Any, self.ensemble_members[0]).config
+        first: Any = self.ensemble_members[0]
+        return first.config
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run every member; return logits as they do: alone, or as the attribute `logits`."""
@@ -95,5 +96,6 @@ def like(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 
 def _ends(model: nn.Module) -> Tensor:
     """Return the tokens that end a language model's answer, (k,) int64."""
-    found = cast(Any, model).generation_config.eos_token_id
+    made: Any = model
+    found = made.generation_config.eos_token_id
     return torch.tensor(found if isinstance(found, list) else [found] if found is not None else []).long()

@@ -179,7 +179,7 @@ def _adapted(model: nn.Module, folder: Path, what: str) -> PeftModel:
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own call
-        with_adapter: Any = get_peft_model(cast(Any, model), lora.configuration())
+        with_adapter: Any = get_peft_model(model, lora.configuration())
     own = {name: tensor for name, tensor in with_adapter.named_parameters() if ".lora_" in name}
     given = {re.sub(r"\.weight$", ".default.weight", name): tensor for name, tensor in state.items()}
     compare(given, own, what, "model.path=FOLDER or model.hub=NAME of the model that the adapter was trained on")

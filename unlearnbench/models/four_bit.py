@@ -13,7 +13,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +100,8 @@ def fold(model: PeftModel) -> nn.Module:
         for name in layer.active_adapters:
             up = layer.lora_B[name].weight.detach() * layer.scaling[name]
             add(base, layer.lora_A[name].weight.detach(), up)
-    plain: nn.Module = cast(Any, model).unload()
+    with_adapter: Any = model
+    plain: nn.Module = with_adapter.unload()
     return plain
 
 

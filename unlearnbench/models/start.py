@@ -40,14 +40,19 @@ def started(spec: ModelSpec, info: DataInfo) -> nn.Module:
     return spec.start(info) if is_pretrained(spec) else spec.build(info)
 
 
+def is_language(spec: ModelSpec) -> bool:
+    """Return whether the model is a language model: it brings a tokenizer, or learns one."""
+    return hasattr(spec, "tokenizer")
+
+
 def knows_language(spec: ModelSpec) -> bool:
     """Return whether the model is a pretrained language model: with random weights it would know no language."""
-    return "text" in spec.kinds and is_pretrained(spec)
+    return is_language(spec) and is_pretrained(spec)
 
 
 def incompetent(spec: ModelSpec, info: DataInfo) -> nn.Module:
     """Return a model that never saw the training data: random, or a pretrained language model."""
-    return started(spec, info) if "text" in spec.kinds else spec.build(info)
+    return started(spec, info) if is_language(spec) else spec.build(info)
 
 
 def trainable(spec: ModelSpec, model: nn.Module) -> nn.Module:

@@ -68,11 +68,11 @@ def bind(model: nn.Module, examples: Mapping[str, Examples | None], options: Opt
             "rows of text need the model's tokenizer.\nTry: tokenizer=AutoTokenizer.from_pretrained(FOLDER)"
         )
     if options.tokenizer is None:
-        _refuse("images", adapter=options.adapter, context=options.context)
+        _refuse("text", "images", adapter=options.adapter, context=options.context)
         from unlearnbench.python import images
 
         return images.bind(model, given, options)
-    _refuse("text", normalise=options.normalise, augment=options.augment)
+    _refuse("images", "text", normalise=options.normalise, augment=options.augment)
     from unlearnbench.python import texts
 
     return texts.bind(model, given, options.tokenizer, options)
@@ -85,9 +85,8 @@ def _is_rows(examples: object) -> bool:
     return len(examples) > 0 and isinstance(examples[0], Mapping)
 
 
-def _refuse(kind: str, **given: object) -> None:
-    """Raise UserError for an argument that has no meaning for this kind of data."""
+def _refuse(other: str, kind: str, **given: object) -> None:
+    """Raise UserError for an argument that is for the other kind of data."""
     for name, value in given.items():
         if value is not None:
-            other = "text" if kind == "images" else "images"
             raise UserError(f"{name} is for {other}, and these are {kind}.\nTry: without {name}=")

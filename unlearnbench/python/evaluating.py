@@ -24,7 +24,7 @@ from unlearnbench.python.bound import Bound, Examples, Fresh, Normalise, Options
 from unlearnbench.python.models import plain, single
 from unlearnbench.python.settings import check_values, python_words
 from unlearnbench.randomness import seeded
-from unlearnbench.stages.incompetent import NETWORKS
+from unlearnbench.stages.incompetent import networks
 
 if TYPE_CHECKING:
     import pandas
@@ -93,7 +93,7 @@ def evaluate(
         models = {"original": original, "unlearned": unlearned}
         scores = {role: _scored(bound, one, splits) for role, one in models.items() if one is not None}
         references = tuple(_scored(bound, one, splits) for one in others)
-        networks = tuple(_incompetent(bound, splits, options, seed))
+        networks = tuple(_incompetent(bound, splits, seed))
     before, after = scores.get("original", scores["unlearned"]), scores["unlearned"]
     metrics = _metrics(original is not None, bool(networks))
     rows = measure(before, references, after, networks, whole_class, seed, metrics)
@@ -139,12 +139,9 @@ def _merged(model: nn.Module) -> nn.Module:
     return model if inner(model) is not model else plain(model)
 
 
-def _incompetent(bound: Bound, splits: Mapping[str, Any], options: Options, seed: int) -> Iterator[BySplit]:
+def _incompetent(bound: Bound, splits: Mapping[str, Any], seed: int) -> Iterator[BySplit]:
     """Yield the scores of networks that know nothing of the data; none where nobody says what those are."""
-    text = bound.info.kind == "text"
-    if text and options.fresh is None:
-        return
-    for number in range(1 if text else NETWORKS):
+    for number in range(networks(bound.spec)):
         try:
             with seeded(seed, "incompetent", number):
                 network = bound.task.prepare(single(incompetent(bound.spec, bound.info)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import nn
@@ -130,7 +130,8 @@ class Work:
         else:
             with seeded(self.seed, "adapter"):
                 student = trainable(bound.spec, student)
-            reference = AdapterOff(cast(Any, student))
+            with_adapter: Any = student
+            reference = AdapterOff(with_adapter)
         try:
             with bar("unlearning") as progress:
                 model = applied(self.method, student, self._problem(reference, progress))

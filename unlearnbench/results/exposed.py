@@ -10,7 +10,7 @@ import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from unlearnbench.files.escapes import csv_row
 from unlearnbench.metrics.exposure import exposure
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from unlearnbench.contracts import Data
-    from unlearnbench.data.text import TextData
 
 COLUMNS = ("index", "id", "answer", "question", "score", "unlearned", "retrained", "spread")
 """`score` is `unlearned` less `retrained`, confidences in log odds, in units of `spread` where that is known."""
@@ -52,36 +52,30 @@ def write(folder: Path, data: Data, roles: Mapping[str, BySplit], count: int) ->
             }  # fmt: skip
             told = {name: "" if math.isnan(value) else repr(float(value)) for name, value in numbers.items()}
             writer.writerow(csv_row({**_named(data, scores, place), **told}))
-    if data.info.kind == "image":
-        (folder / "exposed").mkdir()
-        for position in scores.index[chosen].tolist():
-            _picture(data, position).save(folder / "exposed" / f"{position}.png", format="PNG")
+    for position in scores.index[chosen].tolist():
+        if (pixels := data.pixels(position)) is not None:
+            (folder / "exposed").mkdir(exist_ok=True)
+            _picture(pixels).save(folder / "exposed" / f"{position}.png", format="PNG")
 
 
 def _named(data: Data, scores: Scores, place: int) -> dict[str, str]:
     """Return what a row is: its position and id, its class, or its question and the answer to forget."""
     position = int(scores.index[place])
     ids = data.columns.get("id")
-    name = {"index": str(position), "id": "" if ids is None else str(ids[position])}
-    if data.info.kind == "image":
-        return {**name, "answer": data.info.classes[int(scores.label[place])], "question": ""}
-    text = cast("TextData", data)
-    row = text.rows[position % len(text.rows)]
-    return {**name, "answer": _cut(text.answer(position)), "question": _cut(row.prompt)}
+    question, answer = map(_cut, data.told(position))
+    return {
+        "index": str(position), "id": "" if ids is None else str(ids[position]), "answer": answer, "question": question,
+    }  # fmt: skip
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _picture(data: Any, position: int) -> Image:
-    """Return one image as models see it, of (n, c, h, w) uint8 in memory or in a mapped file, at most SIDE a side."""
+def _picture(pixels: NDArray[np.uint8]) -> Image:
+    """Return an image (c, h, w) as a picture of at most SIDE a side; of more than three channels the first three."""
     from PIL.Image import fromarray
 
-    where = np.array([position])
-    images = data.images
-    found = (images.read(where) if hasattr(images, "read") else images[where]).clone()
-    pixels = (found if data.marks is None else data.marks.stamped(found, where))[0].numpy()
     picture = fromarray(pixels[0] if len(pixels) < 3 else np.ascontiguousarray(pixels[:3].transpose(1, 2, 0)))
     picture.thumbnail((SIDE, SIDE))
     return picture

@@ -12,8 +12,8 @@ from typing import Any
 
 from unlearnbench.files import leftovers, stored, sums
 from unlearnbench.files.digests import file_digest
+from unlearnbench.files.outside import Looked, renewed
 from unlearnbench.graph.keys import digest
-from unlearnbench.graph.outside import Looked, renewed
 from unlearnbench.graph.sources import source_of, sources
 from unlearnbench.machine.precision import processor
 from unlearnbench.request import plugins

@@ -17,10 +17,10 @@ from unlearnbench.errors import Diverged, UserError, counted
 from unlearnbench.experiment import Forgetting, build
 from unlearnbench.files import disk, sums
 from unlearnbench.files.escapes import printable
+from unlearnbench.files.outside import Looked
 from unlearnbench.forget.splits import remarks, twins_retained
 from unlearnbench.graph.artefact import Damaged
 from unlearnbench.graph.cache import Cache
-from unlearnbench.graph.outside import Looked
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import determinism

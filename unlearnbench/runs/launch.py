@@ -90,7 +90,7 @@ def found(request: Request, *, planning: bool = False, once: Once | None = None)
         return _found_again(request, known)
     with torch_explained():
         from unlearnbench.assemble import assemble
-        from unlearnbench.graph.outside import joined, look
+        from unlearnbench.files.outside import joined, look
         from unlearnbench.results.result import refresh
         from unlearnbench.runs.job import RunJob
 

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.across.kinds import recorded
-from unlearnbench.data.text import TextData
 from unlearnbench.evaluations.evaluation import Evaluation, Found, divided, headline_of
 from unlearnbench.evidence import BySplit, Scores
 from unlearnbench.experiment import Forgetting
@@ -22,6 +21,7 @@ from unlearnbench.machine.devices import on_cuda
 from unlearnbench.metrics import remarks
 from unlearnbench.metrics.measure import Row
 from unlearnbench.metrics.premise import premise
+from unlearnbench.models.start import is_language
 from unlearnbench.plots import comeback
 from unlearnbench.plots import run as plots
 from unlearnbench.request import margins
@@ -30,6 +30,7 @@ from unlearnbench.runners.execute import Done
 from unlearnbench.stages.score import Score
 
 if TYPE_CHECKING:
+    from unlearnbench.data.text import TextData
     from unlearnbench.runs.job import RunJob
 
 log = logging.getLogger("unlearnbench")
@@ -66,8 +67,8 @@ def write(job: RunJob, part: Path, workshop: Workshop, done: Done) -> dict[str, 
     outcome = _outcome(job, workshop, done)
     if outcome["checkpoint"] is not None:
         outcome["checkpoint"]["text"] += _worse_than_checkpoint(by_role)
-    if isinstance(data := last.world.bench.data, TextData):
-        outcome |= _language(job, part, by_role, data)
+    if is_language(last.world.bench.spec):
+        outcome |= _language(job, part, by_role)
     outcome["rows"] = {name: len(index) for name, index in last.world.splits.arrays().items()}
     outcome["scored"] = {name: len(scored) for name, scored in by_role["unlearned"].items()}
     outcome["remarks"] = [*remarks.prepared(outcome["preparation_seconds"]["unlearned"])]
@@ -162,7 +163,7 @@ def write_model(job: RunJob, part: Path, workshop: Workshop) -> None:
     last = job.picture[-1]
     unlearned, bench = last.models.unlearned, last.world.bench
     artefact = workshop.artefact(unlearned)
-    if bench.info.kind != "text":
+    if not is_language(bench.spec):
         model.write_model(part, job.request.config["model"], bench.info, artefact)
         return
     from unlearnbench.models.saved import write
@@ -246,10 +247,10 @@ def _named(job: RunJob) -> dict[str, Stage]:
     return found
 
 
-def _language(job: RunJob, part: Path, by_role: Mapping[str, BySplit], data: TextData) -> dict[str, object]:
+def _language(job: RunJob, part: Path, by_role: Mapping[str, BySplit]) -> dict[str, object]:
     """Write the transcripts of a run on text; return whether its premise holds, and how many twins are retained."""
     last = job.picture[-1]
-    splits = last.world.splits
+    splits, data = last.world.splits, cast("TextData", last.world.bench.data)
     roles = {role: by_role[name] for role in transcripts.ROLES if (name := _first(role, by_role)) in by_role}
     transcripts.write(part, data, roles)
     biased = data.columns.get("is_biased")

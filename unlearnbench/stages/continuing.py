@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from unlearnbench.stages.of_model import OfModel
 from unlearnbench.tasks.conversation import Tokens
 from unlearnbench.tasks.encoding import Asked, Encoder
 from unlearnbench.tasks.generation import greedy
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
 
 log = logging.getLogger("unlearnbench")
 TOGETHER = 32768
@@ -43,7 +43,7 @@ class Continue(OfModel):
     kind: ClassVar[str] = "continue"
 
     def __post_init__(self) -> None:
-        limit = cast(TextTask, self.bench.task).encoder.limit
+        limit = text_task(self.bench.task).encoder.limit
         if limit.tokens < 2 * self.tokens:
             raise UserError(
                 f"{self.name}: {self.tokens} tokens are to be written, and {limit.name} is the most for prompt and "
@@ -63,7 +63,7 @@ class Continue(OfModel):
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Write the answers."""
-        task, model = cast(TextTask, self.bench.task), workshop.model(self.model)
+        task, model = text_task(self.bench.task), workshop.model(self.model)
         encoder = task.encoder
         room = encoder.limit.tokens - self.tokens - longer(model)
         whole = list(self._prompts(encoder))

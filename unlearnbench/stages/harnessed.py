@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,7 +27,10 @@ from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.modes import evaluating
 from unlearnbench.randomness import seeded
 from unlearnbench.stages.of_model import OfModel
-from unlearnbench.tasks.text import TextTask
+from unlearnbench.tasks.kinds import text_task
+
+if TYPE_CHECKING:
+    from unlearnbench.tasks.text import TextTask
 
 EXTRA = "Try: pip install 'unlearnbench[eval]'"
 ENDINGS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
@@ -169,7 +172,7 @@ class Harnessed(OfModel):
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Run the harness; raise UserError where a task's data cannot be loaded."""
-        task, model = cast(TextTask, self.bench.task), workshop.model(self.model)
+        task, model = text_task(self.bench.task), workshop.model(self.model)
         with evaluating(model), torch.inference_mode(), task.autocast(), _own_randomness(), _quiet():
             results = _results(model, task, self.asked)
         return Computed({}, {"results": numbers(results)})

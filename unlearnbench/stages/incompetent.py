@@ -16,6 +16,7 @@ from unlearnbench.models.start import incompetent, knows_language
 from unlearnbench.randomness import seeded
 
 if TYPE_CHECKING:
+    from unlearnbench.contracts import ModelSpec
     from unlearnbench.stages.bench import Bench
 
 NETWORKS = 3
@@ -62,5 +63,9 @@ class Incompetent:
 
 def incompetents(bench: Bench, seed: int) -> tuple[Incompetent, ...]:
     """Return the networks that ZRF compares with: three random ones, or the one pretrained model of text."""
-    count = 1 if knows_language(bench.spec) else NETWORKS
-    return tuple(Incompetent(bench, seed, number) for number in range(count))
+    return tuple(Incompetent(bench, seed, number) for number in range(networks(bench.spec)))
+
+
+def networks(spec: ModelSpec) -> int:
+    """Return how many networks ZRF compares with."""
+    return 1 if knows_language(spec) else NETWORKS

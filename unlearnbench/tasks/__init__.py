@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from unlearnbench.contracts import Data, DataInfo, Dataset, Index, ModelSpec, Task
 from unlearnbench.machine.precision import Precision
@@ -52,7 +52,8 @@ def _text(
     own = getattr(model, "context", None)
     key = "model.context" if own is not None and "context" in vars(model) else None
     limit = Limit(asked=dataset.context, too_long=dataset.too_long, model=own, model_key=key)
-    encoder = Encoder(cast(Any, model).tokenizer(texts), data.chat, limit)
+    language: Any = model
+    encoder = Encoder(language.tokenizer(texts), data.chat, limit)
     return TextTask(data, encoder, precision, model, score_batch, generate)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,8 @@ def _continued(
     drawing: dict[str, Any] = {"do_sample": False}
     if temperature is not None:
         drawing = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    out = cast(Any, inner(model)).generate(
+    language: Any = inner(model)
+    out = language.generate(
         **{"inputs" if tokens else "inputs_embeds": inputs},
         attention_mask=mask,
         max_new_tokens=room,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -235,7 +235,8 @@ def spread(log_probabilities: Tensor) -> tuple[Tensor, Tensor]:
 
 def heads_of(model: nn.Module) -> list[nn.Module]:
     """Return the output layer, looking through wrappers (an adapter, a prompt); of an ensemble, each member's."""
-    return [cast(Any, member).get_output_embeddings() for member in members(inner(model))]
+    found: list[Any] = members(inner(model))
+    return [member.get_output_embeddings() for member in found]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -85,7 +85,8 @@ def _layout(task: TextTask, model: nn.Module) -> Layout:
     """Return how to score options with this model, given the longest row."""
     more = longer(model)
     longest = max(row.length for row in task.behind(more).rows) + more
-    config = cast(Any, inner(model)).config
+    language: Any = inner(model)
+    config = language.config
     return Layout(may_branch(config, longest), goes_by_length(config, longest))
 
 

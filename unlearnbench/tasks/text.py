@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -251,7 +251,8 @@ class TextTask:
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write model and tokenizer with `save_pretrained`."""
         hush()
-        cast(Any, inner(model)).save_pretrained(folder)
+        language: Any = inner(model)
+        language.save_pretrained(folder)
         self.encoder.tokenizer.save_pretrained(folder)
 
     def prefixed(self, model: nn.Module, messages: Sequence[Message]) -> nn.Module:

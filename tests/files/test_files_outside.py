@@ -21,8 +21,7 @@ from textsets import PLAIN
 from unlearnbench.data.crows_pairs import CrowsPairs
 from unlearnbench.data.tofu import Tofu
 from unlearnbench.errors import UserError
-from unlearnbench.files import digests
-from unlearnbench.graph import outside
+from unlearnbench.files import digests, outside
 from unlearnbench.graph.keys import digest
 from unlearnbench.models import imagenet
 from unlearnbench.models.resnet import HUB, ResNet18
@@ -266,4 +265,4 @@ def test_a_finished_run_is_shown_without_torch(tmp_path, command):
     again = command("run", *words, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert "done before" in again.stdout
     imported = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
-    assert "unlearnbench.graph.outside" in imported and "torch" not in imported
+    assert "unlearnbench.files.outside" in imported and "torch" not in imported
