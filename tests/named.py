@@ -24,6 +24,7 @@ class Named:
     columns: dict[str, np.ndarray]
     corrected: Index | None = None
     copies: Index | None = None
+    same = "copies"
 
     @property
     def subclass(self) -> Index:

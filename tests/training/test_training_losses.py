@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from unlearnbench.contracts import Predictions
+from unlearnbench.methods import ceu, pdu, satimp, simnpo, undial, wga
+from unlearnbench.techniques import preferences
 from unlearnbench.training import losses
 
 LABELS = [[-100, -100, 3, 1, 5, 2], [-100, 4, 0, 6, 2, -100]]
@@ -45,8 +47,10 @@ def supervised():
 
 
 def test_summed_losses():
-    assert losses.summed_loss(predictions(MODEL)).tolist() == pytest.approx([12.208942221, 10.636672534], **CLOSE)
-    assert losses.summed_loss(predictions(REFERENCE)).tolist() == pytest.approx([10.877057129, 9.858433834], **CLOSE)
+    assert preferences.summed_loss(predictions(MODEL)).tolist() == pytest.approx([12.208942221, 10.636672534], **CLOSE)
+    assert preferences.summed_loss(predictions(REFERENCE)).tolist() == pytest.approx(
+        [10.877057129, 9.858433834], **CLOSE
+    )
 
 
 def test_mean_cross_entropy():
@@ -54,61 +58,61 @@ def test_mean_cross_entropy():
 
 
 def test_npo():
-    model, reference = losses.summed_loss(predictions(MODEL)), losses.summed_loss(predictions(REFERENCE))
-    assert mean(losses.npo(model, reference, 0.1)) == pytest.approx(12.837608102, **CLOSE)
+    model, reference = preferences.summed_loss(predictions(MODEL)), preferences.summed_loss(predictions(REFERENCE))
+    assert mean(preferences.npo(model, reference, 0.1)) == pytest.approx(12.837608102, **CLOSE)
 
 
 def test_dpo():
     pairs = [
-        (losses.summed_loss(predictions(MODEL, labels)), losses.summed_loss(predictions(REFERENCE, labels)))
+        (preferences.summed_loss(predictions(MODEL, labels)), preferences.summed_loss(predictions(REFERENCE, labels)))
         for labels in (WINNING, LABELS)
     ]
-    assert mean(losses.dpo(pairs[0], pairs[1], 0.1)) == pytest.approx(13.768713193, **CLOSE)
+    assert mean(preferences.dpo(pairs[0], pairs[1], 0.1)) == pytest.approx(13.768713193, **CLOSE)
 
 
 def test_simnpo():
-    found = losses.simnpo(losses.summed_loss(predictions(MODEL)), torch.tensor([4, 4]), 2.5, 0.0)
+    found = simnpo.simnpo(preferences.summed_loss(predictions(MODEL)), torch.tensor([4, 4]), 2.5, 0.0)
     assert mean(found) == pytest.approx(7.12453286e-4, **CLOSE)
 
 
 def test_undial_counts_answers_alone():
-    found = losses.undial(predictions(MODEL), predictions(REFERENCE).logits, 10.0)
+    found = undial.undial(predictions(MODEL), predictions(REFERENCE).logits, 10.0)
     assert mean(found) == pytest.approx(1.586873222, **CLOSE)
 
 
 def test_wga():
-    assert mean(losses.wga(predictions(MODEL), 1.0)) == pytest.approx(-0.194922877, **CLOSE)
+    assert mean(wga.wga(predictions(MODEL), 1.0)) == pytest.approx(-0.194922877, **CLOSE)
 
 
 def test_satimp():
     rows = [(ce(row, label), softmax(row)[label]) for row, label, _ in supervised()]
     naive = -sum(p**5 * (1 - p) * loss for loss, p in rows) / len(rows)
-    assert mean(losses.satimp(predictions(MODEL), 5.0, 1.0)) == pytest.approx(naive, abs=1e-12)
-    assert mean(losses.satimp(predictions(MODEL), 0.0, 0.0)) == pytest.approx(-2.855701844, **CLOSE)
-    assert mean(losses.satimp(predictions(MODEL), 1.0, 0.0)) == pytest.approx(-0.194922877, **CLOSE)
+    assert mean(satimp.satimp(predictions(MODEL), 5.0, 1.0)) == pytest.approx(naive, abs=1e-12)
+    assert mean(satimp.satimp(predictions(MODEL), 0.0, 0.0)) == pytest.approx(-2.855701844, **CLOSE)
+    assert mean(satimp.satimp(predictions(MODEL), 1.0, 0.0)) == pytest.approx(-0.194922877, **CLOSE)
 
 
 def test_margin_is_zero_where_all_logits_are_equal():
     naive = [(max(row) - sum(row) / len(row)) ** 2 for row, _, _ in supervised()]
-    assert mean(losses.margin(predictions(MODEL))) == pytest.approx(sum(naive) / len(naive), abs=1e-12)
-    assert losses.margin(predictions(torch.ones_like(MODEL))).tolist() == [0.0, 0.0]
+    assert mean(pdu.margin(predictions(MODEL))) == pytest.approx(sum(naive) / len(naive), abs=1e-12)
+    assert pdu.margin(predictions(torch.ones_like(MODEL))).tolist() == [0.0, 0.0]
 
 
 def test_ceu_without_the_first_token_of_each_answer():
     """The skipped rows count 0; an example's only row counts."""
     naive = sum(without_label(row, label, None) for row, label, place in supervised() if place) / 8
-    assert mean(losses.ceu(predictions(MODEL), 1)) == pytest.approx(naive, abs=1e-12)
+    assert mean(ceu.ceu(predictions(MODEL), 1)) == pytest.approx(naive, abs=1e-12)
     single = predictions(MODEL, [[-100, 3, *[-100] * 4], [-100, 4, *[-100] * 4]])
-    assert losses.ceu(single, 9).tolist() == losses.ceu(single).tolist()
+    assert ceu.ceu(single, 9).tolist() == ceu.ceu(single).tolist()
 
 
 def test_ceu():
-    assert mean(losses.ceu(predictions(MODEL))) == pytest.approx(1.389258983, **CLOSE)
+    assert mean(ceu.ceu(predictions(MODEL))) == pytest.approx(1.389258983, **CLOSE)
 
 
 def test_npo_with_small_beta_has_the_gradient_of_ascent():
     model = torch.tensor([3.0, 1.0], dtype=torch.float64, requires_grad=True)
-    losses.npo(model, torch.tensor([2.0, 2.0], dtype=torch.float64), 1e-6).mean().backward()
+    preferences.npo(model, torch.tensor([2.0, 2.0], dtype=torch.float64), 1e-6).mean().backward()
     assert model.grad.tolist() == pytest.approx([-0.5, -0.5], abs=1e-6)  # of -mean(l)
 
 
@@ -144,12 +148,12 @@ def without_label(row, label, _other):
 ROWS = {
     "cross_entropy": (lambda ours, theirs: losses.cross_entropy(ours, 0.2), smoothed),
     "kl_to_teacher": (lambda ours, theirs: losses.kl_to_teacher(ours, losses.softened(theirs, 2.0), 2.0), divergence),
-    "undial": (lambda ours, theirs: losses.undial(ours, theirs, 3.0), lowered),
+    "undial": (lambda ours, theirs: undial.undial(ours, theirs, 3.0), lowered),
     "wga": (
-        lambda ours, theirs: losses.wga(ours, 0.7),
+        lambda ours, theirs: wga.wga(ours, 0.7),
         lambda row, label, _other: -(softmax(row)[label] ** 0.7) * ce(row, label),
     ),
-    "ceu": (lambda ours, theirs: losses.ceu(ours), without_label),
+    "ceu": (lambda ours, theirs: ceu.ceu(ours), without_label),
 }
 COUNTS = (3, 1, 0, 4)
 """Supervised rows of each example of a batch: one may have none."""
@@ -181,7 +185,7 @@ def test_a_loss_averaged_over_rows_equals_a_naive_loop(name):
 def test_a_loss_on_whole_examples_equals_a_naive_loop():
     ours, theirs = uneven()
     other = Predictions(theirs, ours.labels, ours.example, ours.examples, ours.rows_per_example)
-    model, reference = losses.summed_loss(ours).tolist(), losses.summed_loss(other).tolist()
+    model, reference = preferences.summed_loss(ours).tolist(), preferences.summed_loss(other).tolist()
     for number, count in enumerate(COUNTS):
         rows = [row for row, example in enumerate(ours.example.tolist()) if example == number]
         assert len(rows) == count
@@ -194,12 +198,12 @@ def test_a_loss_on_whole_examples_equals_a_naive_loop():
 
     pair = torch.tensor([model, reference], dtype=torch.float64)
     pairs = list(zip(model, reference, strict=True))
-    assert losses.npo(*pair, 0.3).tolist() == pytest.approx([bounded(m - r, 0.3) for m, r in pairs], abs=1e-12)
-    assert losses.simnpo(pair[0], pair[1], 0.3, 0.5).tolist() == pytest.approx(
+    assert preferences.npo(*pair, 0.3).tolist() == pytest.approx([bounded(m - r, 0.3) for m, r in pairs], abs=1e-12)
+    assert simnpo.simnpo(pair[0], pair[1], 0.3, 0.5).tolist() == pytest.approx(
         [bounded(m / r - 0.5, 0.3) if r else math.nan for m, r in pairs], abs=1e-12, nan_ok=True
     )
     turned = (pair[1], pair[0])
-    assert losses.dpo(tuple(pair), turned, 0.3).tolist() == pytest.approx(
+    assert preferences.dpo(tuple(pair), turned, 0.3).tolist() == pytest.approx(
         [bounded(2 * (r - m), 0.3) for m, r in pairs], abs=1e-12
     )
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,7 @@ class TextData:
     given: Mapping[str, GivenSet] = field(default_factory=dict)
     every_answer: bool = False
     scored: tuple[str, ...] | None = None
+    same: ClassVar[Literal["copies", "twins"]] = "twins"
 
     @cached_property
     def labels(self) -> Index:
