@@ -15,7 +15,7 @@ from photos import CLASSES, encoded, fill, photo
 from PIL import Image
 
 from unlearnbench.data import decoded as looks
-from unlearnbench.data import shards
+from unlearnbench.data import shards, tables
 from unlearnbench.data.images import Augment
 from unlearnbench.data.shards import Hub
 from unlearnbench.data.torchvision import Torchvision
@@ -83,7 +83,7 @@ def test_a_second_look_decodes_nothing_and_a_change_is_seen(tmp_path, monkeypatc
     first = digest(one)
     looks._looked.clear()
     with monkeypatch.context() as patched:
-        patched.setattr(shards, "decoded", None)
+        patched.setattr(tables, "decoded", None)
         assert digest(replace(one, in_memory=False)) == first
     pyarrow.parquet.write_table(table(300, 6), tmp_path / "d" / "data" / "test-0.parquet")
     assert one.info() and digest(one) != first
@@ -133,10 +133,10 @@ def test_what_hub_data_sets_cannot_be(tmp_path, monkeypatch):
 def test_tables_that_expand_are_refused_before_they_do(tmp_path, monkeypatch):
     (tmp_path / "d").mkdir()
     one, file = hub(tmp_path / "d", tmp_path / "cache"), tmp_path / "d" / "train.parquet"
-    monkeypatch.setattr(shards, "TABLE", 10**6)
-    monkeypatch.setattr(shards, "GROUP", 10**6)
-    monkeypatch.setattr(shards, "ROWS", 1000)
-    monkeypatch.setattr(shards, "COLUMNS", 10)
+    monkeypatch.setattr(tables, "TABLE", 10**6)
+    monkeypatch.setattr(tables, "GROUP", 10**6)
+    monkeypatch.setattr(tables, "ROWS", 1000)
+    monkeypatch.setattr(tables, "COLUMNS", 10)
     pyarrow.parquet.write_table(table(0, 900, note=["x" * 2000] * 900), file)
     with pytest.raises(UserError, match=r"train.parquet: the columns beside the images, up to note, hold more than"):
         one.info()
@@ -189,7 +189,7 @@ def test_a_hub_reference_that_moves_is_seen(tmp_path, monkeypatch):
     (tmp_path / "datasets--x" / "refs").mkdir()
     main = tmp_path / "datasets--x" / "refs" / "main"
     main.write_text("abc")
-    monkeypatch.setattr(shards, "_fetched", lambda name, revision: folder)
+    monkeypatch.setattr(tables, "_fetched", lambda name, revision: folder)
     looked = outside.look(hub("somebody/cats", tmp_path / "cache"))
     assert outside.renewed(looked) is not None
     main.write_text("abd")

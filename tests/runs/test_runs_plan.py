@@ -61,11 +61,11 @@ def test_a_plan_is_read_back_and_a_damaged_one_is_named(tmp_path):
 
 def test_a_large_sweep_checks_its_model_once_and_keeps_no_job_s_stages(tmp_path, monkeypatch):
     """10,000 jobs are planned within 20 seconds because each costs what differs in it alone."""
-    from unlearnbench import assemble
+    from unlearnbench import fits
     from unlearnbench.runs.sweep import Sweep
 
     checked = []
-    monkeypatch.setattr(assemble, "_check_model", lambda *parts: checked.append(parts))
+    monkeypatch.setattr(fits, "check_model", lambda *parts: checked.append(parts))
     words = ["dataset=digits", "model=tiny_cnn", "forget=random", "method=finetune", f"outputs={tmp_path}"]
     values = ",".join(f"{number / 1000}" for number in range(1, 21))
     sweep = Sweep([*words, f"method.optimizer.lr={values}", "seed=0,1"], (), (), planning=True)
