@@ -189,7 +189,7 @@ def test_a_hub_reference_that_moves_is_seen(tmp_path, monkeypatch):
     (tmp_path / "datasets--x" / "refs").mkdir()
     main = tmp_path / "datasets--x" / "refs" / "main"
     main.write_text("abc")
-    monkeypatch.setattr(tables, "_fetched", lambda name, revision: folder)
+    monkeypatch.setattr(shards, "_fetched", lambda name, revision: folder)
     looked = outside.look(hub("somebody/cats", tmp_path / "cache"))
     assert outside.renewed(looked) is not None
     main.write_text("abd")
