@@ -97,7 +97,7 @@ class Report:
         return self.role("retrained", bare)
 
 
-def part(name: str, folder: Path) -> str:
+def part(name: str, folder: Path, _before: str) -> str:
     """Return a part of the page."""
     if name == "seeds":
         return over_seeds(folder)
@@ -144,4 +144,4 @@ def over_seeds(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    remake(PAGE, ["images", "seeds", "text"], part, str(__doc__))
+    remake(PAGE, ["images", "seeds", "text"], {"=": part}, str(__doc__))

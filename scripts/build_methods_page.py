@@ -5,6 +5,7 @@
     unlearnbench run experiment=methods_text runner=local runner.workers=2
     python scripts/build_methods_page.py images=REPORT text=REPORT [resnet18=REPORT] [smollm2=REPORT]
     python scripts/build_methods_page.py cifar10=docs/results/cifar10
+    python scripts/build_methods_page.py images+=REPORT        # the methods in REPORT alone: their defaults are new
 
 The table of CIFAR-10 is made from rows that are kept, so that seeds can be added another day. REPORT is the folder
 `report` of a sweep. A part of the page between `<!-- NAME -->` and `<!-- end of NAME -->` is made anew if its report is
@@ -14,8 +15,8 @@ given. All else, the notes on methods above all, is written by hand and stays as
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,8 @@ class Sweep:
         )  # fmt: skip
 
     def lines(self) -> list[Line]:
-        """Return the lines of all methods that ran, nearest to retrained first."""
-        done = sorted(set(self.runs[self.runs["status"] == "done"]["method"]))
-        return sorted(map(self.line, done), key=lambda line: (math.isnan(line.gap.mean), line.gap.mean))
+        """Return the lines of all methods that ran."""
+        return [self.line(method) for method in sorted(set(self.runs[self.runs["status"] == "done"]["method"]))]
 
     def floor(self) -> float:
         """Return how far two retrained models are apart in accuracy: of one seed, else of different ones."""
@@ -139,14 +139,36 @@ def table(sweep: Sweep) -> str:
     for role in ("retrained", "original"):
         own = [str(number(list(sweep.values(role, metric, split)))) for _, metric, split in sweep.columns]
         rows.append([f"*{role}*", "", "", *own, "", "", "", ""])
-    lines, floor = sweep.lines(), sweep.floor()
-    for line in [*(one for one in lines if one.method in FIRST), *(one for one in lines if one.method not in FIRST)]:
+    floor = sweep.floor()
+    known = "unknown" if math.isnan(floor) else f"{floor:.3f}"
+    text = "\n".join([*(f"| {' | '.join(row)} |" for row in rows), *told(sweep.lines(), floor)])
+    return f"{text}\n\nNoise floor: {known}; * marks gaps within it.{others(sweep)}\n"
+
+
+def told(lines: Sequence[Line], floor: float) -> list[str]:
+    """Return methods as rows of a table: `none` and `retrain`, then the others, nearest to retrained first."""
+    rows = []
+    for line in sorted(lines, key=lambda line: (line.method not in FIRST, math.isnan(line.gap.mean), line.gap.mean)):
         star = " *" if line.gap.mean <= floor else ""
         own = [f"`{line.method}`", line.family, f"{line.gap}{star}", *map(str, line.rates), str(line.membership)]
-        rows.append([*own, str(line.cost), str(line.examples), str(line.seeds)])
-    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    known = "unknown" if math.isnan(floor) else f"{floor:.3f}"
-    return f"{text}\n\nNoise floor: {known}; * marks gaps within it.{others(sweep)}\n"
+        rows.append(f"| {' | '.join([*own, str(line.cost), str(line.examples), str(line.seeds)])} |")
+    return rows
+
+
+def read(row: str) -> Line:
+    """Return a method from its row of a table."""
+    cells = [cell.strip().removesuffix(" *") for cell in row.strip("| \n").split(" | ")]
+
+    def at(cell: str) -> Number:
+        mean, _, half = cell.partition(" ± ")
+        if not half:
+            return Number(float(mean or "nan"))
+        return Number(float(mean), float(mean) - float(half), float(mean) + float(half))
+
+    method, family, gap, *rates, membership, cost, examples, seeds = cells
+    return Line(
+        method.strip("`"), family, at(gap), tuple(map(at, rates)), at(membership), at(cost), at(examples), int(seeds)
+    )
 
 
 def others(sweep: Sweep) -> str:
@@ -160,9 +182,9 @@ def others(sweep: Sweep) -> str:
     return " Without numbers: " + "; ".join(said) + "." if said else ""
 
 
-def drawn(sweep: Sweep, path: Path) -> None:
+def drawn(every_line: Sequence[Line], floor: float, path: Path) -> None:
     """Draw cost against gap, a panel for each family, with the other methods in grey."""
-    lines = [line for line in sweep.lines() if line.method not in FIRST and not math.isnan(place(line)[0])]
+    lines = [line for line in every_line if line.method not in FIRST and not math.isnan(place(line)[0])]
     shown = [one for one in dict.fromkeys(families().values()) if any(line.family == one for line in lines)]
     columns = min(3, len(shown))
     height = math.ceil(len(shown) / columns)
@@ -170,7 +192,7 @@ def drawn(sweep: Sweep, path: Path) -> None:
         canvas = figure(4.4 * columns, 3.4 * height)
         every = canvas.subplots(height, columns, squeeze=False, sharex=True, sharey=True).flatten()
         for axes, family in zip(every, shown, strict=False):
-            panel(axes, lines, family, sweep.floor())
+            panel(axes, lines, family, floor)
         for axes in every[len(shown) :]:
             axes.set_visible(False)
         for axes in every[max(len(shown) - columns, 0) : len(shown)]:  # also where the panel below is empty
@@ -207,18 +229,30 @@ def place(line: Line) -> tuple[float, float]:
     return max(cost, LEAST), max(line.gap.mean, LEAST)
 
 
-def part(name: str, report: Path) -> str:
-    """Return a part of the page, and draw its pictures."""
+def sweeps(report: Path) -> dict[str, Sweep]:
+    """Return the rows of a report by forget set."""
     results, runs = pandas.read_csv(report / "results.csv"), pandas.read_csv(report / "runs.csv")
-    seeds = ",".join(str(seed) for seed in sorted(runs["seed"].dropna().astype(int).unique()))
-    parts = [f"`unlearnbench run experiment={PRESETS[name]}`, seeds {seeds}.\n"]
-    done = runs[runs["status"] == "done"]
-    for forget in sorted(done["forget"].unique()):
-        label = re.sub(r"\W+", "_", forget.partition(":")[0])
+    found = {}
+    for forget in sorted(runs[runs["status"] == "done"]["forget"].unique()):
         same = runs["forget"].isin((forget, forget.partition(":")[0]))  # a job without a run has its choice alone
-        sweep = Sweep(results[results["forget"] == forget], runs[same])
-        image = IMAGES / f"methods_{name}_{label}.png"
-        drawn(sweep, image)
+        found[forget] = Sweep(results[results["forget"] == forget], runs[same])
+    return found
+
+
+def picture(name: str, forget: str) -> Path:
+    """Return where the picture of a forget set in a part of the page lies."""
+    label = re.sub(r"\W+", "_", forget.partition(":")[0])
+    return IMAGES / f"methods_{name}_{label}.png"
+
+
+def part(name: str, report: Path, _before: str) -> str:
+    """Return a part of the page, and draw its pictures."""
+    found = sweeps(report)
+    seeds = sorted({int(seed) for sweep in found.values() for seed in sweep.runs["seed"].dropna()})
+    parts = [f"`unlearnbench run experiment={PRESETS[name]}`, seeds {','.join(map(str, seeds))}.\n"]
+    for forget, sweep in found.items():
+        image = picture(name, forget)
+        drawn(sweep.lines(), sweep.floor(), image)
         parts += [
             f"### Forgetting {forget}\n",
             table(sweep),
@@ -227,25 +261,47 @@ def part(name: str, report: Path) -> str:
     return "\n".join(parts)
 
 
-def put(text: str, name: str, content: str) -> str:
-    """Return the page with a part in its place."""
-    pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
-    new, found = re.subn(pattern, lambda match: f"{match[1]}\n{content}\n{match[2]}", text, flags=re.DOTALL)
-    if not found:
-        raise SystemExit(f"the page has no part {name}: add <!-- {name} --> and <!-- end of {name} -->")
-    return new
+def renewed(name: str, report: Path, before: str) -> str:
+    """Return a part with the rows of the methods in a report in the place of theirs, and draw its pictures again.
+
+    Where the part gives no seconds, neither do the new rows: they are of another machine.
+    """
+    new = {forget: {line.method: line for line in sweep.lines()} for forget, sweep in sweeps(report).items()}
+    sections = re.split(r"(?=^### Forgetting )", before.strip("\n"), flags=re.MULTILINE)
+    for number, section in enumerate(sections):
+        forget = section.partition("\n")[0].removeprefix("### Forgetting ")
+        if forget not in new:
+            continue
+        rows = re.findall(r"^\| `.*\n", section, re.MULTILINE)
+        kept = {line.method: line for line in map(read, rows)}
+        timed = any(not math.isnan(line.cost.mean) for line in kept.values())
+        mine = {method: one if timed else replace(one, cost=Number(math.nan)) for method, one in new[forget].items()}
+        lines = list((kept | {method: one for method, one in mine.items() if method not in FIRST}).values())
+        floor = float(re.findall(r"Noise floor: ([\d.]+|unknown);", section)[0].replace("unknown", "nan"))
+        drawn(lines, floor, picture(name, forget))
+        sections[number] = section.replace("".join(rows), "".join(f"{row}\n" for row in told(lines, floor)))
+    return "".join(sections) + "\n"
 
 
-def remake(page: Path, known: Sequence[str], make: Callable[[str, Path], str], usage: str) -> None:
-    """Make the parts of a page whose reports are given on the command line, as NAME=REPORT."""
-    given = dict(word.partition("=")[::2] for word in sys.argv[1:])
-    if not given or not set(given) <= set(known):
+Make = Callable[[str, Path, str], str]
+"""Makes a part of a page from its name, a report, and what it was before."""
+
+
+def remake(page: Path, known: Sequence[str], makes: Mapping[str, Make], usage: str) -> None:
+    """Make the parts of a page whose reports are given on the command line, as NAME=REPORT, or with another sign."""
+    signs = "|".join(map(re.escape, sorted(makes, key=len, reverse=True)))
+    given = [re.fullmatch(rf"(\w+)({signs})(.+)", word) for word in sys.argv[1:]]
+    if not given or any(one is None or one[1] not in known for one in given):
         raise SystemExit(f"{usage}\nThe parts are: {', '.join(known)}.")
     text = page.read_text()
-    for name, report in given.items():
-        text = put(text, name, make(name, Path(report)))
+    for name, sign, report in (one.groups() for one in given if one is not None):
+        found = re.search(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", text, re.DOTALL)
+        if found is None:
+            raise SystemExit(f"the page has no part {name}: add <!-- {name} --> and <!-- end of {name} -->")
+        content = makes[sign](name, Path(report), found[0])
+        text = f"{text[: found.start()]}\n{content}\n{text[found.end() :]}"
     page.write_text(text)
 
 
 if __name__ == "__main__":
-    remake(PAGE, list(PRESETS), part, str(__doc__))
+    remake(PAGE, list(PRESETS), {"=": part, "+=": renewed}, str(__doc__))

@@ -116,21 +116,56 @@ RESULTS = [
 ]  # fmt: skip
 
 
-def test_the_page_sorts_by_gap_and_says_what_has_no_numbers(scripts, tmp_path, monkeypatch):
-    page = scripts("build_methods_page")
+def reported(folder, results, done, rest=()):
+    """Write the two tables of a report."""
+    folder.mkdir()
     columns = ["seed", "method", "role", "split", "metric", "value"]
-    pandas.DataFrame(RESULTS, columns=columns).assign(forget="class:0").to_csv(tmp_path / "results.csv", index=False)
-    done = [(seed, method, "done", "class:0", "", 0.25, 0.3) for seed in (0, 1) for method in ("none", "npo")]
-    rest = [(0, "ssd", "diverged", "class:0", "NaN at step 3", None, None)]
+    pandas.DataFrame(results, columns=columns).assign(forget="class:0").to_csv(folder / "results.csv", index=False)
     names = ["seed", "method", "status", "forget", "reason", "cost_ratio", "examples_ratio"]
-    pandas.DataFrame(done + rest, columns=names).to_csv(tmp_path / "runs.csv", index=False)
+    pandas.DataFrame([*done, *rest], columns=names).to_csv(folder / "runs.csv", index=False)
+
+
+@pytest.fixture
+def remade(scripts, tmp_path, monkeypatch):
+    """Make a part of a page from a report: its script, and the page's text after it."""
+    page = scripts("build_methods_page")
     monkeypatch.setattr(page, "IMAGES", tmp_path)
-    text = page.put(
-        "hand\n<!-- images -->\nold\n<!-- end of images -->\nnotes\n", "images", page.part("images", tmp_path)
-    )
-    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    (tmp_path / "page.md").write_text("hand\n<!-- images -->\nold\n<!-- end of images -->\nnotes\n")
+
+    def make(word):
+        monkeypatch.setattr("sys.argv", ["build_methods_page.py", word])
+        page.remake(tmp_path / "page.md", ["images"], {"=": page.part, "+=": page.renewed}, "usage")
+        text = (tmp_path / "page.md").read_text()
+        return text, [line for line in text.splitlines() if line.startswith("| `")]
+
+    return make
+
+
+DONE = [(seed, method, "done", "class:0", "", 0.25, 0.3) for seed in (0, 1) for method in ("none", "npo")]
+
+
+def test_the_page_sorts_by_gap_and_says_what_has_no_numbers(remade, tmp_path):
+    reported(tmp_path / "report", RESULTS, DONE, [(0, "ssd", "diverged", "class:0", "NaN at step 3", None, None)])
+    text, rows = remade(f"images={tmp_path / 'report'}")
     assert [row.split("|")[1].strip() for row in rows] == ["`none`", "`npo`"]
     assert rows[1].split("|")[2:4] == [" ascent ", " 0.105 "]  # two seeds have no useful interval
     assert "Noise floor: 0.020" in text and "`ssd` diverged (seed 0): NaN at step 3." in text
     assert text.startswith("hand") and text.endswith("notes\n") and "old" not in text
+    assert (tmp_path / "methods_images_class.png").exists()
+
+
+def test_methods_that_ran_again_take_the_place_of_their_rows_and_no_other_moves(remade, tmp_path):
+    more = [(*one[:1], one[1].replace("npo", "ssd"), *one[2:5], one[5] * 2) for one in RESULTS if one[1] == "npo"]
+    reported(tmp_path / "report", [*RESULTS, *more], [*DONE, (0, "ssd", "done", "class:0", "", 0.25, 0.3)])
+    before, rows = remade(f"images={tmp_path / 'report'}")
+    assert [row.split("`")[1] for row in rows] == ["none", "npo", "ssd"]
+    better = [(*one[:5], one[5] / 20) for one in more]
+    reported(tmp_path / "again", better, [(seed, "ssd", "done", "class:0", "", 0.5, 0.6) for seed in (0, 1)])
+    (tmp_path / "methods_images_class.png").unlink()
+    text, now = remade(f"images+={tmp_path / 'again'}")
+    assert [row.split("`")[1] for row in now] == ["none", "ssd", "npo"]
+    assert [now[0], now[2]] == rows[:2], "the others are as they were"
+    assert now[1].split("|")[3].strip() == "0.011 *", "within the floor of the table"
+    assert now[1].split("|")[-4:-1] == [" 0.500 ", " 0.600 ", " 2 "]
+    assert text.partition("| `")[0] == before.partition("| `")[0] and text.endswith(before.rpartition("| `")[2][-80:])
     assert (tmp_path / "methods_images_class.png").exists()

@@ -49,7 +49,7 @@ class Lines:
         names = ", ".join(str(row[name]) for name in ("method", "model", "dataset", "forget") if row[name])
         status = " ".join([row["status"], *row["reason"].splitlines()[:1]])
         rest = told(self.left.seconds())
-        log.info("job %d of %d, %s, seed %s: %s%s", gone, len(self.sweep.rows), names, row["seed"], status, rest)
+        log.info("%d of %d jobs: %s, seed %s: %s%s", gone, len(self.sweep.rows), names, row["seed"], status, rest)
 
 
 class Watch:
