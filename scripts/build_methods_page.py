@@ -184,7 +184,8 @@ def others(sweep: Sweep) -> str:
 
 def drawn(every_line: Sequence[Line], floor: float, path: Path) -> None:
     """Draw cost against gap, a panel for each family, with the other methods in grey."""
-    lines = [line for line in every_line if line.method not in FIRST and not math.isnan(place(line)[0])]
+    lines = sorted(every_line, key=lambda line: line.gap.mean)
+    lines = [line for line in lines if line.method not in FIRST and not math.isnan(place(line)[0])]
     shown = [one for one in dict.fromkeys(families().values()) if any(line.family == one for line in lines)]
     columns = min(3, len(shown))
     height = math.ceil(len(shown) / columns)
