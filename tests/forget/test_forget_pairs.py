@@ -99,6 +99,7 @@ def test_pairs_that_cannot_be_forgotten_whole_are_refused(forget: ForgetSet, say
         forget.split(TextData(info=info, rows=rows, train=np.arange(20), validation=none, test=none))
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_twins_are_retained(tmp_path, caplog) -> None:
     def run(*words: str) -> tuple[str, int]:
         caplog.clear()

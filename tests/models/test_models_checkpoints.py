@@ -284,6 +284,7 @@ def test_a_file_far_larger_than_the_model_is_not_opened(suffix, tmp_path):
         checkpoint.load(SPEC.build(INFO), tmp_path / f"weights{suffix}")
 
 
+@pytest.mark.slow
 def test_bombs_need_no_memory(tmp_path):
     """A gigabyte in a megabyte, and a pickle that asks for 100 GB: measured against a file that is none."""
     (tmp_path / "none.pt").write_bytes(b"none")

@@ -132,7 +132,7 @@ CASES: dict[str, Case] = {
     "the same, with gradient checkpointing": lambda folder: (notes(), pretrained(folder, DROPPING, True), TEXT),
     "all weights of a model that drops": lambda folder: (notes(), pretrained(folder, NO_ADAPTER), TEXT),
     "images, dropout and batch norm": lambda _folder: (
-        synthetic(side=32),
+        synthetic(side=32, train=120, test=20),
         VGG16(batch_norm=True, dropout=0.5, pretrained=False, checkpoint=None, base=None),
         IMAGES,
     ),

@@ -190,6 +190,7 @@ def test_a_file_that_original_and_retrained_would_share_needs_a_word_about_it(sp
     assert digest(as_retrained(replace(spec, base="unknown"))) == digest(as_retrained(spec))
 
 
+@pytest.mark.slow
 def test_a_run_starts_every_training_from_the_file_and_loads_without_it(file, tmp_path, monkeypatch):
     starts = []
     start = ResNet18.start

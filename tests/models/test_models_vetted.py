@@ -70,7 +70,7 @@ def test_every_loading_call_refuses_code_pickles_and_the_network():
     assert found >= {"from_pretrained", "from_config", "snapshot_download", "hf_hub_download"}
 
 
-@pytest.mark.parametrize("kind", ["unheard_of", "llama"])
+@pytest.mark.parametrize("kind", ["unheard_of", pytest.param("llama", marks=pytest.mark.slow)])
 def test_code_in_a_folder_never_runs_whatever_is_typed(folder, tmp_path, kind):
     """A model that transformers does not know is refused; another is read by transformers' own code."""
     plant(folder, tmp_path / "marker")
@@ -210,6 +210,7 @@ def test_links_of_the_hubs_cache_and_shards_below_are_read(folder, tmp_path):
     assert len(shards) == len(set(found["weight_map"].values())) > 1
 
 
+@pytest.mark.slow
 def test_every_file_that_is_opened_is_part_of_the_keys(folder):
     """Python's own opens are listened to; the libraries in Rust are given weights and tokenizer.json alone."""
     (folder / "additional_chat_templates").mkdir()

@@ -54,6 +54,7 @@ def named(row):
     return row["model"], str(row["seed"])
 
 
+@pytest.mark.slow
 def test_a_preset_is_a_sweep_and_ends_with_a_report(command, folder, tmp_path):
     done = command("run", "--config-dir", str(folder), "experiment=swept", "seed=0")
     assert done.returncode == 0, done.stderr

@@ -61,6 +61,7 @@ def test_the_report_says_what_the_checkpoint_is_taken_to_have_seen(tmp_path):
         assert "is taken to have been trained on all" in said and "80 test rows" in said
 
 
+@pytest.mark.slow
 def test_without_a_validation_part_all_rows_are_trained_on(lists, tmp_path, monkeypatch):
     load = Synthetic.load
 
