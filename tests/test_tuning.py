@@ -63,6 +63,13 @@ def test_the_cheapest_of_equal_trials_is_best_and_a_diverged_one_never(scripts):
     assert scripts("tuning_table").best(again)["trial"] == 2, "0.1 and 0.1 are less than 0.1 and 0.3"
 
 
+def test_images_run_again_on_a_larger_model(scripts):
+    tune = scripts("tune_methods")
+    assert tune.scale_of("image", tune.FIRST["image"]) == ["dataset=fashion", "model=tiny_resnet"]
+    assert tune.scale_of("image", tune.AGAIN["image"]) == ["dataset=fashion", "model=resnet18"]
+    assert tune.scale_of("text", tune.AGAIN["text"]) == tune.SCALE["text"]
+
+
 def test_trials_that_ran_again_stand_beside_their_first_gaps(scripts):
     table = scripts("tuning_table")
     first = pandas.DataFrame({"method": ["a", "a", "b"], "trial": [0, 1, 0], "values": "", "gap": [0.1, 0.2, 0.3]})
