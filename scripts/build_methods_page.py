@@ -15,7 +15,7 @@ given. All else, the notes on methods above all, is written by hand and stays as
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -141,18 +141,21 @@ def table(sweep: Sweep) -> str:
         rows.append([f"*{role}*", "", "", *own, "", "", "", ""])
     floor = sweep.floor()
     known = "unknown" if math.isnan(floor) else f"{floor:.3f}"
-    text = "\n".join([*(f"| {' | '.join(row)} |" for row in rows), *told(sweep.lines(), floor)])
+    lines = [row_of(line, floor) for line in ordered(sweep.lines())]
+    text = "\n".join([*(f"| {' | '.join(row)} |" for row in rows), *lines])
     return f"{text}\n\nNoise floor: {known}; * marks gaps within it.{others(sweep)}\n"
 
 
-def told(lines: Sequence[Line], floor: float) -> list[str]:
-    """Return methods as rows of a table: `none` and `retrain`, then the others, nearest to retrained first."""
-    rows = []
-    for line in sorted(lines, key=lambda line: (line.method not in FIRST, math.isnan(line.gap.mean), line.gap.mean)):
-        star = " *" if line.gap.mean <= floor else ""
-        own = [f"`{line.method}`", line.family, f"{line.gap}{star}", *map(str, line.rates), str(line.membership)]
-        rows.append(f"| {' | '.join([*own, str(line.cost), str(line.examples), str(line.seeds)])} |")
-    return rows
+def ordered(lines: Iterable[Line]) -> list[Line]:
+    """Return `none` and `retrain`, then the other methods, nearest to retrained first."""
+    return sorted(lines, key=lambda line: (line.method not in FIRST, math.isnan(line.gap.mean), line.gap.mean))
+
+
+def row_of(line: Line, floor: float) -> str:
+    """Return a method as a row of a table."""
+    star = " *" if line.gap.mean <= floor else ""
+    own = [f"`{line.method}`", line.family, f"{line.gap}{star}", *map(str, line.rates), str(line.membership)]
+    return f"| {' | '.join([*own, str(line.cost), str(line.examples), str(line.seeds)])} |"
 
 
 def read(row: str) -> Line:
@@ -265,23 +268,35 @@ def part(name: str, report: Path, _before: str) -> str:
 def renewed(name: str, report: Path, before: str) -> str:
     """Return a part with the rows of the methods in a report in the place of theirs, and draw its pictures again.
 
-    Where the part gives no seconds, neither do the new rows: they are of another machine.
+    Other rows stay as they are. Where the part gives no seconds, neither do the new rows: they are of another machine.
     """
-    new = {forget: {line.method: line for line in sweep.lines()} for forget, sweep in sweeps(report).items()}
+    found = sweeps(report)
     sections = re.split(r"(?=^### Forgetting )", before.strip("\n"), flags=re.MULTILINE)
-    for number, section in enumerate(sections):
-        forget = section.partition("\n")[0].removeprefix("### Forgetting ")
-        if forget not in new:
-            continue
-        rows = re.findall(r"^\| `.*\n", section, re.MULTILINE)
-        kept = {line.method: line for line in map(read, rows)}
-        timed = any(not math.isnan(line.cost.mean) for line in kept.values())
-        mine = {method: one if timed else replace(one, cost=Number(math.nan)) for method, one in new[forget].items()}
-        lines = list((kept | {method: one for method, one in mine.items() if method not in FIRST}).values())
-        floor = float(re.findall(r"Noise floor: ([\d.]+|unknown);", section)[0].replace("unknown", "nan"))
-        drawn(lines, floor, picture(name, forget))
-        sections[number] = section.replace("".join(rows), "".join(f"{row}\n" for row in told(lines, floor)))
-    return "".join(sections) + "\n"
+    named = {section.partition("\n")[0].removeprefix("### Forgetting "): section for section in sections[1:]}
+    if unknown := found.keys() - named.keys():
+        raise SystemExit(f"the part {name} has no table of {', '.join(sorted(unknown))}")
+    for forget, sweep in found.items():
+        if missing := set(sweep.runs[sweep.runs["status"] != "done"]["method"]):
+            raise SystemExit(f"{forget}: {', '.join(sorted(missing))} left no numbers, so the part must be made anew")
+        named[forget] = replaced(named[forget], sweep, picture(name, forget))
+    return "".join([sections[0], *named.values()]) + "\n"
+
+
+def replaced(section: str, sweep: Sweep, image: Path) -> str:
+    """Return a forget set's section with the rows of a sweep's methods, and draw its picture."""
+    rows = {read(row).method: row for row in re.findall(r"^\| `.*", section, re.MULTILINE)}
+    lines = {method: read(row) for method, row in rows.items()}
+    floor = float(re.findall(r"Noise floor: ([\d.]+|unknown);", section)[0].replace("unknown", "nan"))
+    timed = any(not math.isnan(line.cost.mean) for line in lines.values())
+    texts = dict(rows)
+    for line in sweep.lines():
+        if line.method not in FIRST:
+            lines[line.method] = line if timed else replace(line, cost=Number(math.nan))
+            texts[line.method] = row_of(lines[line.method], floor)
+    if again := [method for method in texts if method not in rows and f"`{method}` " in section]:
+        raise SystemExit(f"{', '.join(again)}: the section says why there are no numbers; make the part anew")
+    drawn(list(lines.values()), floor, image)
+    return section.replace("\n".join(rows.values()), "\n".join(texts[line.method] for line in ordered(lines.values())))
 
 
 Make = Callable[[str, Path, str], str]

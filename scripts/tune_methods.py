@@ -14,8 +14,8 @@ also in corrected answers and flip rate), averaged over the forget sets. Of tria
 one that took longer than retraining is not taken where another did not.
 
 --again runs the best trials of each method once more, on another seed, class and draw, since the best of six on one
-draw is partly luck; images with ResNet18 too, as a small model favours high learning rates. The choice is then by the
-mean of both gaps, among the trials that were run twice.
+draw is partly luck. For images it takes ResNet18, since a small model favours high learning rates. The choice is then
+by the mean of both gaps, among the trials that were run twice.
 Every trial is a row of docs/results/tuning_KIND.csv, and docs/results/tuning.md is made from these. --write puts the
 best values into configs/method (text: configs/tuned/tiny_language) and keeps the comments there.
 """

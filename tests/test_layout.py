@@ -69,10 +69,11 @@ def asks_kind(node):
     """Return whether an expression asks which kind of data something has."""
     if isinstance(node, ast.Compare):
         inside = list(ast.walk(node))
-        named = any(isinstance(one, ast.Attribute) and one.attr in ("kind", "kinds") for one in inside)
+        named = any((getattr(one, "attr", "") or getattr(one, "id", "")) in ("kind", "kinds") for one in inside)
         return named and any(getattr(one, "value", None) in ("image", "text") for one in inside)
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
-        return any(getattr(one, "id", "") in KINDS_OF_CLASSES for one in ast.walk(node.args[1]))
+        inside = list(ast.walk(node.args[1]))
+        return any((getattr(one, "attr", "") or getattr(one, "id", "")) in KINDS_OF_CLASSES for one in inside)
     return False
 
 
@@ -89,6 +90,6 @@ def test_only_tasks_and_data_sets_ask_which_kind_of_data_it_is(tmp_path):
     assert [f"{file.relative_to(PACKAGE)}:{line}" for file in rest for line in kinds_tested(file)] == []
     asking = tmp_path / "asking.py"
     asking.write_text(
-        'a = info.kind == "text"\nb = "text" in spec.kinds\nc = isinstance(task, TextTask)\nd = kind == 1\n'
+        'a = info.kind == "text"\nb = "text" in spec.kinds\nc = isinstance(task, tasks.TextTask)\nd = kind == 1\n'
     )
     assert kinds_tested(asking) == [1, 2, 3]

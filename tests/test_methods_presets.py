@@ -60,3 +60,16 @@ def test_three_epochs_at_most_are_run_on_cifar10_where_papers_have_more():
     for file in (config_root() / "tuned" / "cifar10").glob("*.yaml"):
         paper = yaml.safe_load((config_root() / "method" / file.name).read_text())
         assert yaml.safe_load(file.read_text()) == {"epochs": 3} and paper["epochs"] > 3, file.name
+
+
+def test_where_all_weights_are_trained_the_rates_are_a_quarter_of_an_adapters():
+    words = ["dataset=clinical_notes", "model=smollm2_135m"]
+    names = [file.stem for file in (config_root() / "tuned" / "language_whole").glob("*.yaml")]
+    assert len(names) > 15
+    for name in set(names) - {"soft_prompt"}:  # it trains no weights of the model
+        through, whole = (
+            compose([*words, f"method={name}", *more]).request.config["method"]
+            for more in ([], ["tuning=language_whole", "model.adapter.r=0"])
+        )
+        assert float(whole["optimizer"].pop("lr")) == float(through["optimizer"].pop("lr")) / 4
+        assert whole == through

@@ -1,4 +1,4 @@
-"""A request's typed objects, and every check that needs no data: mistakes end here, before anything runs."""
+"""A request's typed objects, built and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the parts of a run fit together, as far as it can be known without the data."""
+"""Whether the parts of a run can be used, and fit together: mistakes end here, before anything runs."""
 
 from __future__ import annotations
 

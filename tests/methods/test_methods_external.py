@@ -130,6 +130,7 @@ class Places:
     path: Path | None
     checkpoint: Path | None
     hub: str | None = None
+    tokenizer: None = None
 
 
 def test_an_adapter_of_one_of_two_folders_of_one_name_goes_by_the_whole_path(folders):

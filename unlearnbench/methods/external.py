@@ -46,7 +46,7 @@ class External:
 
     def settled(self, spec: Any) -> External:
         """Return the method with `onto` decided, so that keys know which model an adapter is merged into."""
-        if self.onto is not None or not finetuned.is_adapter(self._place()):
+        if not is_language(spec) or self.onto is not None or not finetuned.is_adapter(self._place()):
             return self
         return replace(self, onto=self._beneath(spec))
 

@@ -18,7 +18,7 @@ from unlearnbench.metrics import Metric, catalogue
 from unlearnbench.metrics.measure import measure
 from unlearnbench.metrics.unreferenced import unreferenced
 from unlearnbench.models.ensemble import members
-from unlearnbench.models.start import incompetent
+from unlearnbench.models.start import incompetent, is_language
 from unlearnbench.models.wrapper import inner
 from unlearnbench.python.bound import Bound, Examples, Fresh, Normalise, Options, bind
 from unlearnbench.python.models import plain, single
@@ -93,7 +93,7 @@ def evaluate(
         models = {"original": original, "unlearned": unlearned}
         scores = {role: _scored(bound, one, splits) for role, one in models.items() if one is not None}
         references = tuple(_scored(bound, one, splits) for one in others)
-        networks = tuple(_incompetent(bound, splits, seed))
+        networks = tuple(_incompetent(bound, splits, options, seed))
     before, after = scores.get("original", scores["unlearned"]), scores["unlearned"]
     metrics = _metrics(original is not None, bool(networks))
     rows = measure(before, references, after, networks, whole_class, seed, metrics)
@@ -139,8 +139,10 @@ def _merged(model: nn.Module) -> nn.Module:
     return model if inner(model) is not model else plain(model)
 
 
-def _incompetent(bound: Bound, splits: Mapping[str, Any], seed: int) -> Iterator[BySplit]:
+def _incompetent(bound: Bound, splits: Mapping[str, Any], options: Options, seed: int) -> Iterator[BySplit]:
     """Yield the scores of networks that know nothing of the data; none where nobody says what those are."""
+    if is_language(bound.spec) and options.fresh is None:
+        return
     for number in range(networks(bound.spec)):
         try:
             with seeded(seed, "incompetent", number):

@@ -16,6 +16,7 @@ EXTRA = ("bbq", "crows_pairs", "stereoset")
 
 
 def part(config: dict[str, Any], name: str) -> Any:
+    """Build a group's choice; raise UserError where there is none."""
     values = config.get(name)
     if not isinstance(values, dict):
         raise UserError(f"{name} has no choice.\nTry: `unlearnbench list`, then {name}=NAME")

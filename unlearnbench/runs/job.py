@@ -40,9 +40,9 @@ from unlearnbench.stages.benches import Benches
 log = logging.getLogger("unlearnbench")
 
 TWINS = {
-    "text": "%d of %d forget rows have a counterfactual twin in the retain set: the retrained model has seen all but "
+    "twins": "%d of %d forget rows have a counterfactual twin in the retain set: the retrained model has seen all but "
     "the group in them. Try: forget.whole_pairs=true",
-    "image": "%d of %d forget images have a copy with the same pixels in the retain set: the retrained model has seen "
+    "copies": "%d of %d forget images have a copy with the same pixels in the retain set: the retrained model has seen "
     "them. Try: forget.whole_pairs=true, or forget the copies too",
 }
 
@@ -252,7 +252,7 @@ class RunJob:
             splits, data = asked.world.splits, asked.world.bench.data
             left = twins_retained(splits, data)
             if left and not self.assembled.experiment.forget.whole_class and splits.manipulated is None:
-                say(TWINS[data.info.kind] % (left, len(splits.forget)), logging.WARNING)
+                say(TWINS[data.same] % (left, len(splits.forget)), logging.WARNING)
         left_out = getattr(self.picture[0].world.bench.data, "left_out", {})
         if left_out:
             some = ", ".join([*map(printable, list(left_out)[:10]), *(["..."] if len(left_out) > 10 else [])])

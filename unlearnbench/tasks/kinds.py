@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def image_task(task: Task) -> ImageTask:
-    """Return the task of an image data set with all that it has; it is not checked to be one."""
+    """Return the task of an image data set with all that it has; this is not checked."""
     return cast("ImageTask", task)
 
 
 def text_task(task: Task) -> TextTask:
-    """Return the task of a text data set with all that it has; it is not checked to be one."""
+    """Return the task of a text data set with all that it has; this is not checked."""
     return cast("TextTask", task)

@@ -1,4 +1,4 @@
-"""Losses of preference optimisation: how much less, or more, likely an answer is than under a reference.
+"""Losses of whole answers, and of how much less, or more, likely an answer is than under a reference.
 
 They return one value per example, (n,), as those of training.losses do.
 """
