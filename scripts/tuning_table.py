@@ -55,14 +55,16 @@ def page(results: Path) -> str:
     """Return tuning.md: for each method its default's gap, the best trial's, and that trial's values."""
     parts = [
         "# Defaults found on validation data\n",
-        "```\npython scripts/tune_methods.py --kind image\npython scripts/tune_methods.py --kind image --again 3",
+        "```\npython scripts/tune_methods.py --kind image",
+        "python scripts/tune_methods.py METHOD ... --kind image --again 6",
         "python scripts/tune_methods.py --kind text\npython scripts/tune_methods.py --kind text --again 2\n```\n",
         "Each trial is a row of the CSV. gap: mean absolute difference to the retrained model,",
         "on validation rows in the place of test rows, averaged over the forget sets",
         "(scripts/tune_methods.py says what exactly). before: with the values that the method had then.",
-        "again: the gap of the chosen values on another draw, for images with ResNet18. Where it is much larger, the",
-        "best of six was luck, or does not suit a larger model. The choice is by the mean of both. Methods without it ran",
-        "on the first draw alone: images ran again where ResNet18 had lost most with the choice of the small model.\n",
+        "again: the gap of the chosen values on another draw, for images with ResNet18. Where it is much larger,",
+        "the best of six was luck, or does not suit a larger model. The choice is by the mean of both. Methods",
+        "without it ran on the first draw alone: images ran again where the choice had done badly on ResNet18",
+        "or on another class.\n",
     ]
     for kind in SCALE:
         file = results / f"tuning_{kind}.csv"
