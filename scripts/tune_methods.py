@@ -14,8 +14,8 @@ also in corrected answers and flip rate), averaged over the forget sets. Of tria
 one that took longer than retraining is not taken where another did not.
 
 --again runs the best trials of each method once more, on another seed, class and draw, since the best of six on one
-draw is partly luck. For images it takes ResNet18, since a small model favours high learning rates. The choice is then
-by the mean of both gaps, among the trials that were run twice.
+draw is partly luck; images with ResNet18 too, since a small model favours high learning rates. The choice is then by
+the mean of the gaps on the first draw and on the others, among the trials that were run again.
 Every trial is a row of docs/results/tuning_KIND.csv, and docs/results/tuning.md is made from these. --write puts the
 best values into configs/method (text: configs/tuned/tiny_language) and keeps the comments there.
 """
@@ -24,6 +24,7 @@ import argparse
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,10 @@ def image_draw(name: str, seed: int, class_number: int, draw: int, model: str | 
 
 
 FIRST = {"image": image_draw("tuning", 3, 2, 1), "text": Draw("tuning", 3, {})}
-AGAIN = {"image": image_draw("again", 4, 5, 2, "resnet18"), "text": Draw("again", 4, {})}
+AGAIN = {
+    "image": (image_draw("again", 4, 5, 2), image_draw("larger", 4, 5, 2, "resnet18")),
+    "text": (Draw("again", 4, {}),),
+}
 GAPS = {
     "image": [("accuracy", "retain"), ("accuracy", "forget"), ("accuracy", "test")],
     "text": [
@@ -191,6 +195,27 @@ def measured(kind: str, trials: list[Trial], sweep: Path) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
+def ran(kind: str, trials: list[Trial], draw: Draw, given: argparse.Namespace) -> pandas.DataFrame:
+    """Run the trials on a draw; return their rows."""
+    folder = given.outputs / draw.name / kind
+    prepared(kind, trials, draw, folder)
+    return measured(kind, trials, swept(kind, trials, draw, folder, given))
+
+
+def together(several: Sequence[tuple[Draw, pandas.DataFrame]]) -> pandas.DataFrame:
+    """Return the rows of one draw; of several, their gaps side by side, and the mean gap and cost ratio."""
+    if len(several) == 1:
+        return several[0][1]
+    whole = several[0][1][["method", "trial", "values"]].copy()
+    for draw, rows in several:
+        for name in (one for one in rows.columns if " " in one):
+            whole[f"{draw.model} {name}" if draw.model else name] = rows[name]
+    for name in ("gap", "cost_ratio"):
+        whole[name] = sum(rows[name] for _, rows in several) / len(several)
+    states = zip(*(rows["status"] for _, rows in several), strict=True)
+    return whole.assign(status=[" ".join(sorted(set(" ".join(one).split()))) for one in states])
+
+
 def adopted(kind: str, trial: Trial) -> Path:
     """Write a trial's values into the method's defaults; return the file."""
     place = ROOT / "configs" / ("method" if kind == "image" else "tuned/tiny_language") / f"{trial.method}.yaml"
@@ -212,16 +237,15 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     given.results.mkdir(parents=True, exist_ok=True)
-    draw = (AGAIN if given.again else FIRST)[given.kind]
-    folder, table = given.outputs / draw.name / given.kind, given.results / f"tuning_{given.kind}.csv"
+    table = given.results / f"tuning_{given.kind}.csv"
     methods = given.methods or methods_of(given.kind)
     if given.again:
         trials = best_trials(pandas.read_csv(table), methods, given.again)
     else:
         trials = first_trials(given.kind, methods, given.trials)
     print(f"{len(trials)} trials", file=sys.stderr)
-    prepared(given.kind, trials, draw, folder)
-    rows = measured(given.kind, trials, swept(given.kind, trials, draw, folder, given))
+    draws = AGAIN[given.kind] if given.again else (FIRST[given.kind],)
+    rows = together([(draw, ran(given.kind, trials, draw, given)) for draw in draws])
     kept(given.kind, joined(pandas.read_csv(table), rows) if given.again else rows, given.results)
     (given.results / "tuning.md").write_text(page(given.results))
     show(given.kind, pandas.read_csv(table), methods, write=given.write)

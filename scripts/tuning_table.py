@@ -38,7 +38,7 @@ def joined(before: pandas.DataFrame, rows: pandas.DataFrame) -> pandas.DataFrame
     earlier = [name for name in before.columns if name == "again" or name.startswith("again ")]
     rest = before[~before["method"].isin(set(rows["method"]))]
     new = before[before["method"].isin(set(rows["method"]))].drop(columns=earlier)
-    return pandas.concat([rest, new.merge(rows, on=["method", "trial"], how="left")])
+    return pandas.concat([rest, new.merge(rows, on=["method", "trial"], how="left")]).dropna(axis="columns", how="all")
 
 
 def kept(kind: str, rows: pandas.DataFrame, results: Path) -> None:
@@ -61,7 +61,7 @@ def page(results: Path) -> str:
         "Each trial is a row of the CSV. gap: mean absolute difference to the retrained model,",
         "on validation rows in the place of test rows, averaged over the forget sets",
         "(scripts/tune_methods.py says what exactly). before: with the values that the method had then.",
-        "again: the gap of the chosen values on another draw, for images with ResNet18. Where it is much larger,",
+        "again: the gap of the chosen values on another draw, for images with ResNet18 too. Where it is much larger,",
         "the best of six was luck, or does not suit a larger model. The choice is by the mean of both. Methods",
         "without it ran on the first draw alone: images ran again where the choice had done badly on ResNet18",
         "or on another class.\n",

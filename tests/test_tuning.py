@@ -66,8 +66,26 @@ def test_the_cheapest_of_equal_trials_is_best_and_a_diverged_one_never(scripts):
 def test_images_run_again_on_a_larger_model(scripts):
     tune = scripts("tune_methods")
     assert tune.scale_of("image", tune.FIRST["image"]) == ["dataset=fashion", "model=tiny_resnet"]
-    assert tune.scale_of("image", tune.AGAIN["image"]) == ["dataset=fashion", "model=resnet18"]
-    assert tune.scale_of("text", tune.AGAIN["text"]) == tune.SCALE["text"]
+    scales = [tune.scale_of("image", draw) for draw in tune.AGAIN["image"]]
+    assert scales == [["dataset=fashion", "model=tiny_resnet"], ["dataset=fashion", "model=resnet18"]]
+    assert tune.scale_of("text", tune.AGAIN["text"][0]) == tune.SCALE["text"]
+    rows = [
+        {
+            "method": "a",
+            "trial": 0,
+            "values": "",
+            "class:5 accuracy": gap,
+            "gap": gap,
+            "cost_ratio": cost,
+            "status": said,
+        }
+        for gap, cost, said in ((0.1, 0.2, "done"), (0.3, 0.6, "skipped"))
+    ]
+    several = zip(tune.AGAIN["image"], ([one] for one in rows), strict=True)
+    (one,) = tune.together([(draw, pandas.DataFrame(found)) for draw, found in several]).to_dict("records")
+    assert one["gap"] == pytest.approx(0.2) and one["cost_ratio"] == pytest.approx(0.4)
+    assert one["class:5 accuracy"] == 0.1 and one["resnet18 class:5 accuracy"] == 0.3
+    assert one["status"] == "done skipped"
 
 
 def test_trials_that_ran_again_stand_beside_their_first_gaps(scripts):
