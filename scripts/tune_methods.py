@@ -15,7 +15,7 @@ one that took longer than retraining is not taken where another did not.
 
 --again runs the best trials of each method once more, on another seed, class and draw, since the best of six on one
 draw is partly luck; images with ResNet18 too, since a small model favours high learning rates. The choice is then by
-the mean of the gaps on the first draw and on the others, among the trials that were run again.
+the mean gap, each model counting the same, among the trials that were run again.
 Every trial is a row of docs/results/tuning_KIND.csv, and docs/results/tuning.md is made from these. --write puts the
 best values into configs/method (text: configs/tuned/tiny_language) and keeps the comments there.
 """
@@ -32,7 +32,7 @@ from typing import Any
 import pandas
 import yaml
 from trials import at, changed, space_of, trials_of, values_of, words_of, written
-from tuning_table import SCALE, best, joined, kept, page, ranked
+from tuning_table import OF_MODEL, SAME, SCALE, best, joined, kept, page, ranked
 
 from unlearnbench.request.catalogue import entries
 from unlearnbench.request.compose import compose
@@ -208,6 +208,7 @@ def together(several: Sequence[tuple[Draw, pandas.DataFrame]]) -> pandas.DataFra
         return several[0][1]
     whole = several[0][1][["method", "trial", "values"]].copy()
     for draw, rows in several:
+        whole[f"{OF_MODEL}{draw.model or SAME}"] = rows["gap"]
         for name in (one for one in rows.columns if " " in one):
             whole[f"{draw.model} {name}" if draw.model else name] = rows[name]
     for name in ("gap", "cost_ratio"):

@@ -86,6 +86,17 @@ def test_images_run_again_on_a_larger_model(scripts):
     assert one["gap"] == pytest.approx(0.2) and one["cost_ratio"] == pytest.approx(0.4)
     assert one["class:5 accuracy"] == 0.1 and one["resnet18 class:5 accuracy"] == 0.3
     assert one["status"] == "done skipped"
+    assert (one["gap of the same model"], one["gap of resnet18"]) == (0.1, 0.3)
+
+
+def test_each_model_counts_the_same(scripts):
+    small = {"trial": [0, 1], "gap": [0.01, 0.05], "cost_ratio": [0.3, 0.3], "again": [0.15, 0.05]}
+    rows = pandas.DataFrame(
+        {**small, "again gap of the same model": [0.01, 0.05], "again gap of resnet18": [0.29, 0.05]}
+    )
+    assert scripts("tuning_table").best(rows)["trial"] == 1, ".01 and .29 are more than .05 and .05"
+    rows["again gap of resnet18"] = [0.05, 0.05]
+    assert scripts("tuning_table").best(rows)["trial"] == 0, ".01 and .05 are less than .05 and .05"
 
 
 def test_trials_that_ran_again_stand_beside_their_first_gaps(scripts):
