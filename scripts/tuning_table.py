@@ -69,8 +69,8 @@ def page(results: Path) -> str:
         "again: the mean gap of the chosen values on another draw with both models (text: one). Where it is",
         "much larger, the best of six was luck, or does not suit the larger model. The choice is by the mean gap,",
         "each model counting the same. Methods without it ran on the first draw alone: images ran again where the",
-        "choice had done badly on ResNet18 or on another class. `finetune` has two epochs by hand: five are nearer,",
-        "for 2.5 times the cost.\n",
+        "choice had done badly on ResNet18 or on another class. `finetune` has two epochs by hand: five are",
+        ".004 nearer, for 2.5 times the cost.\n",
     ]
     for kind in SCALE:
         file = results / f"tuning_{kind}.csv"
