@@ -69,7 +69,12 @@ def tiny() -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def tiny_text() -> SimpleNamespace:
     """A part of the embedded notes, its task, its splits, and a tiny LLaMA trained on them for a moment."""
-    task, spec = text_task(), llama()
+    return text_world()
+
+
+def text_world(**changes: object) -> SimpleNamespace:
+    """Return what `tiny_text` is; settings of the notes can be replaced."""
+    task, spec = text_task(**changes), llama()
     splits = Column(column="is_biased", value=True, fraction=1.0, seed=0).split(task.data)
     with seeded("tiny text"):
         model = fit(

@@ -113,6 +113,7 @@ def test_failed_job_does_not_stop_the_others(command, tmp_path):
     assert jobs[0]["reason"].startswith("unlearned: ") and "a lower learning rate" in jobs[0]["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_with_their_code_and_no_half_run(tmp_path, sign, code):
     words = [sys.executable, "-m", "unlearnbench", "run", "dataset=synthetic", "model=tiny_cnn", "train.epochs=100000"]

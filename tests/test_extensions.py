@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import pandas
+import pytest
 
 FILES = {
     "mine.py": '''
@@ -126,6 +127,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.slow
 def test_one_of_each_comes_from_a_plugin(command, tmp_path):
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

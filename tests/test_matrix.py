@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 import torch
+from conftest import text_world
 from omegaconf import OmegaConf
 
 from unlearnbench.models.adapter import AdapterOff
@@ -33,6 +34,12 @@ def method(name: str) -> object:
     """Build a method as its YAML describes it, with one epoch where it has epochs."""
     values = dict(OmegaConf.to_container(OmegaConf.load(config_root() / "method" / f"{name}.yaml")))
     return build({**values, **({"epochs": 1} if "epochs" in values else {})}, "method")
+
+
+@pytest.fixture(scope="module")
+def tiny_text():
+    """Return fewer notes than other tests have: these are hundreds of trainings."""
+    return text_world(limit=32, limit_test=8, limit_validation=8)
 
 
 @pytest.fixture

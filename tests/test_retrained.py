@@ -72,7 +72,7 @@ class Compared:
 
 
 def text(tmp_path, forget: ForgetSet, adapter=None, **changes: object) -> Compared:
-    dataset: ClinicalNotes = notes(**changes)
+    dataset: ClinicalNotes = notes(**{"limit": 60, "limit_test": 16, **changes})
     data = dataset.load()
     spec = llama(adapter) if adapter else llama()
     changed = reworded(data, forget.split(data).forget)

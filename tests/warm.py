@@ -1,9 +1,9 @@
 """The command line in a fork of a warm process: the same code as `python -m unlearnbench`, started sooner.
 
-A fresh Python takes seconds to import torch, scikit-learn and their like, and the suite starts about a hundred. Here
-one process imports them once, and this checkout's modules, whose sources it reads for keys; each command is a fork of
-it with its own working folder, environment and files. Tests of the start, of imports, of signals and of the wheel start
-a Python of their own.
+A fresh Python takes seconds to import torch, scikit-learn and their like, and the suite starts hundreds. Here one
+process imports them once, and this checkout's modules, whose sources it reads for keys, and composes one line. Each
+command is a fork of it with its own working folder, environment and files. Tests of the start, of imports, of signals
+and of the wheel start a Python of their own.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ def get_ready() -> None:
         if file.name != "__main__":
             importlib.import_module(".".join(file.parts).removesuffix(".__init__"))
     importlib.import_module("unlearnbench.graph.sources").sources(USUAL)
+    compose = importlib.import_module("unlearnbench.request.compose").compose
+    compose(["experiment=smoke", "train.epochs=2"])  # the first one fills the caches of Hydra's grammar
 
 
 def serve() -> None:

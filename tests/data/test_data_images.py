@@ -127,6 +127,7 @@ def test_mean_and_std_must_be_one_a_channel():
         dataclasses.replace(synthetic(), mean=(0.5, 0.5, 0.5)).info()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
 def test_cifar_is_read_from_the_official_files(cifar, name, classes):
     one = dataset(name, f"dataset.root={cifar}", "dataset.limit=1000", "dataset.limit_test=200")
@@ -137,6 +138,7 @@ def test_cifar_is_read_from_the_official_files(cifar, name, classes):
     assert 0.4 < data.images.float().mean() / 255 < 0.55
 
 
+@pytest.mark.slow
 def test_cifar100_superclasses_are_the_official_ones(cifar):
     import pickle
 
@@ -147,6 +149,7 @@ def test_cifar100_superclasses_are_the_official_ones(cifar):
     assert data.info.subclasses[69] == "rocket"
 
 
+@pytest.mark.slow
 def test_cifar_keeps_the_classes_that_are_named(cifar):
     """Kept superclasses are numbered anew, in the files' order, and the fine labels below them too."""
     whole = dataset("cifar100", f"dataset.root={cifar}", "dataset.labels=superclass").load()
@@ -169,6 +172,7 @@ def test_cifar_names_the_folder_above_its_own(tmp_path):
         dataset("cifar10", f"dataset.root={own}").check()
 
 
+@pytest.mark.slow
 def test_cifar_refuses_classes_that_are_not_there(cifar):
     """A wrong name is answered with the nearest one, and one class alone is refused."""
     with pytest.raises(UserError, match="Did you mean 'vehicles_2'"):
@@ -183,6 +187,7 @@ def test_cifar_refuses_classes_that_are_not_there(cifar):
         dataset("cifar10", f"dataset.root={cifar}", "dataset.classes=[cat]").info()
 
 
+@pytest.mark.slow
 def test_damaged_cifar_file_is_named(cifar, tmp_path):
     import shutil
 

@@ -114,6 +114,7 @@ def run(outputs, *words):
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_stage_counts_the_seconds_of_both_processes(tmp_path, slow, monkeypatch):
     score, calls = ImageTask.score, 0
 

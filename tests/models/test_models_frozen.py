@@ -20,7 +20,7 @@ from unlearnbench.forget.column import Column
 from unlearnbench.models import adapter
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.llama import Pretrained
-from unlearnbench.models.vgg import VGG16
+from unlearnbench.models.resnet9 import ResNet9
 from unlearnbench.problem import Problem
 from unlearnbench.stages.unlearn import Unlearn
 from unlearnbench.training.losses import cross_entropy
@@ -132,8 +132,8 @@ CASES: dict[str, Case] = {
     "the same, with gradient checkpointing": lambda folder: (notes(), pretrained(folder, DROPPING, True), TEXT),
     "all weights of a model that drops": lambda folder: (notes(), pretrained(folder, NO_ADAPTER), TEXT),
     "images, dropout and batch norm": lambda _folder: (
-        synthetic(side=32, train=120, test=20),
-        VGG16(batch_norm=True, dropout=0.5, pretrained=False, checkpoint=None, base=None),
+        synthetic(side=16, train=120, test=20),
+        ResNet9(dropout=0.5, checkpoint=None),
         IMAGES,
     ),
 }

@@ -88,8 +88,7 @@ def test_what_pretrained_weights_cannot_fit_is_refused(file, spec, info, says):
         started(replace(spec, pretrained=file), info)
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("side", [16, 64])
+@pytest.mark.parametrize(("batch_norm", "side"), [(True, 16), (False, 64)])
 def test_vgg16_on_small_images_takes_the_features_alone(tmp_path, batch_norm, side):
     spec = replace(VGG, batch_norm=batch_norm, pretrained=tmp_path / "vgg.safetensors")
     source = spec.build(image_info(64))

@@ -26,8 +26,7 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize("side", [8, 28, 32, 64])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 28), (3, 32), (3, 64)])
 @pytest.mark.parametrize("name", SPECS)
 def test_logits_and_parts(name, channels, side):
     spec, what = SPECS[name], info(side, channels, 7)

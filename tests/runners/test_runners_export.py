@@ -63,6 +63,7 @@ def test_the_script_of_sbatch_lines_is_shell(tmp_path, shell):
     assert text.count("#SBATCH --gpus-per-node=1") == 4 and text.count("#SBATCH --mem=1536M") == 5
 
 
+@pytest.mark.slow
 @pytest.mark.slurm
 def test_the_script_submits_what_the_runner_submits(slurm, tmp_path):
     settings = Slurm(**{**vars(SETTINGS), "memory_gib": None})

@@ -110,7 +110,9 @@ def test_texts_are_those_of_transformers(name):
     assert renderer.render([SAID[0]] * 600) == [theirs[0]] * 600
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize(
+    "bomb", [pytest.param(name, marks=pytest.mark.slow) if name == "endless loops" else name for name in BOMBS]
+)
 def test_a_template_without_bounds_is_stopped(bomb, monkeypatch):
     if bomb != "endless loops":  # the process counts its own five seconds
         monkeypatch.setattr(rendering, "WALL_SECONDS", 1)

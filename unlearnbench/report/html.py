@@ -9,9 +9,10 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from unlearnbench.plots.picture import Picture
@@ -28,6 +29,9 @@ from unlearnbench.report.reported import HEADER as REPORTED_HEADER
 from unlearnbench.report.reported import NOTE
 from unlearnbench.report.verdicts import READING as VERDICTS
 from unlearnbench.request.compose import SHOWN_RUNS
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FLOORS = ("accuracy", "kl_from_retrained", "js_to_retrained", "activation_distance", "zrf", "mia_confidence")
 ANSWER_FLOORS = ("answer_nll", "rouge_l", "exact_memorisation", "extraction_strength", "mia_auc")
@@ -67,44 +71,47 @@ def page(
     passing: Sequence[Path] = (),
 ) -> str:
     """Return report.html as text, for a report in the folder `target`; runs in `passing` folders get no links."""
-    from jinja2 import Environment
     from markupsafe import Markup
 
-    template, style, script = (_own(f"report.{end}") for end in ("html.jinja", "css", "js"))
+    style, script = (_own(f"report.{end}") for end in ("css", "js"))
     table = runs.table
     inlined = _within_limit(figures)
-    return (
-        Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        .from_string(template)
-        .render(
-            style=style,
-            script=script,
-            three=three,
-            policy=_policy(style, script),
-            choices=_choices(runs, boards),
-            compared=any(board.headline.compared for board in boards),
-            readings=[f"{one} {SEEDS}" for one in readings(boards)],
-            bias_header=BIAS_HEADER,
-            bias_note=READING if any(board.bias for board in boards) else "",
-            reported_header=REPORTED_HEADER,
-            reported_note=NOTE if any(board.reported for board in boards) else "",
-            verdicts_note=VERDICTS if any(board.verdicts for board in boards) else "",
-            exposed_note=EXPOSED if any(board.exposed for board in boards) else "",
-            boards=[
-                (board, noise_text(board), _floor_rows(board), inlined[at] if at < len(inlined) else [])
-                for at, board in enumerate(boards)
-            ],
-            without_figures=len(boards) - len(inlined) if inlined else 0,
-            of_runs=_figures_of_runs(runs),
-            every_run=_known_columns(list(_every_run(runs, target, passing))),
-            left_out=runs.left_out,
-            counts=table["status"].value_counts().to_dict(),
-            seeds=sorted(int(seed) for seed in table["seed"].unique()),
-            unfinished=table[table["status"] != "done"].to_dict("records"),
-            evidence=Markup(section(runs, target)),
-            provenance=_provenance(runs),
-        )
+    return _template().render(
+        style=style,
+        script=script,
+        three=three,
+        policy=_policy(style, script),
+        choices=_choices(runs, boards),
+        compared=any(board.headline.compared for board in boards),
+        readings=[f"{one} {SEEDS}" for one in readings(boards)],
+        bias_header=BIAS_HEADER,
+        bias_note=READING if any(board.bias for board in boards) else "",
+        reported_header=REPORTED_HEADER,
+        reported_note=NOTE if any(board.reported for board in boards) else "",
+        verdicts_note=VERDICTS if any(board.verdicts for board in boards) else "",
+        exposed_note=EXPOSED if any(board.exposed for board in boards) else "",
+        boards=[
+            (board, noise_text(board), _floor_rows(board), inlined[at] if at < len(inlined) else [])
+            for at, board in enumerate(boards)
+        ],
+        without_figures=len(boards) - len(inlined) if inlined else 0,
+        of_runs=_figures_of_runs(runs),
+        every_run=_known_columns(list(_every_run(runs, target, passing))),
+        left_out=runs.left_out,
+        counts=table["status"].value_counts().to_dict(),
+        seeds=sorted(int(seed) for seed in table["seed"].unique()),
+        unfinished=table[table["status"] != "done"].to_dict("records"),
+        evidence=Markup(section(runs, target)),
+        provenance=_provenance(runs),
     )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_own("report.html.jinja"))
 
 
 def _own(name: str) -> str:

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +68,29 @@ def watch() -> None:
     from hydra._internal.core_plugins.file_config_source import FileConfigSource as Hydras
     from hydra._internal.sources_registry import SourcesRegistry
     from hydra.plugins.config_source import ConfigResult
+    from omegaconf import OmegaConf
 
     class FileConfigSource(Hydras):  # same name as Hydra's class, so that the registry keeps it
         def load_config(self, config_path: str) -> ConfigResult:
             file = Path(self.path, self._normalize_file_name(config_path)).resolve()
-            if not file.exists() or config_root().resolve() in file.parents:
+            if not file.exists():
                 return super().load_config(config_path)
-            return ConfigResult(self.provider, f"file://{self.path}", load(file), _header(file))
+            if config_root().resolve() not in file.parents:
+                return ConfigResult(self.provider, f"file://{self.path}", load(file), _header(file))
+            values, header = _ours(file, file.stat().st_mtime_ns)
+            return ConfigResult(self.provider, f"file://{self.path}", OmegaConf.create(values), dict(header))
 
     SourcesRegistry.instance().types["file"] = FileConfigSource
+
+
+@cache
+def _ours(file: Path, _changed: int) -> tuple[Any, dict[str, str | None]]:
+    """Return one of our files as plain values, and its settings for Hydra: a command composes several times."""
+    from hydra.plugins.config_source import ConfigSource
+    from omegaconf import OmegaConf
+
+    values = OmegaConf.to_container(OmegaConf.load(file))
+    return values, ConfigSource._get_header_dict(file.read_text("utf-8")[:512])
 
 
 def _header(file: Path) -> dict[str, str | None]:
