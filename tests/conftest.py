@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import absl.logging
 import pytest
 import torch
 from warm import Warm
@@ -31,7 +32,12 @@ from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each of several workers (pytest -n 2), and what it starts, one thread: more would wait for each other."""
+    """Give each of several workers (pytest -n 2), and what it starts, one thread: more would wait for each other.
+
+    absl, which rouge-score imports, keeps the stderr of the moment, and closes it when a test lets Hydra set up
+    logging. Under pytest that would be the file that captures the output of all tests.
+    """
+    absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
     if hasattr(config, "workerinput"):
         os.environ["OMP_NUM_THREADS"] = HERE["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
