@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +26,7 @@ from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.problem import Problem
 from unlearnbench.randomness import seeded
 from unlearnbench.tasks.image import ImageTask
+from unlearnbench.tasks.rendering import Renderer
 from unlearnbench.training.fit import fit
 from unlearnbench.training.record import Record
 from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
@@ -63,6 +64,22 @@ def _plots_only_where_marked(request: pytest.FixtureRequest, monkeypatch: pytest
 def _no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs in this process see an idle machine: what they say must not depend on the tests beside them."""
     monkeypatch.setattr("unlearnbench.machine.threads._running", lambda: 0.0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_process_for_a_template() -> Iterator[None]:
+    """Let all tasks with a chat template share the process that renders it: a start takes as long as a small test."""
+    shared: dict[tuple[str, str], Renderer] = {}
+
+    def renderer(template: str, names: Mapping[str, object]) -> Renderer:
+        key = template, str(names)
+        if key not in shared:
+            shared[key] = Renderer(template, names)
+        return shared[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearnbench.tasks.chat.Renderer", renderer)
+        yield
 
 
 @pytest.fixture(scope="session")

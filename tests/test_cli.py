@@ -101,6 +101,7 @@ def test_sweep_trains_nothing_twice_and_ends_with_a_report(command, tmp_path):
     assert {result["command"] for result in results} == {shlex.join(["unlearnbench", *words])}
 
 
+@pytest.mark.slow
 def test_failed_job_does_not_stop_the_others(command, tmp_path):
     done = command(
         "run", "-m", *TINY, "method=gradient_ascent", "method.optimizer.lr=1e30,1e-4", "method.epochs=1"

@@ -16,6 +16,7 @@ def block(page: str, language: str, number: int = 0) -> str:
     return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)[number]
 
 
+@pytest.mark.slow
 def test_the_method_of_the_page_runs(command, tmp_path):
     page = (ROOT / "docs" / "adding-a-method.md").read_text()
     (tmp_path / "my_configs" / "method").mkdir(parents=True)

@@ -62,6 +62,7 @@ def test_three_epochs_at_most_are_run_on_cifar10_where_papers_have_more():
         assert yaml.safe_load(file.read_text()) == {"epochs": 3} and paper["epochs"] > 3, file.name
 
 
+@pytest.mark.slow
 def test_where_all_weights_are_trained_the_rates_are_a_quarter_of_an_adapters():
     words = ["dataset=clinical_notes", "model=smollm2_135m"]
     names = [file.stem for file in (config_root() / "tuned" / "language_whole").glob("*.yaml")]

@@ -207,6 +207,7 @@ def on_tiny_data(words):
     return [*words[:1], *TINY[:2], *words[1:]] if plain else words
 
 
+@pytest.mark.slow
 def test_torchvision_that_does_not_fit_torch_is_explained_at_once(command, tmp_path):
     broken = tmp_path / "broken" / "torchvision"
     broken.mkdir(parents=True)

@@ -30,6 +30,7 @@ def printed(folder):
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.plots
 def test_nothing_is_claimed_against_retrained(tmp_path):
     folder = run(tmp_path, "method=finetune", "forget=random", ALL, "eval.lira.models=9")
@@ -50,6 +51,7 @@ def test_nothing_is_claimed_against_retrained(tmp_path):
     assert "gap_held_out_accuracy forget" in said and "js_to_original retain" in said
 
 
+@pytest.mark.slow
 @pytest.mark.plots
 def test_a_report_ranks_nothing_and_says_what_is_unknown(tmp_path):
     for method in ("gradient_ascent", "finetune"):

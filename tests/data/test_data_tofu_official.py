@@ -203,6 +203,7 @@ def test_the_set_is_named_on_the_command_line():
     assert build(composed["forget"], "forget") == Given(name="forget05")
 
 
+@pytest.mark.slow
 def test_a_run_scores_the_files_of_its_set(folder, tmp_path):
     words = [
         f"dataset.root={folder}", "dataset=tofu", "forget=tofu", "forget.name=forget05", "dataset.limit=600",

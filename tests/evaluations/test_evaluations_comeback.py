@@ -27,6 +27,7 @@ def stream(tmp_path_factory):
     return folder, done.folder, pandas.read_csv(done.folder / "metrics.csv")
 
 
+@pytest.mark.slow
 def test_each_state_is_asked_about_all_requests_so_far(stream):
     _, _, rows = stream
     asked = rows[(rows["role"] == "unlearned") & (rows["metric"] == "accuracy")]

@@ -76,6 +76,7 @@ def test_the_gap_is_0_under_the_null_also_of_the_largest_of_several():
     assert [(row.role, row.metric) for row in by_role("gain", "forget", {"unlearned": 1.0})] == [("unlearned", "gain")]
 
 
+@pytest.mark.slow
 @pytest.mark.plots
 def test_a_run_has_a_curve_for_each_role_and_none_regains_what_it_never_lost(tmp_path):
     words = [*TINY, "plots=true", "train.epochs=8", "method=none", "eval=[standard,relearn]", f"outputs={tmp_path}"]

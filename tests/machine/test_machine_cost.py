@@ -146,6 +146,7 @@ def test_an_interrupted_stage_counts_the_seconds_of_both_processes(tmp_path, slo
     assert result["examples_ratio"] == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_ratio_over_other_threads_is_left_out_and_says_why_everywhere(tmp_path, slow, monkeypatch):
     run(tmp_path, "method.epochs=1")
     here = provenance.circumstances

@@ -23,6 +23,7 @@ print("torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_building_without_memory_does_not_import_torch_s_compiler():
     done = subprocess.run([sys.executable, "-c", BUILT], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]

@@ -213,6 +213,7 @@ def test_damaged_scores_leave_the_rest_of_the_noise_floor(tmp_path, caplog):
     assert str(runs[1]) in caplog.text
 
 
+@pytest.mark.slow
 def test_a_report_is_made_without_torch(tmp_path):
     for seed in range(2):
         make_run(tmp_path / "outputs", f"aaaaaaa{seed}", seed=seed)

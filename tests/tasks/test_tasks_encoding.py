@@ -12,7 +12,6 @@ from transformers import PreTrainedTokenizerFast
 from unlearnbench.contracts import IGNORED
 from unlearnbench.errors import UserError
 from unlearnbench.tasks.encoding import Asked, Encoder, Limit
-from unlearnbench.tasks.rendering import Renderer
 from unlearnbench.tasks.text import TextTask
 from worlds import CPU, llama, text_task
 
@@ -94,22 +93,6 @@ KINDS = {
     "t5_like": t5_like,
     "word_pieces": word_pieces,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _a_process_for_each_template():
-    """Let tasks with the same template share the process that renders it, instead of starting two hundred."""
-    shared = {}
-
-    def renderer(template, names):
-        key = template, str(names)
-        if key not in shared:
-            shared[key] = Renderer(template, names)
-        return shared[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearnbench.tasks.chat.Renderer", renderer)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,7 @@ def test_one_image_to_forget_is_refused_before_training_where_batch_norm_needs_t
     assert not list((tmp_path / "cache").rglob("tensors.safetensors"))
 
 
+@pytest.mark.slow
 def test_three_images_to_forget_in_batches_of_two_are_a_run_that_ends_well(tmp_path):
     words = ("forget=random", "forget.fraction=null", "forget.count=3", "method=gradient_ascent", "method.batch_size=2")
     assert len(unlearnbench.run([f"outputs={tmp_path}", *WORDS, *words]).metrics)
