@@ -77,7 +77,7 @@ class Problem:
         return self.spec.parts()
 
     def start(self) -> nn.Module:
-        """Return a model to train, as it stood before training: with random weights where nothing was pretrained."""
+        """Return a model to train, as it was before training: with random weights where nothing was pretrained."""
         with seeded(self.seed, "start"):
             return trainable(self.spec, self.task.prepare(started(self.spec, self.info)))
 

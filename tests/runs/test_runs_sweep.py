@@ -7,6 +7,7 @@ import csv
 import pytest
 
 from unlearnbench import cli
+from unlearnbench.commands.run import composed_for, parsed, swept
 from unlearnbench.errors import UserError
 from unlearnbench.request.catalogue import entries
 from unlearnbench.request.compose import compose
@@ -127,3 +128,16 @@ def test_a_sweep_is_no_single_run(folder):
     with pytest.raises(UserError, match="run it from the shell"):
         prepare(["experiment=swept"], [folder])
     assert compose(["experiment=swept"], [folder]).parameters == ("model=tiny_cnn,tiny_resnet", "seed=0,1")
+
+
+def test_a_runner_of_ones_own_is_known_by_its_class(tmp_path, monkeypatch):
+    """Its jobs are planned for the cluster, whatever its configuration is called."""
+    (tmp_path / "runner").mkdir()
+    (tmp_path / "runner" / "mine.yaml").write_text("defaults: [slurm, _self_]\npartition: gpu\n")
+    planned = []
+    monkeypatch.setattr("unlearnbench.runs.sweep.Sweep", lambda *_what, planning: planned.append(planning))
+    monkeypatch.setattr("unlearnbench.runs.sweep.launch", lambda *_what: (tmp_path, 0))
+    for name in ("mine", "slurm", "local"):
+        given = parsed(["--config-dir", str(tmp_path), "-m", f"runner={name}", "seed=0,1"])
+        swept(given, composed_for(given))
+    assert planned == [True, True, False]

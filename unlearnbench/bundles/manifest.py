@@ -73,7 +73,7 @@ def run_of(path: str) -> str:
 
 
 def read(content: bytes) -> Manifest:
-    """Return the manifest in bundle.json; raise ValueError where it is none."""
+    """Return the manifest in bundle.json; raise ValueError where it is not one."""
     try:
         found: Manifest = TypeAdapter(Manifest).validate_json(content, strict=True)
     except ValidationError as error:

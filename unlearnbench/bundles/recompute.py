@@ -35,7 +35,7 @@ FITTED_TOLERANCE = 0.02
 """The same for attacks that are fitted to scores: another machine may call a few rows otherwise."""
 FITTED = frozenset({one.name for one in SHARES if one.attack is by_svc} | {"mia_auc", "mia_accuracy"})
 BEFORE = re.compile(r"^(gap_held_out_|gap_|floor_|p_|change_)")
-"""What stands before a metric's name in rows that compare."""
+"""The beginning of a metric's name in rows that compare."""
 ROLE = re.compile(r"(original|unlearned|retrained(?:_(?P<number>\d+))?|incompetent_(?P<network>\d+))_(?P<split>.+)")
 STANDARD = "unlearnbench.evaluations.standard.Standard"
 SHOWN = 3

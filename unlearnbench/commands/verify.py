@@ -28,8 +28,8 @@ def main(words: list[str]) -> int:
         "unlearnbench verify",
         description="A folder: read every file again and report what has changed. A bundle: also compute its numbers "
         "again from the scores in it. Evidence: whether ids are among those that were to be forgotten.",
-        epilog="Exit codes: 0 all is well, 1 something is damaged or wrong, 2 it is none of these. To replace a "
-        "damaged run or stage, run its command again.",
+        epilog="Exit codes: 0 all is well, 1 something is damaged or wrong, 2 nothing that can be verified. To replace "
+        "a damaged run or stage, run its command again.",
     )
     parser.add_argument(
         "place", type=Path, metavar="PLACE",

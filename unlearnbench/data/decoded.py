@@ -60,7 +60,7 @@ class DecodedSettings(ImageSettings):
         self._parts()
 
     def tree(self) -> Path | None:
-        """Return the folder of which any change may change the data, if it is there."""
+        """Return the folder that the data come from, if it is there: any change in it may change them."""
         raise NotImplementedError
 
     def tree_before(self) -> str | None:

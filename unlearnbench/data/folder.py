@@ -40,7 +40,7 @@ class Images(DecodedSettings):
         return root
 
     def tree(self) -> Path:
-        """Return the folder of which any change may change the data."""
+        """Return the folder that the data come from: any change in it may change them."""
         return self.folder()
 
     def _list(self) -> Listing:

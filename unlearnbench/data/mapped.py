@@ -21,7 +21,7 @@ AHEAD = 8
 
 
 class MappedImages:
-    """Images (n, c, h, w) uint8 of which number i is row `places[i]` of a mapped file.
+    """Images (n, c, h, w) uint8: number i is row `places[i]` of a mapped file.
 
     With `whole` they are always kept on the device whole, or never; None means: if they fit into SHARE of its free
     memory.

@@ -34,7 +34,7 @@ class Hub(DecodedSettings):
     label: str | None
 
     def tree(self) -> Path:
-        """Return the folder of which any change may change the data."""
+        """Return the folder that the data come from: any change in it may change them."""
         return self.folder()
 
     def folder(self) -> Path:

@@ -53,7 +53,7 @@ class Torchvision(DecodedSettings):
         return self.root or home / "unlearnbench" / "data"
 
     def tree(self) -> Path | None:
-        """Return the folder of which any change may change the data."""
+        """Return the folder that the data come from: any change in it may change them."""
         return self.folder() if self.folder().is_dir() else None
 
     def _list(self) -> Listing:

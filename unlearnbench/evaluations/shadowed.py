@@ -14,7 +14,7 @@ from unlearnbench.stages.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Shadowed:
-    """Train `models` shadows of which each sees some of `targets` rows. `together` models are one stage."""
+    """Train `models` shadows, each on some of `targets` rows. `together` models are one stage."""
 
     models: Count
     targets: Count

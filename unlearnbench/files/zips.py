@@ -48,7 +48,7 @@ def write(target: Path, files: Mapping[str, Path | bytes], stored: Iterable[str]
 
 @contextmanager
 def opened(file: Path) -> Iterator[tuple[ZipFile, dict[str, ZipInfo]]]:
-    """Yield a zip and what it holds by name; raise UserError where it is none, is cut short, or is refused."""
+    """Yield a zip and what it holds by name; raise UserError where it is not a zip, is cut short, or is refused."""
     try:
         packed = ZipFile(file)
     except OSError as error:

@@ -53,7 +53,7 @@ class Amun:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where no other class can be predicted."""
+        """Return a reason where no other class can be predicted."""
         return None if problem.info.has_options else "amun needs two classes; try dataset=fashion"
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:

@@ -38,7 +38,7 @@ class Assd:
     dampening: Positive
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: there are no trained weights to dampen."""
+        """Return a reason where an adapter is trained: there are no trained weights to dampen."""
         if adapter_of(problem.spec) is None:
             return None
         return "assd needs all weights; try model.adapter.r=0, or method=npo"

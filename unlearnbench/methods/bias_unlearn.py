@@ -60,7 +60,7 @@ class BiasUnlearn:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where the data set knows no corrected answers."""
+        """Return a reason where the data set knows no corrected answers."""
         return None if problem.twins is not None else "bias_unlearn needs corrected answers, and this data set has none"
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:

@@ -55,7 +55,7 @@ class Cfw:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where the model has no convolutions."""
+        """Return a reason where the model has no convolutions."""
         if convolutions(problem.reference):
             return None
         return "cfw needs a model with convolutions; try method=rni, which adds noise to any weights, or model=resnet18"

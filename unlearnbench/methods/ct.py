@@ -41,7 +41,7 @@ class Ct:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where no kernel has a transpose other than itself."""
+        """Return a reason where no kernel has a transpose other than itself."""
         if squares(problem.reference):
             return None
         return "ct needs a convolution with a square kernel of 2x2 or more; try method=prmq, or model=resnet18"

@@ -45,7 +45,7 @@ class Dpo:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where the data set knows no corrected answers."""
+        """Return a reason where the data set knows no corrected answers."""
         return None if problem.twins is not None else "dpo needs corrected answers; try idk, which needs none"
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:

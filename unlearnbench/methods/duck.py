@@ -54,7 +54,7 @@ class Duck:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where a forget image has no other class to go to."""
+        """Return a reason where a forget image has no other class to go to."""
         if problem.info.fewest_classes == 1:
             return None
         kept, gone = (set(problem.task.answers(index).tolist()) for index in (problem.retain, problem.forget))

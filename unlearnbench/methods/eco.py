@@ -61,7 +61,7 @@ class Eco:
     false_alarms: Share
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where there are no prompts to tell apart, or nothing to choose a strength by."""
+        """Return a reason where there are no prompts to tell apart, or nothing to choose a strength by."""
         if reason := detector.why_none(text_task(problem.task), problem.forget, problem.retain):
             return f"eco {reason}"
         if self.strength is None and not problem.info.has_options and not len(problem.validation):

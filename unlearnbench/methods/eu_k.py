@@ -42,7 +42,7 @@ class EuK:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: the weights under it, which learned the rows, would stay as they are."""
+        """Return a reason where an adapter is trained: the weights under it have learned the rows, and would stay."""
         if adapter_of(problem.spec) is None:
             return None
         return "eu_k needs all weights, to start some anew; try method=cf_k, or model.adapter.r=0"

@@ -44,7 +44,7 @@ class Fisher:
     limit: Positive
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: there are no trained weights to add noise to."""
+        """Return a reason where an adapter is trained: there are no trained weights to add noise to."""
         if adapter_of(problem.spec) is None:
             return None
         return "fisher needs all weights; try model.adapter.r=0, or method=npo"

@@ -44,7 +44,7 @@ class Guardrail:
     false_alarms: Share
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where there are no prompts to tell apart."""
+        """Return a reason where there are no prompts to tell apart."""
         reason = detector.why_none(text_task(problem.task), problem.forget, problem.retain)
         return f"guardrail {reason}" if reason else None
 

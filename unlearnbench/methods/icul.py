@@ -31,7 +31,7 @@ class Icul:
     contexts: Literal[2, 4, 6]
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where examples cannot be drawn; raise UserError where questions behind them are refused."""
+        """Return a reason where examples cannot be drawn; raise UserError where questions behind them are refused."""
         if problem.twins is None:
             return "icul needs corrected answers, and this data set has none"
         for name, index in (("forget", problem.forget), ("retain", problem.retain)):

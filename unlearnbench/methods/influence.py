@@ -58,7 +58,7 @@ class Influence:
             )
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: the original has no such weights, and its gradients are not near 0."""
+        """Return a reason where an adapter is trained: the original lacks it, so its gradients are not near 0."""
         if adapter_of(problem.spec) is None:
             return None
         return "influence needs all weights; try model.adapter.r=0, or method=npo"

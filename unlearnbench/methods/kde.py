@@ -55,7 +55,7 @@ class Kde:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: the layers to reset are frozen beneath it."""
+        """Return a reason where an adapter is trained: the layers to reset are frozen beneath it."""
         if adapter_of(problem.spec) is None:
             return None
         return "kde needs all weights; try method=distill, or model.adapter.r=0"

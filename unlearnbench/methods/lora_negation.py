@@ -33,7 +33,7 @@ class LoraNegation:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where the model has no adapter."""
+        """Return a reason where the model has no adapter."""
         return None if adapter_of(problem.spec) else "lora_negation needs an adapter; try model.adapter.r=8"
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:

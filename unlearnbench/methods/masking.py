@@ -63,7 +63,7 @@ class Masking:
             raise ValueError("give method.threshold or method.share, one of the two, and null for the other")
 
     def check(self, problem: Problem) -> str | None:
-        """Say so when the layer puts out no maps of channels; raise UserError where the model has no such layer."""
+        """Return a reason where the layer has no channels of maps; raise UserError where there is no such layer."""
         layer = self.layer or problem.parts.mask_layer
         names = [name for name, _ in problem.reference.named_modules() if name]
         if layer not in names:

@@ -56,7 +56,7 @@ class Msg:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where the model has no convolutions."""
+        """Return a reason where the model has no convolutions."""
         if convolutions(problem.reference):
             return None
         return "msg needs a model with convolutions; try method=prmq, or model=resnet18"

@@ -46,7 +46,7 @@ class Mumis:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where there is no other class, or no second derivative."""
+        """Return a reason where there is no other class, or no second derivative."""
         if is_four_bit(problem.spec):
             return "mumis needs second derivatives, which 4-bit layers lack; try model.load_in_4bit=false"
         if len(problem.info.classes) < problem.info.fewest_classes:

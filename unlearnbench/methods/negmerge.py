@@ -51,7 +51,7 @@ class Negmerge:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: its change is a product, whose factors have no common sign."""
+        """Return a reason where an adapter is trained: its change is a product, whose factors have no common sign."""
         adapter = adapter_of(problem.spec) is not None
         return "negmerge needs all weights; try method=lora_negation, or model.adapter.r=0" if adapter else None
 

@@ -30,7 +30,7 @@ class OutputMask:
     year: ClassVar[int] = 0
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where the forget set is not whole classes, or the classifier has no bias to lower."""
+        """Return a reason where the forget set is not whole classes, or the classifier has no bias to lower."""
         forget, kept = _classes(problem)
         both = sorted(problem.info.classes[label] for label in forget & kept)
         if both:

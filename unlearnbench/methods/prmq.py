@@ -55,7 +55,7 @@ class Prmq:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: the weights to prune are frozen beneath it."""
+        """Return a reason where an adapter is trained: the weights to prune are frozen beneath it."""
         if adapter_of(problem.spec) is None:
             return None
         return "prmq needs all weights; try method=finetune, or model.adapter.r=0"

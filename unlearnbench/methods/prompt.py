@@ -36,7 +36,7 @@ class Prompt:
             raise ValueError(f"name={self.name} is none of the prompts.{hint} There are: {', '.join(self.prompts)}")
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where there are no questions; raise UserError where they are too long behind the prompt."""
+        """Return a reason where there are no questions; raise UserError where they are too long behind the prompt."""
         task = text_task(problem.task)
         if not task.data.chat:
             return "prompt needs conversations, and the rows of this data set are plain texts"

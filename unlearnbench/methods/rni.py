@@ -57,7 +57,7 @@ class Rni:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: the weights to disturb are frozen beneath it."""
+        """Return a reason where an adapter is trained: the weights to disturb are frozen beneath it."""
         if adapter_of(problem.spec) is None:
             return None
         return "rni needs all weights; try method=finetune, or model.adapter.r=0"

@@ -58,7 +58,7 @@ class Scrub:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where there is nothing to rewind by."""
+        """Return a reason where there is nothing to rewind by."""
         if self.rewind and not len(problem.validation):
             return "scrub rewinds by validation rows, and there are none; try method.rewind=false"
         return None

@@ -62,7 +62,7 @@ class Sisa:
     aggregate: Aggregate
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained, or a slice would have fewer than two rows."""
+        """Return a reason where an adapter is trained, or a slice would have fewer than two rows."""
         if adapter_of(problem.spec) is not None:
             return "sisa keeps all weights of each shard's model; try model.adapter.r=0"
         rows = len(problem.retain) + len(problem.forget)

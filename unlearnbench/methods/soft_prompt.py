@@ -54,7 +54,7 @@ class SoftPrompt:
             raise ValueError("optimizer.head_lr: soft_prompt trains no weights of the model, so its head has no rate")
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where there are no corrected answers; raise UserError where rows are too long behind the prompt."""
+        """Return a reason without corrected answers; raise UserError where rows are too long behind the prompt."""
         if problem.twins is None:
             return "soft_prompt needs corrected answers, and this data set has none"
         text_task(problem.task).behind(self.length)

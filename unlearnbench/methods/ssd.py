@@ -42,7 +42,7 @@ class Ssd:
     dampening: Positive
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: there are no trained weights to dampen."""
+        """Return a reason where an adapter is trained: there are no trained weights to dampen."""
         if adapter_of(problem.spec) is None:
             return None
         return "ssd needs all weights; try model.adapter.r=0, or method=npo"

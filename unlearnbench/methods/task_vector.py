@@ -38,7 +38,7 @@ class TaskVector:
     optimizer: Optimizer
 
     def check(self, problem: Problem) -> str | None:
-        """Say so where an adapter is trained: its change is a product, which lora_negation negates."""
+        """Return a reason where an adapter is trained: its change is a product, which lora_negation negates."""
         return (
             "task_vector needs all weights; try method=lora_negation, or model.adapter.r=0"
             if (adapter_of(problem.spec))

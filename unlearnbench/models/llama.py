@@ -186,7 +186,7 @@ class Pretrained:
         return found
 
     def _check_base(self) -> None:
-        """Raise UserError where original and retrained would share weights of which nobody said what they saw."""
+        """Raise UserError where original and retrained would share weights, and it is not said what those know."""
         if self.base is not None or self.checkpoint is not None:
             return
         if self.path is None and self.hub in (None, *PUBLISHED) and self.package in (None, *PACKAGES):

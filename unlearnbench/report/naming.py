@@ -36,7 +36,7 @@ def settings(facts: Facts, group: Sequence[str]) -> dict[str, str]:
 
 
 def _by_evaluation(facts: Facts, group: Sequence[str]) -> Facts:
-    """Return facts with settings that tell apart runs of which an evaluation has different settings."""
+    """Return facts with settings of evaluations where they differ between the runs, to tell these apart."""
     place = {
         key: (result.get("setting", ""), *(result.get(name, "") for name in group)) for key, result in facts.items()
     }

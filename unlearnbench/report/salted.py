@@ -48,7 +48,7 @@ def kept(file: Path) -> bytes:
 
 
 def read(file: Path) -> bytes:
-    """Return the salt in a file; raise UserError where it is none."""
+    """Return the salt in a file; raise UserError where it is not one."""
     found = text_of(file, MIB, "Try: the evidence.salt that was written beside the evidence").strip()
     if not _HEX.fullmatch(found):
         raise UserError(

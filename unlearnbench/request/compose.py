@@ -65,6 +65,11 @@ class Request:
         return model_name(self.name("model"), self.config.get("model"))
 
     @property
+    def runner(self) -> str:
+        """The class of the runner, such as "Slurm": its configuration may be a user's, of any name."""
+        return str(self.config["runner"]["_target_"]).rpartition(".")[2]
+
+    @property
     def method(self) -> str:
         """The method's name in results."""
         return method_name(self.name("method"), self.config.get("method"))

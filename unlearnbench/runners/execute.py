@@ -41,7 +41,7 @@ class Job(Protocol):
         """The stages whose results it reads."""
 
     def is_done(self) -> bool:
-        """Return whether it is done already, by whomever."""
+        """Return whether it is done already, here or by another process."""
 
     def device(self) -> str:
         """The device that its stages compute on."""
@@ -209,7 +209,7 @@ class _Work:
         self._compute(stage, job)
 
     def _finish(self) -> bool:
-        """Finish the jobs of which no stage is left; return whether there were any."""
+        """Finish the jobs that have no stage left; return whether there were any."""
         ready, self.ready = self.ready, []
         ended = [job for job in ready if self._end(job)]
         self.open -= len(ended)

@@ -159,9 +159,9 @@ class RunJob:
         if self.rehearsed:
             return tuple({stage.key: stage for stage in before}.values())
         models = [model for asked in self.picture for _, model in asked.models.roles()]
-        first = [model for model in models if isinstance(model, Stage)]
         asked_for = [stage for asked in self.picture for stage in asked.stages()]
-        return tuple({stage.key: stage for stage in (*before, *first, *asked_for)}.values())
+        ordered = _each_behind_its_models([model for model in models if isinstance(model, Stage)], asked_for)
+        return tuple({stage.key: stage for stage in (*before, *ordered)}.values())
 
     def device(self) -> str:
         """The device of the run."""
@@ -288,3 +288,21 @@ def _logged(file: Path, before: Sequence[str]) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def _each_behind_its_models(models: Sequence[Stage], asked_for: Sequence[Stage]) -> list[Stage]:
+    """Return the models, and behind each the stages that wait for no later one: so few are in memory at a time."""
+    place = {model.key: number for number, model in reversed(list(enumerate(models)))}
+    last: dict[str, int] = {}
+
+    def last_of(stage: Stage) -> int:
+        if stage.key not in last:
+            below = max((last_of(one) for one in stage.inputs), default=-1)
+            last[stage.key] = max(below, place.get(stage.key, -1))
+        return last[stage.key]
+
+    behind: dict[int, list[Stage]] = {}
+    for stage in asked_for:
+        behind.setdefault(last_of(stage), []).append(stage)
+    found = [one for number, model in enumerate(models) for one in (model, *behind.pop(number, ()))]
+    return [*found, *(stage for rest in behind.values() for stage in rest)]

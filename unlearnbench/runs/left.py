@@ -65,7 +65,7 @@ def took(cache: Cache) -> Took:
 class Left:
     """The stages of a sweep that are missing, and how long they should take.
 
-    Stages that are finished meanwhile, by whomever, are left out and tell how long the others take.
+    Stages that any process finishes meanwhile are left out, and tell how long the others take.
     """
 
     def __init__(self, stages: Iterable[Planned], cache: Cache) -> None:

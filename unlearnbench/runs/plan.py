@@ -156,7 +156,7 @@ def _trainings(entries: Sequence[Entry]) -> Iterator[Chunk]:
 
 
 def _jobs(entries: Sequence[Entry]) -> Iterator[Chunk]:
-    """Yield the jobs of which stages are missing, those of one original side by side."""
+    """Yield the jobs that lack stages, those of one original side by side."""
     needed = _needed(entries)
     seconds: dict[int, float] = {}
     root: dict[int, str] = {}

@@ -157,7 +157,9 @@ def write_report(sweep: Sweep, folder: Path) -> None:
 
 
 def _runner(first: Composed) -> Inline | Local | Slurm:
-    found: Inline | Local | Slurm = build(first.request.config["runner"], "runner")
+    found = build(first.request.config["runner"], "runner")
+    if not isinstance(found, (Inline, Local, Slurm)):
+        raise UserError(f"runner: {type(found).__name__} is not a runner.\nTry: runner=inline, local or slurm")
     return found
 
 

@@ -65,7 +65,7 @@ def _make_way(folder: Path) -> None:
 
 
 def begin(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write jobs.csv as it stands before the first job; return a file that says when the sweep began."""
+    """Write jobs.csv as it is before the first job; return a file that says when the sweep began."""
     began = folder / ".began"
     began.touch()
     write_jobs(folder, rows)

@@ -24,7 +24,7 @@ class Distances(OfModel):
 
     @property
     def label(self) -> str:
-        """What it is, and of which model."""
+        """What is computed, and for which model."""
         return f"distances of {self.model.role}'s features"
 
     @property
