@@ -34,7 +34,7 @@ def main(old: Path, new: Path, names: list[str]) -> int:
                 _numbers(checkout, COMMANDS[name], Path(place) / side) for checkout, side in ((old, "a"), (new, "b"))
             ]
         lines = [line for pair in zip(*found, strict=False) if pair[0] != pair[1] for line in pair]
-        same = found[0] == found[1]
+        same = found[0] == found[1] != []
         print(f"{name}: {len(found[0])} rows, {'equal' if same else 'DIFFERENT'}", flush=True)
         print("".join(f"  {line}\n" for line in lines[:10]), end="")
         worst = max(worst, 0 if same else 1)
