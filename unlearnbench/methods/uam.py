@@ -15,8 +15,8 @@ none.
 
 At first, steps make retain examples look like forgotten ones: retain loses by e_t, and its gradient undoes that, so a
 whole class is predicted more, not less. Only as rho falls does training on retain push that class out everywhere. The
-method thus needs enough steps after its first ones. Each step also takes a gradient on forget, so that the method can cost
-as much as retraining: on `fashion` with ResNet18 it took 1.1 times as long.
+method thus needs enough steps after its first ones. Each step also takes a gradient on forget, so the method
+can cost as much as retraining: on `fashion` with ResNet18 it took 1.1 times as long.
 
 Batch norm: `train`, as in the authors' code, on retain batches; no running statistics see forget examples.
 """
