@@ -1,7 +1,12 @@
 """Competent and incompetent teachers: imitate the original on what stays, a random network on what goes.
 
-Chundawat, Tarun, Mandal, Kankanhalli: Can Bad Teaching Induce Forgetting?, AAAI 2023, arXiv:2205.08096. Their code
-averages KL over examples and classes; ours over examples, as the paper writes it (Adam does not mind).
+Chundawat, Tarun, Mandal, Kankanhalli: Can Bad Teaching Induce Forgetting?, AAAI 2023, arXiv:2205.08096. With p
+softmax(logits / T), T `temperature`:
+
+    L = mean over forget and a share of retain of KL(p_teacher(x) || p_theta(x)),
+        the teacher a random network for x in forget, else the original
+
+Their code averages KL over examples and classes; ours over examples, as the paper writes it (Adam does not mind).
 
 Batch norm: `train`, as their student, on batches that mix forget and retain. Their teachers use running statistics, so
 that the student differs from the teacher that it equals; here the competent teacher is in the student's mode, without

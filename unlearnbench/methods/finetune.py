@@ -2,6 +2,8 @@
 
 Warnecke, Pirch, Wressnegger, Rieck: Machine Unlearning of Features and Labels, NDSS 2023, arXiv:2108.11577.
 
+    L = mean over retain of CE(theta; x, y)
+
 Batch norm: `train`, as in any further training: its running statistics follow the retain set.
 """
 

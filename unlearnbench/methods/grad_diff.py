@@ -2,6 +2,8 @@
 
 Liu, Liu, Stone: Continual Learning and Private Unlearning, CoLLAs 2022, arXiv:2203.12817; as in TOFU.
 
+    L = -a mean over forget of CE + b mean over retain of CE,  a `forget_weight`, b `retain_weight`
+
 Batch norm: TOFU's models have none. `frozen` is nearest to that: with `train`, forget and retain batches are each
 normalised by themselves, and the running statistics lie between the two.
 """

@@ -3,6 +3,8 @@
 Thudi, Deza, Chandrasekaran, Papernot: Unrolling SGD, EuroS&P 2022, arXiv:2109.13398; as in Graves, Nagisetty,
 Ganesh: Amnesiac Machine Learning, AAAI 2021. It knows nothing of the retain set: more steps destroy the model.
 
+    L = -mean over forget of CE(theta; x, y)
+
 Batch norm: `train`, as in the code of Thudi et al. and where others ascend on images. Its running statistics then
 follow the forget set, which alone, before any step counts, lowers the accuracy on it; `frozen` shows the ascent alone.
 """

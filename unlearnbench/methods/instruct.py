@@ -2,6 +2,8 @@
 
 Roy: Comparative Study of Machine Unlearning Techniques (2025): a second fine-tuning on biased rows with the answer
 "not biased". Retain rows with their true answers are mixed in here, so that the model does not learn one answer.
+
+    L = mean over forget and drawn retain rows of CE(theta; x, y'),  y' the corrected answer of x in forget, else y' = y
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """Negated adapter: train a low-rank adapter on what must go, and subtract it.
 
 Zhang, Chen, Liu, He: Composing Parameter-Efficient Modules with Arithmetic Operations, NeurIPS 2023, arXiv:2306.14870.
+
+    W <- W - strength * (alpha / r) B A,  A and B (rank r) trained on forget by cross-entropy
+
 Like their code, it multiplies the adapter's matrix B, which is what peft's `add_weighted_adapter` comes to with the
 weight -strength.
 """

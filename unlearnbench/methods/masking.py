@@ -3,7 +3,12 @@
 Roy: Comparative Study of Machine Unlearning Techniques (2025), Table I: a unit of the last feature map is masked
 where its mean activation over the forget set is at least .5. That mask also silences what other classes share, so
 `score: difference` subtracts the mean over the retain set; the study's own is `unit: position score: forget
-threshold: 0.5`. Nothing is trained, and batch norm uses its running statistics throughout.
+threshold: 0.5`. With a_u(x) unit u's activation:
+
+    s_u = mean over forget of a_u - mean over retain of a_u
+    a_u <- 0 where s_u >= threshold, or where it is among the share of highest scores
+
+Nothing is trained, and batch norm uses its running statistics throughout.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Retraining from scratch on the retain set: exact unlearning, at the full price.
 
+    theta = argmin over theta, from new random weights, of mean over retain of CE(theta; x, y)
+
 The recipe is the original's. The seed is the method's own, so its distance to the retrained reference
 shows the noise floor of the comparison.
 """
