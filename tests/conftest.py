@@ -20,7 +20,6 @@ from cluster import cluster as cluster
 from cluster import slurm as slurm
 from unlearnbench.contracts import DataInfo
 from unlearnbench.forget.classes import ByClass
-from unlearnbench.forget.column import Column
 from unlearnbench.machine.bars import Quiet
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.problem import Problem
@@ -29,7 +28,7 @@ from unlearnbench.tasks.image import ImageTask
 from unlearnbench.tasks.rendering import Renderer
 from unlearnbench.training.fit import fit
 from unlearnbench.training.record import Record
-from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_task
+from worlds import CPU, HERE, RECIPE, TEXT_RECIPE, llama, synthetic, text_world
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -101,18 +100,6 @@ def tiny() -> SimpleNamespace:
 def tiny_text() -> SimpleNamespace:
     """A part of the embedded notes, its task, its splits, and a tiny LLaMA trained on them for a moment."""
     return text_world()
-
-
-def text_world(**changes: object) -> SimpleNamespace:
-    """Return what `tiny_text` is; settings of the notes can be replaced."""
-    task, spec = text_task(**changes), llama()
-    splits = Column(column="is_biased", value=True, fraction=1.0, seed=0).split(task.data)
-    with seeded("tiny text"):
-        model = fit(
-            task.prepare(spec.build(task.data.info)), task, task.data.train, task.data.validation, TEXT_RECIPE,
-            seed=0, record=Record(), progress=Quiet(),
-        )  # fmt: skip
-    return SimpleNamespace(data=task.data, task=task, splits=splits, spec=spec, original=model)
 
 
 def problem_over(world: SimpleNamespace, **changes: object) -> Problem:

@@ -7,14 +7,13 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import text_world
 from omegaconf import OmegaConf
 
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.start import trainable
 from unlearnbench.request.config import build, config_root
 from unlearnbench.training.optimizer import Optimizer
-from worlds import LORA, llama, same_weights
+from worlds import LORA, llama, same_weights, text_world
 
 METHODS = sorted({file.stem for file in (config_root() / "method").glob("*.yaml")} - {"external"})
 """All but the one that is somebody's weights: tests/methods/test_methods_external.py has them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -11,18 +12,23 @@ from unlearnbench.contracts import Data, DataInfo, Dataset, ModelSpec
 from unlearnbench.data.clinical_notes import ClinicalNotes
 from unlearnbench.data.images import Augment
 from unlearnbench.data.synthetic import Synthetic
+from unlearnbench.forget.column import Column
 from unlearnbench.forget.splits import ForgetSet
+from unlearnbench.machine.bars import Quiet
 from unlearnbench.machine.precision import Precision
 from unlearnbench.models.adapter import Adapter
 from unlearnbench.models.llama import LlamaTiny, Pretrained
 from unlearnbench.models.timm_model import TimmModel
+from unlearnbench.randomness import seeded
 from unlearnbench.stages.bench import Bench
 from unlearnbench.stages.train import Train
 from unlearnbench.stages.world import World
 from unlearnbench.tasks import bind
 from unlearnbench.tasks.text import TextTask
+from unlearnbench.training.fit import fit
 from unlearnbench.training.optimizer import Optimizer
 from unlearnbench.training.recipe import Recipe
+from unlearnbench.training.record import Record
 
 CPU = Precision("cpu", bf16=False)
 TINY = ("dataset=synthetic", "model=tiny_cnn", "train.epochs=2", "plots=false")
@@ -103,6 +109,18 @@ def text_task(spec: LlamaTiny | None = None, score_batch: int = 50, generate: in
     task = bind(data, data.train, dataset, CPU, spec or llama(), score_batch, generate)
     assert isinstance(task, TextTask)
     return task
+
+
+def text_world(**changes: object) -> SimpleNamespace:
+    """Return what `tiny_text` is; settings of the notes can be replaced."""
+    task, spec = text_task(**changes), llama()
+    splits = Column(column="is_biased", value=True, fraction=1.0, seed=0).split(task.data)
+    with seeded("tiny text"):
+        model = fit(
+            task.prepare(spec.build(task.data.info)), task, task.data.train, task.data.validation, TEXT_RECIPE,
+            seed=0, record=Record(), progress=Quiet(),
+        )  # fmt: skip
+    return SimpleNamespace(data=task.data, task=task, splits=splits, spec=spec, original=model)
 
 
 def world(

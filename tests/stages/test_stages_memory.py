@@ -48,7 +48,8 @@ def test_many_models_never_stand_in_memory_together(tmp_path, monkeypatch, words
     monkeypatch.setattr(nn.Module, "__setstate__", copied)
     monkeypatch.setattr(TinyCNN, "build", built)
     assert execute(prepare([*TINY, "train.epochs=1", *words, f"outputs={tmp_path}"])).status == "done"
-    assert len(counts) > 12 and max(counts) <= 6, max(counts)
+    assert len(counts) > 12  # the original, what was just trained, and copies of a method:
+    assert max(counts) <= 6
 
 
 def test_a_sweep_loads_its_original_once(tmp_path, monkeypatch):

@@ -66,8 +66,13 @@ class Request:
 
     @property
     def runner(self) -> str:
-        """The class of the runner, such as "Slurm": its configuration may be a user's, of any name."""
-        return str(self.config["runner"]["_target_"]).rpartition(".")[2]
+        """The class of the runner, such as "Slurm": its configuration may be a user's, of any name.
+
+        Raises UserError where there is none.
+        """
+        if not self.config.get("runner"):
+            raise UserError("runner: there is none.\nTry: runner=inline")
+        return str(self.config["runner"].get("_target_", "")).rpartition(".")[2]
 
     @property
     def method(self) -> str:

@@ -21,6 +21,7 @@ from unlearnbench.files.outside import Looked
 from unlearnbench.forget.splits import remarks, twins_retained
 from unlearnbench.graph.artefact import Damaged
 from unlearnbench.graph.cache import Cache
+from unlearnbench.graph.order import each_behind_its_models
 from unlearnbench.graph.stage import Stage
 from unlearnbench.graph.workshop import Workshop
 from unlearnbench.machine import determinism
@@ -160,7 +161,7 @@ class RunJob:
             return tuple({stage.key: stage for stage in before}.values())
         models = [model for asked in self.picture for _, model in asked.models.roles()]
         asked_for = [stage for asked in self.picture for stage in asked.stages()]
-        ordered = _each_behind_its_models([model for model in models if isinstance(model, Stage)], asked_for)
+        ordered = each_behind_its_models([model for model in models if isinstance(model, Stage)], asked_for)
         return tuple({stage.key: stage for stage in (*before, *ordered)}.values())
 
     def device(self) -> str:
@@ -288,21 +289,3 @@ def _logged(file: Path, before: Sequence[str]) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
-
-
-def _each_behind_its_models(models: Sequence[Stage], asked_for: Sequence[Stage]) -> list[Stage]:
-    """Return the models, and behind each the stages that wait for no later one: so few are in memory at a time."""
-    place = {model.key: number for number, model in reversed(list(enumerate(models)))}
-    last: dict[str, int] = {}
-
-    def last_of(stage: Stage) -> int:
-        if stage.key not in last:
-            below = max((last_of(one) for one in stage.inputs), default=-1)
-            last[stage.key] = max(below, place.get(stage.key, -1))
-        return last[stage.key]
-
-    behind: dict[int, list[Stage]] = {}
-    for stage in asked_for:
-        behind.setdefault(last_of(stage), []).append(stage)
-    found = [one for number, model in enumerate(models) for one in (model, *behind.pop(number, ()))]
-    return [*found, *(stage for rest in behind.values() for stage in rest)]
