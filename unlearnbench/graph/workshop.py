@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from unlearnbench.graph.artefact import Damaged, Stored
 from unlearnbench.graph.cache import Cache
+from unlearnbench.randomness import seeded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,9 +35,13 @@ class Workshop:
         return found
 
     def model(self, model: Model) -> nn.Module:
-        """Return a model in evaluation mode on the device; the same object at each call: copy it to change it."""
+        """Return a model in evaluation mode on the device; the same object at each call: copy it to change it.
+
+        Building one draws from a random stream of its own: no result may depend on which models are in memory already.
+        """
         if model.key not in self._models:
-            self._models[model.key] = model.build(self)
+            with seeded("build", model.key):
+                self._models[model.key] = model.build(self)
         return self._models[model.key]
 
     def take(self, model: Model) -> nn.Module:
