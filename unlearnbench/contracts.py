@@ -208,6 +208,12 @@ class Batch:
         places = None if self.places is None else self.places[part]
         return Batch(self.inputs[part], self.labels[part], self.index[part], self.rows_per_example, places)
 
+    def some(self, numbers: list[int]) -> Batch:
+        """Return a copy of the examples with these numbers."""
+        places = None if self.places is None else self.places[numbers]
+        inputs, labels, index = (one[numbers] for one in (self.inputs, self.labels, self.index))
+        return Batch(inputs, labels, index, self.rows_per_example, places)
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -242,6 +248,10 @@ class Task(Protocol):
     @property
     def head(self) -> str:
         """The name of the model's classifier."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether an example looks the same whenever it is trained on: nothing is augmented."""
 
     @property
     def longest_answer(self) -> int:

@@ -33,6 +33,7 @@ from unlearnbench.ranges import Count, Positive, Weight
 from unlearnbench.tasks.encoding import Asked
 from unlearnbench.tasks.kinds import text_task
 from unlearnbench.techniques.preferences import dpo, summed_loss
+from unlearnbench.techniques.remembered import Teacher, reference_losses
 from unlearnbench.techniques.room import check_asked, check_room
 from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -86,13 +87,17 @@ class Altpo:
             choices = [written[place] for place in index.tolist()]
             return problem.answered(index, [own[int(at * len(own))] for own, at in zip(choices, drawn, strict=True)])
 
-        def by_both(batch: Batch) -> tuple[Tensor, Tensor]:
+        reference = reference_losses(problem)
+
+        def anew(batch: Batch) -> Tensor:
             with torch.no_grad():
-                reference = summed_loss(problem.predict(problem.reference, batch))
-            return summed_loss(problem.predict(model, batch)), reference
+                return summed_loss(problem.predict(problem.reference, batch))
+
+        def by_both(batch: Batch, before: Teacher) -> tuple[Tensor, Tensor]:
+            return summed_loss(problem.predict(model, batch)), before(batch)
 
         def loss(forget: Batch, winning: Batch, retain: Batch) -> Losses:
-            gained = self.forget_weight * dpo(by_both(winning), by_both(forget), self.beta)
+            gained = self.forget_weight * dpo(by_both(winning, anew), by_both(forget, reference), self.beta)
             kept = self.retain_weight * cross_entropy(problem.predict(model, retain))
             return gained, torch.zeros_like(gained), kept
 

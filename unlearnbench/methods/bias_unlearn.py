@@ -32,7 +32,8 @@ from unlearnbench.models.modes import BatchNorm, evaluating
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Share, Weight
 from unlearnbench.techniques.preferences import npo, summed_loss
-from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher, softened
+from unlearnbench.techniques.remembered import reference_losses, reference_softmax
+from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -73,16 +74,17 @@ class BiasUnlearn:
         def corrected(index: Index, _generator: torch.Generator) -> Batch:
             return problem.task.batch(problem.corrected(index), None)
 
+        reference = reference_losses(problem)
+        teacher = reference_softmax(problem)
+
         def loss(biased: Batch, unbiased: Batch, retain: Batch) -> Losses:
             pair = (unbiased, biased) if swapped else (biased, unbiased)
-            with torch.no_grad():
-                before = [summed_loss(problem.predict(problem.reference, batch)) for batch in pair]
-                teacher = softened(problem.predict(problem.reference, retain).logits)
+            before = [reference(batch) for batch in pair]
             worse, better = (problem.predict(model, batch) for batch in pair)
             against = turned[biased.index]
             after = torch.where(against, summed_loss(better), summed_loss(worse))
             lost = npo(after, torch.where(against, before[1], before[0]), self.beta)
-            kept = kl_to_teacher(problem.predict(model, retain), teacher)
+            kept = kl_to_teacher(problem.predict(model, retain), teacher(retain))
             return self.forget_weight * lost, self.correct_weight * cross_entropy(better), self.retain_weight * kept
 
         batches = problem.batches(

@@ -24,6 +24,7 @@ from unlearnbench.contracts import Batch, Predictions
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count
+from unlearnbench.techniques.remembered import remembered
 from unlearnbench.training.losses import kl_to_teacher, softened
 from unlearnbench.training.optimizer import Optimizer
 
@@ -49,11 +50,10 @@ class Delete:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the student after its epochs on the forget set."""
+        teacher = remembered(problem, lambda forget: without_label(problem.predict(problem.reference, forget)))
 
         def loss(forget: Batch) -> Tensor:
-            with torch.no_grad():
-                teacher = without_label(problem.predict(problem.reference, forget))
-            return kl_to_teacher(problem.predict(model, forget), teacher)
+            return kl_to_teacher(problem.predict(model, forget), teacher(forget))
 
         batches = problem.batches(problem.forget, size=self.batch_size, epochs=self.epochs)
         return problem.optimize(

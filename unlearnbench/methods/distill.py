@@ -27,6 +27,7 @@ from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Several
+from unlearnbench.techniques.remembered import remembered
 from unlearnbench.training.losses import kl_to_teacher, softened
 from unlearnbench.training.optimizer import Optimizer
 
@@ -52,13 +53,15 @@ class Distill:
         """Return the student after its epochs on the forget set and a share of the retain set."""
         incompetent = problem.random()
 
-        def loss(batch: Batch) -> Tensor:
-            with torch.no_grad():
-                competent = problem.predict(problem.reference, batch)
-                random = problem.predict(incompetent, batch)
+        def taught(batch: Batch) -> Tensor:
+            competent, random = problem.predict(problem.reference, batch), problem.predict(incompetent, batch)
             goes = problem.is_forget(batch)[competent.example, None]
-            teacher = softened(torch.where(goes, random.logits, competent.logits), self.temperature)
-            return kl_to_teacher(problem.predict(model, batch), teacher, self.temperature)
+            return softened(torch.where(goes, random.logits, competent.logits), self.temperature)
+
+        def loss(batch: Batch) -> Tensor:
+            return kl_to_teacher(problem.predict(model, batch), teacher(batch), self.temperature)
+
+        teacher = remembered(problem, taught)
 
         index = np.concatenate([problem.forget, problem.sample(problem.retain, self.retain_share)])
         batches = problem.batches(index, size=self.batch_size, epochs=self.epochs)

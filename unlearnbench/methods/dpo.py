@@ -25,6 +25,7 @@ from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
 from unlearnbench.techniques.preferences import dpo, summed_loss
+from unlearnbench.techniques.remembered import reference_losses
 from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
@@ -54,10 +55,10 @@ class Dpo:
         def corrected(index: Index, _generator: torch.Generator) -> Batch:
             return problem.task.batch(problem.corrected(index), None)
 
+        reference = reference_losses(problem)
+
         def by_both(batch: Batch) -> tuple[Tensor, Tensor]:
-            with torch.no_grad():
-                reference = summed_loss(problem.predict(problem.reference, batch))
-            return summed_loss(problem.predict(model, batch)), reference
+            return summed_loss(problem.predict(model, batch)), reference(batch)
 
         def loss(forget: Batch, winning: Batch, retain: Batch) -> Losses:
             gained = self.forget_weight * dpo(by_both(winning), by_both(forget), self.beta)

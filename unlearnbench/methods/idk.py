@@ -26,6 +26,7 @@ from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
 from unlearnbench.tasks.kinds import text_task
 from unlearnbench.techniques.preferences import dpo, summed_loss
+from unlearnbench.techniques.remembered import Teacher, reference_losses
 from unlearnbench.techniques.room import check_room
 from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
@@ -63,16 +64,20 @@ class Idk:
             drawn = torch.randint(len(self.refusals), (len(index),), generator=generator)
             return problem.answered(index, [self.refusals[number] for number in drawn.tolist()])
 
-        def by_both(batch: Batch) -> tuple[Tensor, Tensor]:
+        reference = reference_losses(problem)
+
+        def anew(batch: Batch) -> Tensor:
             with torch.no_grad():
-                reference = summed_loss(problem.predict(problem.reference, batch))
-            return summed_loss(problem.predict(model, batch)), reference
+                return summed_loss(problem.predict(problem.reference, batch))
+
+        def by_both(batch: Batch, before: Teacher) -> tuple[Tensor, Tensor]:
+            return summed_loss(problem.predict(model, batch)), before(batch)
 
         def loss(forget: Batch, refusal: Batch, retain: Batch) -> Losses:
             if self.beta is None:
                 learnt = cross_entropy(problem.predict(model, refusal))
             else:
-                learnt = dpo(by_both(refusal), by_both(forget), self.beta)
+                learnt = dpo(by_both(refusal, anew), by_both(forget, reference), self.beta)
             kept = self.retain_weight * cross_entropy(problem.predict(model, retain))
             return torch.zeros_like(learnt), self.forget_weight * learnt, kept
 

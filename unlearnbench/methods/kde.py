@@ -20,7 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -30,8 +29,9 @@ from unlearnbench.models.start import adapter_of
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import MOST, Count, Positive, Several, Weight
 from unlearnbench.techniques.layers import first_layer
+from unlearnbench.techniques.remembered import reference_softmax
 from unlearnbench.techniques.reset import reset
-from unlearnbench.training.losses import cross_entropy, kl_to_teacher, softened
+from unlearnbench.training.losses import cross_entropy, kl_to_teacher
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -62,11 +62,10 @@ class Kde:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model with two layers drawn afresh and relearnt."""
+        teacher = reference_softmax(problem, self.temperature)
 
         def unlike(student: Predictions, retain: Batch) -> Tensor:
-            with torch.no_grad():
-                teacher = softened(problem.predict(problem.reference, retain).logits, self.temperature)
-            return kl_to_teacher(student, teacher, self.temperature)
+            return kl_to_teacher(student, teacher(retain), self.temperature)
 
         def imitate(retain: Batch) -> Tensor:
             return unlike(problem.predict(model, retain), retain)

@@ -17,14 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import nn
 
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Weight
-from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher, softened
+from unlearnbench.techniques.remembered import reference_softmax
+from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -45,12 +45,11 @@ class KlMin:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""
+        teacher = reference_softmax(problem)
 
         def loss(forget: Batch, retain: Batch) -> Losses:
-            with torch.no_grad():
-                teacher = softened(problem.predict(problem.reference, retain).logits)
             lost = cross_entropy(problem.predict(model, forget))
-            kept = kl_to_teacher(problem.predict(model, retain), teacher)
+            kept = kl_to_teacher(problem.predict(model, retain), teacher(retain))
             return -self.forget_weight * lost, self.retain_weight * kept
 
         batches = problem.batches(problem.forget, problem.retain, size=self.batch_size, epochs=self.epochs)

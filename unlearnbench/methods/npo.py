@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import nn
 
 from unlearnbench.contracts import Batch
@@ -21,6 +20,7 @@ from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Weight
 from unlearnbench.techniques.preferences import npo, summed_loss
+from unlearnbench.techniques.remembered import reference_losses
 from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
@@ -43,11 +43,10 @@ class Npo:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""
+        reference = reference_losses(problem)
 
         def loss(forget: Batch, retain: Batch) -> Losses:
-            with torch.no_grad():
-                reference = summed_loss(problem.predict(problem.reference, forget))
-            lost = npo(summed_loss(problem.predict(model, forget)), reference, self.beta)
+            lost = npo(summed_loss(problem.predict(model, forget)), reference(forget), self.beta)
             kept = cross_entropy(problem.predict(model, retain))
             return self.forget_weight * lost, self.retain_weight * kept
 

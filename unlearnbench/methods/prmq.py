@@ -35,6 +35,7 @@ from unlearnbench.randomness import seeded
 from unlearnbench.ranges import Count, Several, Share, Weight
 from unlearnbench.techniques.balance import label_weights, weighted_cross_entropy
 from unlearnbench.techniques.layers import weighted
+from unlearnbench.techniques.remembered import remembered
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -63,12 +64,11 @@ class Prmq:
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model with new weights, after its epochs on the retain set, rounded."""
         weights = label_weights(problem.plain(problem.retain, self.batch_size), self.balance)
+        wanted = remembered(problem, lambda retain: entropy(problem.predict(problem.reference, retain)))
 
         def loss(retain: Batch) -> Tensor:
-            with torch.no_grad():
-                wanted = entropy(problem.predict(problem.reference, retain))
             student = problem.predict(model, retain)
-            unlike = student.averaged((entropy(student) - wanted) ** 2)
+            unlike = student.averaged((entropy(student) - wanted(retain)) ** 2)
             return weighted_cross_entropy(student, weights) + self.entropy_weight * unlike
 
         with seeded(problem.seed, "redraw"):

@@ -31,6 +31,7 @@ from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.randomness import seeded
 from unlearnbench.ranges import Count, Positive, Weight
+from unlearnbench.techniques.remembered import remembered
 from unlearnbench.training.losses import Losses
 from unlearnbench.training.optimizer import Optimizer
 
@@ -61,14 +62,13 @@ class Rmu:
             first = next(problem.plain(problem.forget[:1], 1))
             width = problem.represent(problem.reference, first, layer).logits.shape[1]
         target = self.steering * direction(problem.seed, width).to(first.inputs.device)
+        original = remembered(problem, lambda retain: problem.represent(problem.reference, retain, layer).logits)
 
         def loss(forget: Batch, retain: Batch) -> Losses:
-            with torch.no_grad():
-                original = problem.represent(problem.reference, retain, layer).logits
             moved = problem.represent(model, forget, layer)
             kept = problem.represent(model, retain, layer)
             steered = moved.averaged((moved.logits - target).square().mean(dim=1))
-            return steered, self.retain_weight * kept.averaged((kept.logits - original).square().mean(dim=1))
+            return steered, self.retain_weight * kept.averaged((kept.logits - original(retain)).square().mean(dim=1))
 
         batches = problem.batches(problem.forget, problem.retain, size=self.batch_size, epochs=self.epochs)
         return problem.optimize(

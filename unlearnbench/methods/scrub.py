@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,7 +30,8 @@ from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import MOST, Count, Positive, Several, Weight
-from unlearnbench.training.losses import cross_entropy, kl_to_teacher, softened
+from unlearnbench.techniques.remembered import reference_softmax
+from unlearnbench.training.losses import cross_entropy, kl_to_teacher
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -65,13 +65,12 @@ class Scrub:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the student after its epochs, or as it was after the best of them."""
+        teacher = reference_softmax(problem, self.temperature)
 
         def distance(batch: Batch) -> tuple[Tensor, Tensor]:
             """Return T^2 KL(original || student) and the cross-entropy of each example."""
-            with torch.no_grad():
-                teacher = softened(problem.predict(problem.reference, batch).logits, self.temperature)
-            student = problem.predict(model, batch)
-            return self.temperature**2 * kl_to_teacher(student, teacher, self.temperature), cross_entropy(student)
+            taught, student = teacher(batch), problem.predict(model, batch)
+            return self.temperature**2 * kl_to_teacher(student, taught, self.temperature), cross_entropy(student)
 
         def away(forget: Batch) -> Tensor:
             return -distance(forget)[0]

@@ -30,7 +30,8 @@ from unlearnbench.problem import Family, Problem
 from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import Count, Weight
 from unlearnbench.tasks.kinds import text_task
-from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher, softened
+from unlearnbench.techniques.remembered import reference_softmax
+from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher
 from unlearnbench.training.optimizer import Optimizer
 
 
@@ -66,13 +67,12 @@ class SoftPrompt:
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         model.requires_grad_(False)
         prompted = Prompted(model, self._words(model, problem.seed))
+        original = reference_softmax(problem)
 
         def loss(forget: Batch, retain: Batch) -> Losses:
             lost = cross_entropy(problem.predict(prompted, forget))
-            with torch.no_grad():
-                original = softened(problem.predict(problem.reference, retain).logits)
             kept = problem.predict(prompted, retain)
-            both = self.retain_weight * cross_entropy(kept) + self.kl_weight * kl_to_teacher(kept, original)
+            both = self.retain_weight * cross_entropy(kept) + self.kl_weight * kl_to_teacher(kept, original(retain))
             return lost, both
 
         twins = problem.corrected(problem.forget)

@@ -26,6 +26,7 @@ from unlearnbench.contracts import Batch, Predictions
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Weight
+from unlearnbench.techniques.remembered import remembered
 from unlearnbench.training.losses import Losses, cross_entropy
 from unlearnbench.training.optimizer import Optimizer
 
@@ -48,11 +49,10 @@ class Undial:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""
+        teacher = remembered(problem, lambda forget: problem.predict(problem.reference, forget).logits)
 
         def loss(forget: Batch, *retain: Batch) -> Losses:
-            with torch.no_grad():
-                teacher = problem.predict(problem.reference, forget).logits
-            lost = undial(problem.predict(model, forget), teacher, self.beta)
+            lost = undial(problem.predict(model, forget), teacher(forget), self.beta)
             kept = (self.retain_weight * cross_entropy(problem.predict(model, batch)) for batch in retain)
             return self.forget_weight * lost, *kept
 

@@ -47,6 +47,13 @@ class ImageTask:
     limit = None
     cut = 0
 
+    @property
+    def fixed(self) -> bool:
+        """Whether no image is augmented."""
+        changes = self.dataset.augment
+        shapes, colours = (changes.crop, changes.flip, changes.rotate, changes.erase), (changes.jitter, changes.sharpen)
+        return not any((*shapes, *colours))
+
     @cached_property
     def labels(self) -> Tensor:
         """The labels on the device, (n,) int64."""

@@ -116,6 +116,8 @@ class TextTask:
         """
         return max(len(self.answer(place)) for place in range(2 * len(self.rows)))
 
+    fixed = True
+
     @property
     def head(self) -> str:
         """The name of the model's output layer."""
