@@ -31,7 +31,12 @@ from unlearnbench.request.catalogue import ALSO, TOPICS, entries
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
-INTERFACES = ("unlearnbench.contracts", "unlearnbench.problem", "unlearnbench.evaluations.evaluation")
+INTERFACES = (
+    "unlearnbench.contracts",
+    "unlearnbench.task",
+    "unlearnbench.problem",
+    "unlearnbench.evaluations.evaluation",
+)
 """Modules of which the interface page shows the classes: what extensions are written against."""
 PAGES = {
     "method": "Methods",

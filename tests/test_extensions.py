@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 from unlearnbench.contracts import DataInfo, Parts
-from unlearnbench.data.images import ImageSettings, assemble
+from unlearnbench.data.images import ImageSettings, image_data
 from unlearnbench.evaluations.evaluation import Column, Row
 from unlearnbench.forget.splits import Splits
 from unlearnbench.metrics import metric
@@ -67,7 +67,7 @@ class Stripes(ImageSettings):
             images = np.random.default_rng(count).integers(0, 60, (count, 1, 6, 6), dtype=np.uint8)
             images[np.arange(count), 0, 2 * labels] = 250
             return images, labels
-        return assemble(self, self.info(), made(60), made(30))
+        return image_data(self, self.info(), made(60), made(30))
 
 
 @dataclass(frozen=True, kw_only=True)

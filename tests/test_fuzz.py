@@ -87,7 +87,7 @@ def dry(monkeypatch, tmp_path):
 
     monkeypatch.setattr(launch, "execute", checked)
     monkeypatch.setattr("unlearnbench.results.table.show", lambda *_what, **_how: None)
-    monkeypatch.setattr("unlearnbench.runs.sweep.launch", lambda *_what: (tmp_path, 0))
+    monkeypatch.setattr("unlearnbench.runs.sweeping.launch", lambda *_what: (tmp_path, 0))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import unlearnbench
 
 PACKAGE = Path(unlearnbench.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
 PAGE = PACKAGE.parent / "docs" / "architecture.md"
 
 
@@ -46,7 +47,7 @@ def imports(file):
 
 def test_imports_go_down_the_floors_of_the_page():
     known, wrong = floors(), []
-    for file in PACKAGE.rglob("*.py"):
+    for file in FILES:
         mine = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
         if mine in ("__init__", "__main__"):
             continue
@@ -59,10 +60,20 @@ def test_imports_go_down_the_floors_of_the_page():
 
 def test_no_two_rooms_import_each_other():
     pairs = set()
-    for file in PACKAGE.rglob("*.py"):
+    for file in FILES:
         mine = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
         pairs |= {(mine, room(module)) for module in imports(file) if room(module) not in ("", mine)}
     assert not [pair for pair in pairs if (pair[1], pair[0]) in pairs]
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Nor inside functions."""
+    names = {file: ".".join(("unlearnbench", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in FILES}
+    wanted = {name.removesuffix(".__init__"): set(imports(file)) for file, name in names.items()}
+    while free := [name for name, others in wanted.items() if not (others - {name}) & wanted.keys()]:
+        for name in free:
+            del wanted[name]
+    assert not sorted(wanted)
 
 
 def asks_kind(node):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 Array = NDArray[np.generic]
+ROLES = ("original", "retrained", "unlearned")
+"""The models of every run; an evaluation may have others beside them."""
 OPTIONS = "options"
 """What scores have with more than one class or answer option to choose from; metrics may need it."""
 

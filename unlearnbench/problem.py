@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 
-from unlearnbench.contracts import Batch, DataInfo, Index, ModelSpec, Parts, Predictions, Task
+from unlearnbench.contracts import Batch, DataInfo, Index, ModelSpec, Parts, Predictions
 from unlearnbench.models.start import incompetent, started, trainable
 from unlearnbench.randomness import seeded, stage_seed
+from unlearnbench.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,7 +10,7 @@ import pytest
 from textsets import PLAIN, WITH_GENDER, dataset, facts, pairs_of, words_of
 from unlearnbench.contracts import DataInfo
 from unlearnbench.data import clinical_notes
-from unlearnbench.data.text import TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextRow, TextSettings, text_data
 from unlearnbench.errors import UserError
 
 # The embedded notes
@@ -145,7 +145,7 @@ def one_row(**changes):
 
 def data_of(train, test=(), **changes):
     info = DataInfo(kind="text", classes=("a", "b", "c"), train=len(train), test=len(test), shape=())
-    return assemble(TextSettings(**{**PLAIN, **changes}), info, train, [], test)
+    return text_data(TextSettings(**{**PLAIN, **changes}), info, train, [], test)
 
 
 @pytest.mark.parametrize(

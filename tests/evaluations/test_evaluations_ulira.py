@@ -10,7 +10,8 @@ import pytest
 from unlearnbench.errors import UserError
 from unlearnbench.request.compose import compose
 from unlearnbench.runs.launch import execute, prepare
-from unlearnbench.runs.sweep import Sweep, launch
+from unlearnbench.runs.sweep import Sweep
+from unlearnbench.runs.sweeping import launch
 from worlds import TINY
 
 FEW = ("eval=[standard,lira,ulira,rmia]", "eval.lira.models=9", "eval.ulira.models=9")

@@ -9,7 +9,7 @@ import pytest
 from scored_runs import scored_run
 from unlearnbench.errors import UserError
 from unlearnbench.files import sums
-from unlearnbench.report import evidence, salted
+from unlearnbench.report import evidence_page, salted
 from unlearnbench.report.attacks import EVALUATIONS
 from unlearnbench.report.attested import attested
 from unlearnbench.report.collect import collect
@@ -20,7 +20,7 @@ from unlearnbench.request.config import config_root
 def made(tmp_path, run):
     """Write the evidence of a run; return its folder."""
     (tmp_path / "report").mkdir(exist_ok=True)
-    evidence.write(tmp_path / "report", collect([run]))
+    evidence_page.write(tmp_path / "report", collect([run]))
     return tmp_path / "report"
 
 
@@ -139,7 +139,7 @@ def test_numbers_are_those_of_the_run(tmp_path, run):
 
 def test_evidence_is_about_one_finished_run(tmp_path, run, alone):
     with pytest.raises(UserError, match="is about one run, and here are 2"):
-        evidence.write(tmp_path / "report", collect([run.parent]))
+        evidence_page.write(tmp_path / "report", collect([run.parent]))
     assert not (tmp_path / "report").exists()
 
 

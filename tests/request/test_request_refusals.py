@@ -230,7 +230,7 @@ def test_a_file_of_hydra_s_own_name_is_not_read(monkeypatch, capsys, tmp_path, n
     file.parent.mkdir(parents=True)
     file.write_text("# @package hydra\ncallbacks: {c: {_target_: evil.x}}\nhelp: {template: theirs}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("unlearnbench.runs.sweep.launch", lambda *_what: (tmp_path, 1))
+    monkeypatch.setattr("unlearnbench.runs.sweeping.launch", lambda *_what: (tmp_path, 1))
     monkeypatch.setattr(sys, "argv", ["unlearnbench", "run", "--config-dir", "theirs", *words])
     with pytest.raises(SystemExit) as stop:
         main()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
+import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -17,9 +20,24 @@ WORDS = ["-m", *TINY, "train.epochs=1", "threads=1", "device=cpu", "method=none,
 CLUSTER = ["runner=slurm", "runner.cpus=1", "runner.gpus=0", "runner.minutes=60"]
 
 
-def results(folder: Path) -> bytes:
-    (newest,) = (folder / "outputs" / "sweeps").glob("*/report/results.csv")
-    return newest.read_bytes()
+def results(folder: Path) -> list[bytes]:
+    return [file.read_bytes() for file in sorted((folder / "outputs" / "sweeps").glob("*/report/results.csv"))]
+
+
+def submitted(sent: subprocess.CompletedProcess[str]) -> list[str]:
+    assert sent.returncode == 0, sent.stderr
+    return re.findall(r"\d+", re.search(r"submitted as ([\d, ]+);", sent.stderr)[1])
+
+
+def lose_an_unlearning(folder: Path) -> None:
+    """Remove a run and the unlearned model that it needs, as somebody who clears up would."""
+    (plan,) = folder.glob("outputs/sweeps/*/plan.jsonl")
+    stages = [json.loads(line) for line in plan.read_text().splitlines()[1:]]
+    lost = next(one for one in stages if one["label"] == "unlearned" and len(one["jobs"]) == 1)
+    shutil.rmtree(folder / "outputs" / "cache" / "stages" / lost["key"])
+    (jobs,) = folder.glob("outputs/sweeps/*/jobs.csv")
+    [row] = [row for row in csv.DictReader(jobs.open()) if int(row["job"]) == lost["jobs"][0]]
+    shutil.rmtree(folder / row["run_folder"])
 
 
 def test_a_sweep_on_a_cluster_is_the_same_sweep(slurm, warm, tmp_path):
@@ -31,8 +49,7 @@ def test_a_sweep_on_a_cluster_is_the_same_sweep(slurm, warm, tmp_path):
     here = run("here", "run", *WORDS)
     assert here.returncode == 0, here.stderr
     sent = run("there", "run", *WORDS, *CLUSTER)
-    assert sent.returncode == 0, sent.stderr
-    jobs = re.findall(r"\d+", re.search(r"submitted as ([\d, ]+);", sent.stderr)[1])
+    jobs = submitted(sent)
     assert len(jobs) == 3  # trainings, unlearnings, the report
     again = run("there", "run", *WORDS, *CLUSTER)
     assert again.returncode == 2 and "in the queue already" in again.stderr
@@ -43,3 +60,8 @@ def test_a_sweep_on_a_cluster_is_the_same_sweep(slurm, warm, tmp_path):
     assert begun == {"original": 2, "retrained 0": 2, "unlearned": 4}
     more = run("there", "plan", *WORDS, *CLUSTER)
     assert " 0 missing" in more.stdout
+    lose_an_unlearning(tmp_path / "there")
+    unlearning, report = submitted(run("there", "run", *WORDS, *CLUSTER))  # no training is submitted again
+    slurm.until(unlearning, report, seconds=120)
+    assert slurm.states(unlearning) == {0: "COMPLETED"}
+    assert results(tmp_path / "there") == 2 * results(tmp_path / "here")

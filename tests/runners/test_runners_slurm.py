@@ -23,10 +23,10 @@ def settings(**changes):
     return Slurm(**{**values, **changes})
 
 
-def level(name, *scripts, aligned=False, gpus=0):
+def level(name, *scripts, gpus=0):
     """A level whose tasks are these lines of shell."""
     commands = tuple(("sh", "-c", script) for script in scripts)
-    return Level(name, commands, aligned, gpus, (1.0,) * len(commands))
+    return Level(name, commands, gpus, (1.0,) * len(commands))
 
 
 def wait_for(true, seconds=20):
@@ -57,29 +57,16 @@ def test_levels_run_one_after_the_other_and_the_job_numbers_come_at_once(slurm, 
     }  # fmt: skip
 
 
-def test_an_aligned_task_waits_for_its_own_parent_alone(slurm, tmp_path):
+def test_a_level_waits_for_all_of_the_one_before_whatever_became_of_it(slurm, tmp_path):
     levels = [
-        level("train", f"until [ -e {tmp_path / 'go'} ]; do sleep 0.1; done", "true"),
-        level("unlearn", "true", f"touch {tmp_path / 'go'}", aligned=True),
-    ]
-    jobs = submit(levels, settings(), tmp_path / "logs")
-    slurm.until(*jobs)
-    assert (tmp_path / "go").exists()
-    assert slurm.states(jobs[1]) == {0: "COMPLETED", 1: "COMPLETED"}
-
-
-def test_a_failed_task_blocks_its_aligned_child_and_nothing_else(slurm, tmp_path):
-    levels = [
-        level("train", "exit 3", "true"),
-        level("unlearn", "true", "true", aligned=True),
-        level("score", "true"),
+        level("train", "exit 3", f"sleep 1; touch {tmp_path / 'trained'}"),
+        level("unlearn", f"[ -e {tmp_path / 'trained'} ]", "true"),
         level("report", f"touch {tmp_path / 'report'}"),
     ]
     jobs = submit(levels, settings(), tmp_path / "logs")
     slurm.until(*jobs)
     assert slurm.states(jobs[0]) == {0: "FAILED", 1: "COMPLETED"}
-    assert slurm.states(jobs[1]) == {0: "CANCELLED", 1: "COMPLETED"}
-    assert slurm.states(jobs[2]) == {0: "COMPLETED"}
+    assert slurm.states(jobs[1]) == {0: "COMPLETED", 1: "COMPLETED"}
     assert (tmp_path / "report").exists()
 
 
@@ -94,7 +81,7 @@ def test_a_task_told_to_stop_goes_back_into_the_queue_and_its_child_waits(slurm,
     log = tmp_path / "worker"
     levels = [
         level("train", STOPS.format(log=log), "true"),
-        level("unlearn", f"echo child >>{log}", "true", aligned=True),
+        level("unlearn", f"echo child >>{log}", "true"),
     ]
     jobs = submit(levels, settings(), tmp_path / "logs")
     wait_for(log.exists)
@@ -142,20 +129,20 @@ def test_a_cancelled_task_stays_cancelled(slurm, tmp_path):
 
 def test_a_task_goes_back_into_the_queue_only_so_often(slurm, tmp_path):
     log = tmp_path / "worker"
-    levels = [level("train", STOPS.format(log=log)), level("unlearn", f"echo child >>{log}", aligned=True)]
+    levels = [level("train", STOPS.format(log=log)), level("unlearn", f"echo child >>{log}")]
     jobs = submit(levels, settings(requeues=0), tmp_path / "logs")
     wait_for(log.exists)
     slurm.say("scancel", "--signal=TERM", "--batch", f"{jobs[0]}_0")
     slurm.until(*jobs)
     assert slurm.states(jobs[0]) == {0: "FAILED"}
-    assert slurm.states(jobs[1]) == {0: "CANCELLED"}
-    assert log.read_text().split() == ["started", "stopped"]
+    assert slurm.states(jobs[1]) == {0: "COMPLETED"}
+    assert log.read_text().split() == ["started", "stopped", "child"]
 
 
-def test_long_levels_are_split_and_stay_aligned(slurm, tmp_path):
+def test_long_levels_are_split_and_stay_in_order(slurm, tmp_path):
     levels = [
         level("train", *(f"touch {tmp_path}/t{number}" for number in range(5))),
-        level("unlearn", *(f"mv {tmp_path}/t{number} {tmp_path}/u{number}" for number in range(5)), aligned=True),
+        level("unlearn", *(f"mv {tmp_path}/t{number} {tmp_path}/u{number}" for number in range(5))),
     ]
     jobs = submit(levels, settings(largest_array=2), tmp_path / "logs")
     assert len(jobs) == 6
@@ -179,7 +166,7 @@ def test_options_reach_the_job(slurm, tmp_path):
 def test_odd_folders_and_arguments_are_kept(slurm, tmp_path):
     folder = tmp_path / "a b'c%j\"d#e"
     odd = ("printf", "%s\n", "a b", "$HOME", "'q'", '"', "`id`", "\\n", "#x", "é")
-    [job] = submit([Level("train", (odd,), False, 0, (1.0,))], settings(), folder)
+    [job] = submit([Level("train", (odd,), 0, (1.0,))], settings(), folder)
     slurm.until(job)
     assert (folder / f"train_{job}_0.log").read_text().splitlines() == list(odd[2:])
 

@@ -11,7 +11,7 @@ from unlearnbench.commands.run import composed_for, parsed, swept
 from unlearnbench.errors import UserError
 from unlearnbench.request.catalogue import entries
 from unlearnbench.request.compose import compose
-from unlearnbench.runs import sweep
+from unlearnbench.runs import sweeping
 from unlearnbench.runs.launch import prepare
 
 PRESET = """\
@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch):
 def jobs(folder, monkeypatch):
     """Compose and check a line of the preset; return its jobs as (model, seed), and launch nothing."""
     found = []
-    monkeypatch.setattr(sweep, "launch", lambda made, first: found.extend(map(named, made.rows)) or (folder, 0))
+    monkeypatch.setattr(sweeping, "launch", lambda made, first: found.extend(map(named, made.rows)) or (folder, 0))
 
     def run(*words):
         cli.dispatch(["run", "--config-dir", str(folder), *words])
@@ -136,8 +136,21 @@ def test_a_runner_of_ones_own_is_known_by_its_class(tmp_path, monkeypatch):
     (tmp_path / "runner" / "mine.yaml").write_text("defaults: [slurm, _self_]\npartition: gpu\n")
     planned = []
     monkeypatch.setattr("unlearnbench.runs.sweep.Sweep", lambda *_what, planning: planned.append(planning))
-    monkeypatch.setattr("unlearnbench.runs.sweep.launch", lambda *_what: (tmp_path, 0))
+    monkeypatch.setattr("unlearnbench.runs.sweeping.launch", lambda *_what: (tmp_path, 0))
     for name in ("mine", "slurm", "local"):
         given = parsed(["--config-dir", str(tmp_path), "-m", f"runner={name}", "seed=0,1"])
         swept(given, composed_for(given))
     assert planned == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["runner._target_=unlearnbench.training.recipe.Recipe"], "may only name runner classes"),
+        (["runner._target_=unlearnbench.runners.slurm.Sbatch"], r"runner\._target_=\S+ is not a configuration"),
+        (["~runner"], "runner: there is none"),
+    ],
+)
+def test_what_is_no_runner_is_refused(jobs, words, says):
+    with pytest.raises(UserError, match=says):
+        jobs(*words)

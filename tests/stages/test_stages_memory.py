@@ -11,7 +11,8 @@ from unlearnbench.graph.workshop import Workshop
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.request.compose import compose
 from unlearnbench.runs.launch import execute, prepare
-from unlearnbench.runs.sweep import Sweep, launch
+from unlearnbench.runs.sweep import Sweep
+from unlearnbench.runs.sweeping import launch
 from worlds import TINY
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import torch
 
 import measured
 from unlearnbench.contracts import DataInfo
-from unlearnbench.data.text import TextRow, assemble
+from unlearnbench.data.text import TextRow, text_data
 from unlearnbench.errors import UserError
 from unlearnbench.evidence import Evidence
 from unlearnbench.tasks.encoding import Asked, Encoder, Limit
@@ -279,7 +279,7 @@ def test_written_answers_are_the_greedy_continuation(tiny_text):
 def test_rows_without_a_conversation_are_scored_behind_the_start_token(tiny_text):
     info = DataInfo(kind="text", classes=("more", "less"), train=0, test=1, shape=())
     row = TextRow(prompt="a sentence", options=("She cooks well.", "He cooks well."), label=0, corrected=0)
-    task = tiny_text.task.on(assemble(notes(), info, [], [], [row], chat=False))
+    task = tiny_text.task.on(text_data(notes(), info, [], [], [row], chat=False))
     scores = task.score(tiny_text.original, np.array([0]))
     for column, text in enumerate(row.options):
         expected = naive(tiny_text.original, [1], task.encoder.tokens(text))
@@ -289,7 +289,7 @@ def test_rows_without_a_conversation_are_scored_behind_the_start_token(tiny_text
 def test_bare_sentences_stand_whole_behind_a_prompt(tiny_text):
     info = DataInfo(kind="text", classes=("more", "less"), train=0, test=1, shape=())
     row = TextRow(prompt="a sentence", options=("She cooks well.", "He cooks well."), label=0, corrected=0)
-    task = tiny_text.task.on(assemble(notes(), info, [], [], [row], chat=False))
+    task = tiny_text.task.on(text_data(notes(), info, [], [], [row], chat=False))
     model = tiny_text.task.prefixed(tiny_text.original, LONG)
     scores = task.score(model, np.array([0]))
     for column, text in enumerate(row.options):

@@ -60,7 +60,7 @@ def _exported(plan: Plan, given: argparse.Namespace, runner: dict[str, Any], swe
     from unlearnbench.request.config import build
     from unlearnbench.runners.export import export
     from unlearnbench.runners.slurm import Slurm
-    from unlearnbench.runs.cluster import levels, needs_gpu
+    from unlearnbench.runs.workers import levels, needs_gpu
 
     settings = build(runner, "runner")
     if not isinstance(settings, Slurm) or given.to is None:

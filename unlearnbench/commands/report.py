@@ -76,7 +76,7 @@ def _report(
     """Write the report, and evidence where it is asked for, and say where they are."""
     from unlearnbench.report import make
     from unlearnbench.report.collect import collect
-    from unlearnbench.report.evidence import write as write_evidence
+    from unlearnbench.report.evidence_page import write as write_evidence
     from unlearnbench.report.terminal import show
 
     if given.evidence:

@@ -64,7 +64,7 @@ def only_shows(given: argparse.Namespace) -> bool:
 def composed_for(given: argparse.Namespace) -> Composed:
     """Compose a line: a single run with workers is a sweep of one job."""
     composed = composed_line(given)
-    if not composed.sweep and composed.request.runner != "Inline":  # workers do one job as they do many
+    if not composed.sweep and not composed.request.runner.alone:  # workers do one job as they do many
         given.multirun = True
         composed = composed_line(given)
     return composed
@@ -72,10 +72,10 @@ def composed_for(given: argparse.Namespace) -> Composed:
 
 def swept(given: argparse.Namespace, composed: Composed) -> tuple[Sweep, Path, int]:
     """Do a sweep, or submit it; return it, its folder and the exit code."""
-    from unlearnbench.runs.sweep import Sweep, launch
+    from unlearnbench.runs.sweep import Sweep
+    from unlearnbench.runs.sweeping import launch
 
-    away = composed.request.runner == "Slurm"
-    sweep = Sweep(given.overrides, composed.parameters, given.config_dir, planning=away)
+    sweep = Sweep(given.overrides, composed.parameters, given.config_dir, planning=composed.request.runner.away)
     return sweep, *launch(sweep, composed)
 
 

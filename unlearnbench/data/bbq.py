@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from unlearnbench.contracts import DataInfo
 from unlearnbench.data.files import json_lines
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, text_data
 from unlearnbench.errors import UserError
 
 NEEDED = (
@@ -53,7 +53,7 @@ class Bbq(TextSettings):
     def load(self) -> TextData:
         """Read all categories."""
         rows = [row for file in self._files() for values in json_lines(file, NEEDED) for row in _read(values, file)]
-        return assemble(self, self.info(), [], [], rows)
+        return text_data(self, self.info(), [], [], rows)
 
     def _files(self) -> list[Path]:
         files = sorted(self.root.glob("*.jsonl")) if self.root is not None and self.root.is_dir() else []

@@ -18,7 +18,7 @@ from unlearnbench.data.files import table_in
 from unlearnbench.data.forms import FORMS, Form, Said, form_of, said
 from unlearnbench.data.parts import Duplicates, Parts, content, divided, without_copies
 from unlearnbench.data.records import REMEDY, records
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, text_data
 from unlearnbench.errors import UserError
 
 log = logging.getLogger("unlearnbench")
@@ -90,7 +90,7 @@ class Chat(TextSettings):
                 log.warning("the training rows hold some conversations more than once, one of them %d times: to forget "
                             "one row is not to forget its copies (%r)", count, str(name)[:80])  # fmt: skip
         train, validation, test = (read.parts[name] for name in ("train", "validation", "test"))
-        return assemble(
+        return text_data(
             self, self.info(), train, validation, test,
             chat=read.form != "text", every_answer=self.loss == "all", scored=read.scored,
         )  # fmt: skip

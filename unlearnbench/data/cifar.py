@@ -17,7 +17,7 @@ import numpy as np
 from unlearnbench.contracts import DataInfo
 from unlearnbench.data.cifar_names import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_PARENTS, CIFAR100_SUPERCLASSES
 from unlearnbench.data.files import check_there
-from unlearnbench.data.images import ImageData, ImageSettings, assemble
+from unlearnbench.data.images import ImageData, ImageSettings, image_data
 from unlearnbench.errors import UserError, nearest
 from unlearnbench.files.home import cache_home
 from unlearnbench.files.intake import MIB, size_of
@@ -94,7 +94,7 @@ class Cifar(ImageSettings):
     def load(self) -> ImageData:
         """Read the official files; superclasses keep the fine labels beside them."""
         info = self.info()
-        return assemble(
+        return image_data(
             self, info, self._arrays(True), self._arrays(False), np.array(info.parents) if info.parents else None
         )
 

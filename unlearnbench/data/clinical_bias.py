@@ -15,7 +15,7 @@ from pydantic import Field
 
 from unlearnbench.contracts import DataInfo
 from unlearnbench.data.files import check_file, read_table, table_files
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, text_data
 from unlearnbench.errors import UserError
 from unlearnbench.randomness import stage_seed
 
@@ -70,7 +70,7 @@ class ClinicalBias(TextSettings):
         order = np.random.default_rng(stage_seed(self.seed, "clinical_bias", "parts")).permutation(len(rows))
         ends = np.cumsum([round(self.test * len(rows)), round(self.validation * len(rows))])
         test, validation, train = ([rows[place] for place in np.sort(part)] for part in np.split(order, ends))
-        return assemble(self, self.info(), train, validation, test)
+        return text_data(self, self.info(), train, validation, test)
 
 
 def _row(values: dict[str, Any], number: int) -> TextRow:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from unlearnbench.contracts import DataInfo
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, text_data
 from unlearnbench.errors import UserError, nearest
 
 FILE = Path(__file__).with_name("clinical_notes.jsonl.xz")
@@ -69,7 +69,7 @@ class ClinicalNotes(TextSettings):
         parts: dict[str, list[TextRow]] = {"train": [], "validation": [], "test": []}
         for values in self._chosen():
             parts[values["split"]].append(_row(values))
-        return assemble(self, self.info(), parts["train"], parts["validation"], parts["test"])
+        return text_data(self, self.info(), parts["train"], parts["validation"], parts["test"])
 
     def _chosen(self) -> list[dict[str, Any]]:
         def wanted(values: dict[str, Any]) -> bool:

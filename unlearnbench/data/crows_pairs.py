@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from unlearnbench.contracts import DataInfo
 from unlearnbench.data.files import check_file, read_table, table_files
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, text_data
 
 ROWS = 1508
 COLUMNS = ("sent_more", "sent_less", "bias_type")
@@ -54,4 +54,4 @@ class CrowsPairs(TextSettings):
             )
             for more, less, kind in zip(table["sent_more"], table["sent_less"], table["bias_type"], strict=True)
         ]
-        return assemble(self, self.info(), [], [], rows, chat=False)
+        return text_data(self, self.info(), [], [], rows, chat=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unlearnbench.contracts import DataInfo
-from unlearnbench.data.images import ImageData, ImageSettings, assemble
+from unlearnbench.data.images import ImageData, ImageSettings, image_data
 from unlearnbench.data.sampling import balanced
 
 TRAIN, TEST, SIDE = 1437, 360, 8
@@ -45,4 +45,4 @@ class Digits(ImageSettings):
         labels = labels.astype(np.int64)
         test = balanced(labels, TEST, 0, "digits test")
         train = np.setdiff1d(np.arange(len(labels)), test)
-        return assemble(self, self.info(), (pixels[train], labels[train]), (pixels[test], labels[test]))
+        return image_data(self, self.info(), (pixels[train], labels[train]), (pixels[test], labels[test]))

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from unlearnbench.contracts import DataInfo
-from unlearnbench.data.images import ImageData, ImageSettings, assemble
+from unlearnbench.data.images import ImageData, ImageSettings, image_data
 from unlearnbench.errors import UserError
 
 FILE = Path(__file__).with_name("fashion.npz.xz")
@@ -64,4 +64,4 @@ class Fashion(ImageSettings):
             images, labels = arrays["images"][:, None], arrays["labels"].astype(np.int64)
         parents = None if self.labels == "fine" else np.array(PARENTS)
         train, test = (images[:TRAIN], labels[:TRAIN]), (images[TRAIN:], labels[TRAIN:])
-        return assemble(self, self.info(), train, test, parents)
+        return image_data(self, self.info(), train, test, parents)

@@ -19,7 +19,7 @@ FORMS: dict[Form, tuple[str, ...]] = {
     "text": ("text",),
 }
 """The columns of each form."""
-ROLES = ("system", "user", "assistant")
+SPEAKERS = ("system", "user", "assistant")
 EXPECTED = "messages, or prompt and completion, or question and answer, or text"
 FORGOTTEN = "Try: the file without that row, or with its answer"
 
@@ -132,8 +132,8 @@ def _turn(row: Record, number: int, message: Any) -> Turn:
     if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
         raise UserError(f"{where} must be {{role, content}}, and is {_shown(message)}.\nTry: messages as OpenAI's are")
     role, content = message["role"], message["content"]
-    if role not in ROLES:
-        known = f"expected {', '.join(ROLES)}.{nearest(str(role), ROLES)}"
+    if role not in SPEAKERS:
+        known = f"expected {', '.join(SPEAKERS)}.{nearest(str(role), SPEAKERS)}"
         raise UserError(f"{where} has the unknown role {role!r}; {known}\nTry: the file without that row")
     if more := [name for name, value in message.items() if name not in ("role", "content") and value is not None]:
         raise UserError(f"{where} has {', '.join(more)}; only role and content are read.\nTry: the rows without it")

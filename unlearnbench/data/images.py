@@ -223,7 +223,7 @@ class ImageData:
             yield from (image.tobytes() for image in self.images.numpy())
 
 
-def assemble(
+def image_data(
     settings: ImageSettings,
     info: DataInfo,
     train: tuple[Pixels, Index],

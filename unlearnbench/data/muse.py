@@ -21,7 +21,7 @@ from pydantic import Field
 from unlearnbench.contracts import DataInfo, GivenSet
 from unlearnbench.data.copies import check_parts, part_files, part_rows
 from unlearnbench.data.probes import Probe, ProbedData
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, text_data
 from unlearnbench.errors import UserError
 
 RETAINED = ("retain1", "retain2")
@@ -86,7 +86,7 @@ class Muse(TextSettings):
     def _data(self) -> ProbedData:
         raw, settings = self._raw, replace(self, limit_validation=None)
         train = [row for name in RAW[:-1] for row in raw[name]]
-        data = assemble(settings, self.info(), train, [], raw["holdout"], chat=False)
+        data = text_data(settings, self.info(), train, [], raw["holdout"], chat=False)
         texts = {name: self._scored(f"privleak/{name}") for name in LEAKED}
         forgotten = data.columns["part"][data.train] == "forget"
         forget, retain = data.train[forgotten], data.train[~forgotten]
@@ -113,7 +113,7 @@ class Muse(TextSettings):
         """Return whole texts, which are cut only where the model's context ends."""
         rows = [_row(text, name, "") for text in self._texts(name)]
         settings = replace(self, limit_test=None)
-        return assemble(settings, replace(self.info(), train=0, test=len(rows)), [], [], rows, chat=False)
+        return text_data(settings, replace(self.info(), train=0, test=len(rows)), [], [], rows, chat=False)
 
     def _probes(self) -> dict[str, Probe]:
         root = self.root or Path()

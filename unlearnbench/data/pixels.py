@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from unlearnbench.data.decoding import VERSION
 from unlearnbench.errors import UserError
-from unlearnbench.files import disk, leftovers, stored
+from unlearnbench.files import disk, leftovers, publish, stored
 from unlearnbench.files.durable import write_durably
 from unlearnbench.machine.bars import bar
 from unlearnbench.machine.threads import available
@@ -86,8 +86,7 @@ def pixels_of(source: Source, shape: Shape, place: Path, title: str) -> Pixels:
             return found
         own = opened(part, shape)
         assert own is not None, f"{part} was written a moment ago"
-        with suppress(OSError):  # another process was first, and its result is the same
-            part.rename(place / key)
+        publish.once(part, place / key)
     return opened(place / key, shape) or own  # a map stays readable, whoever removes its file
 
 

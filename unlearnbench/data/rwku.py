@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from unlearnbench.contracts import DataInfo
 from unlearnbench.data.copies import check_parts, part_files, part_rows
 from unlearnbench.data.probes import Probe, ProbedData
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, text_data
 
 PASSAGES = "positive"
 PROBES = ("forget_level1", "forget_level2", "forget_level3", "neighbor_level1", "neighbor_level2")
@@ -82,7 +82,7 @@ class Rwku(TextSettings):
 
     @cached_property
     def _data(self) -> ProbedData:
-        data = assemble(self, self.info(), self._passages, [], self._held_out, chat=False)
+        data = text_data(self, self.info(), self._passages, [], self._held_out, chat=False)
         texts = {name: self._scored(self._texts(file)) for name, file in TEXTS.items()}
         own = {one.name: getattr(data, one.name) for one in fields(data)}
         return ProbedData(**own, probes={name: self._probe(name) for name in PROBES}, texts=texts)
@@ -93,7 +93,7 @@ class Rwku(TextSettings):
 
     def _scored(self, rows: list[TextRow]) -> TextData:
         settings = replace(self, limit_test=None)
-        return assemble(settings, replace(self.info(), train=0, test=len(rows)), [], [], rows, chat=False)
+        return text_data(settings, replace(self.info(), train=0, test=len(rows)), [], [], rows, chat=False)
 
     def _probe(self, name: str) -> Probe:
         rows = part_rows(self._folder, name, ("query", "answer", "subject"), REMEDY)

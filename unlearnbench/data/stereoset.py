@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from unlearnbench.contracts import DataInfo
 from unlearnbench.data.files import AS_PUBLISHED, TABLE, parsed
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble
+from unlearnbench.data.text import TextData, TextRow, TextSettings, text_data
 from unlearnbench.errors import UserError
 from unlearnbench.files.intake import text_of
 
@@ -50,7 +50,7 @@ class StereoSet(TextSettings):
             rows = [_row(item, between) for between in (False, True) for item in data[_name(between)]]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(f"{file} is not StereoSet's: {type(error).__name__}: {error}\n{AS_PUBLISHED}") from error
-        return assemble(self, self.info(), [], [], rows, chat=False)
+        return text_data(self, self.info(), [], [], rows, chat=False)
 
 
 def _name(between: bool) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from unlearnbench.contracts import DataInfo, Index
-from unlearnbench.data.images import ImageData, ImageSettings, Pixels, assemble
+from unlearnbench.data.images import ImageData, ImageSettings, Pixels, image_data
 from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import MOST, Weight
 
@@ -73,4 +73,4 @@ class Synthetic(ImageSettings):
             return noisy.clip(0, 255).astype(np.uint8), labels
 
         parents = None if self.labels == "fine" else np.arange(self.classes) // 2
-        return assemble(self, self.info(), made(self.train), made(self.test), parents)
+        return image_data(self, self.info(), made(self.train), made(self.test), parents)

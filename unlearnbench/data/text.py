@@ -155,7 +155,7 @@ class TextData:
         return np.array([hashlib.sha256(text.encode()).digest() for text in texts], "V32")
 
 
-def assemble(
+def text_data(
     settings: TextSettings,
     info: DataInfo,
     train: Sequence[TextRow],

@@ -17,7 +17,7 @@ import numpy as np
 from unlearnbench.contracts import DataInfo, GivenSet, Index
 from unlearnbench.data import tofu_official as official
 from unlearnbench.data.files import AS_PUBLISHED, TABLE, check_there, json_lines
-from unlearnbench.data.text import TextData, TextRow, TextSettings, assemble, sampled
+from unlearnbench.data.text import TextData, TextRow, TextSettings, sampled, text_data
 from unlearnbench.errors import UserError
 from unlearnbench.files.intake import text_of
 
@@ -108,7 +108,7 @@ class Tofu(TextSettings):
             for name, count in official.FORGET.items()
         }
         asked = [row for rows in parts.values() for row in rows]
-        data = assemble(self, self.info(), train, [], _held_out(found.asked), asked=asked)
+        data = text_data(self, self.info(), train, [], _held_out(found.asked), asked=asked)
         return replace(data, given=_given(data, numbers))
 
     def _load_continual(self, root: Path) -> TextData:
@@ -131,7 +131,7 @@ class Tofu(TextSettings):
             for number, values in enumerate(json_lines(root / f"{part}.json", NEEDED))
         ]
         asked = {f"{part}_perturbed": json_lines(root / f"{part}_perturbed.json", NEEDED) for part in official.HELD_OUT}
-        return assemble(self, self.info(), train, [], _held_out(asked, task_id=""))
+        return text_data(self, self.info(), train, [], _held_out(asked, task_id=""))
 
 
 def _whole(found: official.Official, refusals: Sequence[str | None]) -> list[TextRow]:

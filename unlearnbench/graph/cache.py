@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from uuid import uuid4
 
-from unlearnbench.files import disk, leftovers
+from unlearnbench.files import disk, leftovers, publish
 from unlearnbench.graph.artefact import Artefact, Damaged, Stored, read_artefact, write_artefact
 
 log = logging.getLogger("unlearnbench")
@@ -57,12 +57,7 @@ class Cache:
         final = self.folder / "stages" / key
         with leftovers.part(self.folder / "parts") as part:
             write_artefact(part, artefact)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                part.rename(final)
-            except OSError:
-                if not final.exists():
-                    raise
+            publish.once(part, final)
         shutil.rmtree(self.unfinished(key), ignore_errors=True)
         return read_artefact(final)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnbench.contracts import Parts
 from unlearnbench.errors import UserError
-from unlearnbench.files import disk, leftovers
+from unlearnbench.files import disk, leftovers, publish
 from unlearnbench.files.digests import known_digest
 from unlearnbench.files.home import cache_home
 from unlearnbench.files.hub import Absent, fetched
@@ -171,11 +171,7 @@ def _from_gguf(source: Path) -> Path:
         log.info("converting %s to safetensors, once ...", source.name)
         with disk.watched(final.parent), leftovers.part(final.parent) as part:
             convert(source, part)
-            try:
-                part.rename(final)
-            except OSError:
-                if not final.exists():
-                    raise  # otherwise another process converted it first
+            publish.once(part, final)
     return final
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unlearnbench.contracts import ModelSpec, Task
+from unlearnbench.contracts import ModelSpec
 from unlearnbench.errors import UserError
 from unlearnbench.graph.artefact import Artefact
 from unlearnbench.models import four_bit, vetted
@@ -22,6 +22,7 @@ from unlearnbench.models.skeleton import skeleton
 from unlearnbench.models.start import adapter_of
 from unlearnbench.models.wrapped import PREFIX, own_state, wrapped
 from unlearnbench.models.wrapper import Wrapper, inner
+from unlearnbench.task import Task
 
 if TYPE_CHECKING:
     from peft import LoraConfig

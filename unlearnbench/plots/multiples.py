@@ -22,7 +22,7 @@ PANEL, REST = 1.75, 0.95
 """The height of a row of panels, and of what is around them, in inches."""
 LETTERS = 25
 """The most characters of a panel's title."""
-ROLES = {"original": ("#000000", ":"), "retrained": (RETRAINED.colour, "--")}
+LINES = {"original": ("#000000", ":"), "retrained": (RETRAINED.colour, "--")}
 Curve = Sequence[tuple[int, float]]
 """Values by step, in order."""
 
@@ -43,7 +43,7 @@ class Curves:
     @property
     def methods(self) -> list[str]:
         """The methods that were relearned."""
-        return [name for name in self.relearned if name not in ROLES]
+        return [name for name in self.relearned if name not in LINES]
 
 
 def paths(curves: Curves) -> Figure:
@@ -71,7 +71,7 @@ def relearned(curves: Curves) -> Figure:
     place = {step: at for at, step in enumerate(steps)}
 
     def panel(axes: Axes, name: str) -> None:
-        for role, (colour, line) in ROLES.items():
+        for role, (colour, line) in LINES.items():
             if role in curves.relearned:
                 axes.plot(*_xy(curves.relearned[role], place), line, color=colour, linewidth=1.1)
         axes.plot(*_xy(curves.relearned[name], place), "-", marker=".", color=SPLITS["forget"].colour, linewidth=1.4)
@@ -134,7 +134,7 @@ def words_of_paths(curves: Curves, title: str) -> tuple[str, str]:
 
 def words_of_relearned(curves: Curves, title: str) -> tuple[str, str]:
     """Return what the figure of relearning shows, and what to see in it."""
-    names = [name for name in (*ROLES, *curves.methods) if name in curves.relearned][:7]
+    names = [name for name in (*LINES, *curves.methods) if name in curves.relearned][:7]
     told = "; ".join(
         f"{short(name)} {curves.relearned[name][0][1]:.2f} to {curves.relearned[name][-1][1]:.2f}" for name in names
     )

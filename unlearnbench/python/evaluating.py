@@ -20,7 +20,8 @@ from unlearnbench.metrics.unreferenced import unreferenced
 from unlearnbench.models.ensemble import members
 from unlearnbench.models.start import incompetent, is_language
 from unlearnbench.models.wrapper import inner
-from unlearnbench.python.bound import Bound, Examples, Fresh, Normalise, Options, bind
+from unlearnbench.python.binding import bind
+from unlearnbench.python.bound import Bound, Examples, Fresh, Normalise, Options
 from unlearnbench.python.models import plain, single
 from unlearnbench.python.settings import check_values, python_words
 from unlearnbench.randomness import seeded

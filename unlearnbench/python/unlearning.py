@@ -18,7 +18,8 @@ from unlearnbench.models import weights
 from unlearnbench.models.adapter import Adapter, AdapterOff
 from unlearnbench.models.start import adapter_of, trainable
 from unlearnbench.problem import Method, Problem
-from unlearnbench.python.bound import Bound, Examples, Fresh, Normalise, Options, bind
+from unlearnbench.python.binding import bind
+from unlearnbench.python.bound import Bound, Examples, Fresh, Normalise, Options
 from unlearnbench.python.models import meta, plain, returned, single
 from unlearnbench.python.settings import check_values, method_of, python_words, recipe_of
 from unlearnbench.randomness import seeded, stage_seed

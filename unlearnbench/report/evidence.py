@@ -17,6 +17,7 @@ from typing import Any
 
 from unlearnbench import __version__
 from unlearnbench.errors import UserError, counted
+from unlearnbench.evidence import ROLES
 from unlearnbench.files import stored, sums
 from unlearnbench.report import salted
 from unlearnbench.report.attacks import EVALUATIONS, LIMITS, STRONGER
@@ -28,7 +29,6 @@ from unlearnbench.results.folder import read_config
 
 SCHEMA = "unlearnbench/evidence/1"
 JSON, PAGE, SALT = "evidence.json", "evidence.html", "evidence.salt"
-ROLES = ("original", "retrained", "unlearned")
 ROWS = ("forget", "retain", "validation", "test", "already", "manipulated")
 """The splits of the data whose rows are counted; the others are parts of these."""
 SEPARATE = ("gap_", "floor_", "p_")
@@ -46,21 +46,6 @@ def one_run(runs: Runs) -> Facts:
     if facts.status != "done":
         raise UserError(f"--evidence: the run is {facts.status}, so nothing was measured.\nTry: a run that is done")
     return facts
-
-
-def write(target: Path, runs: Runs) -> dict[str, Any]:
-    """Write evidence.json, evidence.html and, where there is none yet, evidence.salt; return what the JSON holds."""
-    from unlearnbench.report.evidence_page import page
-
-    facts = one_run(runs)
-    target.mkdir(parents=True, exist_ok=True)
-    found = evidence(runs, facts, salted.kept(target / SALT))
-    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    content = text.encode(errors="replace")
-    (target / JSON).write_bytes(content)
-    html = page(found, hashlib.sha256(content).hexdigest())
-    (target / PAGE).write_text(html, encoding="utf-8", errors="replace")
-    return found
 
 
 def evidence(runs: Runs, facts: Facts, salt: bytes) -> dict[str, Any]:

@@ -1,17 +1,33 @@
-"""evidence.html: one self-contained page from what evidence.json holds."""
+"""evidence.json, and evidence.html: one self-contained page from what it holds."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from unlearnbench.report import salted
 from unlearnbench.report.collect import Runs
-from unlearnbench.report.evidence import is_written, summaries
+from unlearnbench.report.evidence import JSON, PAGE, SALT, evidence, is_written, one_run, summaries
 from unlearnbench.request.compose import SHOWN_RUNS
 
 SPLITS = ("forget", "retain", "test")
+
+
+def write(target: Path, runs: Runs) -> dict[str, Any]:
+    """Write evidence.json, evidence.html and, where there is none yet, evidence.salt; return what the JSON holds."""
+    facts = one_run(runs)
+    target.mkdir(parents=True, exist_ok=True)
+    found = evidence(runs, facts, salted.kept(target / SALT))
+    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    content = text.encode(errors="replace")
+    (target / JSON).write_bytes(content)
+    html = page(found, hashlib.sha256(content).hexdigest())
+    (target / PAGE).write_text(html, encoding="utf-8", errors="replace")
+    return found
 
 
 def page(found: Mapping[str, Any], sha256: str) -> str:

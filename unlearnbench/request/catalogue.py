@@ -14,6 +14,7 @@ from unlearnbench.errors import UserError, nearest
 from unlearnbench.graph.sources import source_of
 from unlearnbench.metrics import MODULES
 from unlearnbench.request import plugins
+from unlearnbench.request.choices import files_of
 from unlearnbench.request.config import config_root
 from unlearnbench.request.scan import text
 
@@ -56,8 +57,7 @@ def entries(topic: str, folders: Sequence[Path] = ()) -> list[Entry]:
     """Return all entries of a topic (a key of TOPICS or ALSO), including those of plugins."""
     if topic == "metrics":
         return list(_metrics())
-    roots, group = [config_root(), *folders, *plugins.config_folders()], {**TOPICS, **ALSO}[topic]
-    files = {file.stem: file for root in roots for file in sorted((root / group).glob("*.yaml"))}
+    files = {file.stem: file for file in files_of({**TOPICS, **ALSO}[topic], folders)}
     read = _experiment if topic in ("experiments", "scales") else _component
     found = [replace(read(name, file), file=file) for name, file in sorted(files.items())]
     return _by_family([*found, *_without_yaml(files.values())]) if topic == "methods" else found

@@ -14,14 +14,14 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from unlearnbench.errors import UserError
 from unlearnbench.request import extent, plugins
 from unlearnbench.request.choices import choices_of
-from unlearnbench.request.config import GROUPS, config_root
+from unlearnbench.request.config import GROUPS, build_class, config_root
 from unlearnbench.request.explain import MALFORMED, explain
 from unlearnbench.request.names import method_name, model_name
 from unlearnbench.request.refusals import refuse_names
 from unlearnbench.request.words import escaped, literal, text
 
 if TYPE_CHECKING:
-    pass
+    from unlearnbench.runners.runner import Runner
 
 OWN_FILES = "cpu"
 """The scale that a preset has only if it has its own file for it."""
@@ -65,14 +65,12 @@ class Request:
         return model_name(self.name("model"), self.config.get("model"))
 
     @property
-    def runner(self) -> str:
-        """The class of the runner, such as "Slurm": its configuration may be a user's, of any name.
-
-        Raises UserError where there is none.
-        """
+    def runner(self) -> type[Runner]:
+        """The class of the runner; raises UserError where there is none."""
         if not self.config.get("runner"):
             raise UserError("runner: there is none.\nTry: runner=inline")
-        return str(self.config["runner"].get("_target_", "")).rpartition(".")[2]
+        found: type[Runner] = build_class(self.config["runner"].get("_target_"), "runner", ("runner",))
+        return found
 
     @property
     def method(self) -> str:

@@ -26,7 +26,7 @@ INTERFACES: dict[str, set[str]] = {
     "method": {"kinds", "__call__"},
     "train": {"Recipe"},
     "eval": {"headline", "stages", "measure"},
-    "runner": set(),
+    "runner": {"away", "alone", "do"},
     "track": {"check", "send"},
 }
 """The attributes of a configuration in each group (contracts.py); for `train`, its class."""

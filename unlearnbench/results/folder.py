@@ -26,21 +26,6 @@ def discard(part: Path) -> None:
             folder.rmdir()
 
 
-def publish(part: Path, final: Path) -> Path:
-    """Give a finished folder its name; an older one of that name (a failed try) makes way."""
-    while True:
-        with leftovers.part(final.parent) as old:
-            with suppress(FileNotFoundError):
-                final.rename(old)
-            try:
-                part.rename(final)
-            except OSError:
-                if not final.exists():
-                    raise
-                continue  # somebody else published the same run in between
-        return final
-
-
 def read_config(folder: Path) -> dict[str, Any]:
     """Return a run's resolved configuration, which may be anybody's: plain values alone.
 

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from unlearnbench.errors import counted
+from unlearnbench.evidence import ROLES
 from unlearnbench.files.escapes import printable
 from unlearnbench.results.result import read_result
 from unlearnbench.results.rows import read_values
 
-ROLES = ("original", "retrained", "unlearned")
 SPLITS = ("retain", "forget", "test", "test_retain", "test_forget")
 EXTRA = (
     ("accuracy_corrected", "test_forget"), ("flip_rate", "test"), ("flip_rate_legitimate", "test"),

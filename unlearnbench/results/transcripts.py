@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unlearnbench.data.text import TextData, TextRow
-from unlearnbench.evidence import BySplit
+from unlearnbench.evidence import ROLES, BySplit
 from unlearnbench.files.escapes import csv_row, in_markdown
 
-ROLES = ("original", "retrained", "unlearned")
 SPLITS = ("test", "forget", "retain")
 
 

@@ -11,12 +11,15 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from submitit.slurm.slurm import SlurmExecutor
 
 from unlearnbench.errors import UserError
 from unlearnbench.runners.levels import Level
-from unlearnbench.runners.slurm import Slurm
+
+if TYPE_CHECKING:
+    from unlearnbench.runners.slurm import Slurm
 
 WARNING_SECONDS = 120
 """How long before the time limit a task is told to stop."""

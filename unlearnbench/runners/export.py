@@ -59,7 +59,7 @@ def sbatch_script(wanted: Sequence[tuple[Level | None, Level]], settings: Slurm,
     for before, level in wanted:
         waits = [f"${before.name}_{number}" for number in range(len(parts[before.name]))] if before else []
         for number, part in enumerate(parts[level.name]):
-            words = dependency(level, waits, number)
+            words = dependency(waits)
             text += ARRAY.format(
                 name=f"{level.name}_{number}",
                 level=level.name,

@@ -11,16 +11,13 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 @dataclass(frozen=True)
 class Level:
-    """Commands that may run at the same time, once the levels before them are done.
+    """Commands that may run at the same time, once all those of the level before have ended, well or not.
 
-    `commands` are the arguments of each task. Where `aligned`, command i waits for command i of the level before and
-    runs only if that one succeeded; otherwise every command waits until the whole level before has ended, well or not.
-    `gpus` is per task; `seconds` are estimates, one per command.
+    `commands` are the arguments of each task. `gpus` is per task; `seconds` are estimates, one per command.
     """
 
     name: str
     commands: tuple[tuple[str, ...], ...]
-    aligned: bool
     gpus: int
     seconds: tuple[float, ...]
 
@@ -42,6 +39,5 @@ def pairs(levels: Sequence[Level]) -> Iterator[tuple[Level | None, Level]]:
     before: Level | None = None
     for level in levels:
         if level.commands:
-            assert before is None or not level.aligned or len(before.commands) == len(level.commands), level.name
             yield before, level
             before = level

@@ -11,13 +11,14 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from unlearnbench.errors import UserError
 from unlearnbench.ranges import Count, Positive
 from unlearnbench.runners.levels import Level, pairs
+from unlearnbench.runners.runner import Work
 from unlearnbench.runners.sbatch import Sbatch, Word
 
 log = logging.getLogger("unlearnbench")
@@ -37,6 +38,8 @@ class Slurm:
     preempted or out of time; what it had computed stays.
     """
 
+    away: ClassVar[bool] = True
+    alone: ClassVar[bool] = False
     partition: Word | None
     gpus: Annotated[int, Field(ge=0, le=64)]
     cpus: Annotated[int, Field(ge=1, le=4096)]
@@ -46,6 +49,20 @@ class Slurm:
     largest_array: Annotated[int, Field(ge=1, le=MOST)] | None
     requeues: Annotated[int, Field(ge=0, le=1000)]
     sbatch: Sbatch
+
+    def do(self, work: Work) -> None:
+        """Submit what is missing of the plan, and return at once; nothing is submitted where all is done.
+
+        Raises UserError while the same sweep's jobs are in the queue.
+        """
+        for folder in work.same():
+            if numbers := queued(folder / "slurm"):
+                raise UserError(
+                    f"this sweep is in the queue already, as {', '.join(numbers)}.\n"
+                    f"Try: unlearnbench status {folder / 'plan.jsonl'}"
+                )
+        numbers = submit(work.levels(self.gpus), self, work.folder / "slurm")
+        log.info("submitted as %s; unlearnbench status %s", ", ".join(numbers), work.folder / "plan.jsonl")
 
 
 def submit(levels: Sequence[Level], settings: Slurm, folder: Path) -> list[str]:
@@ -69,8 +86,8 @@ def submit(levels: Sequence[Level], settings: Slurm, folder: Path) -> list[str]:
     try:
         for _, level in wanted:
             jobs = []
-            for number, part in enumerate(level.parts(largest)):
-                jobs.append(Arrays(folder, part, settings, dependency(level, before, number)).start())
+            for part in level.parts(largest):
+                jobs.append(Arrays(folder, part, settings, dependency(before)).start())
                 submitted.append(jobs[-1])
             before = jobs
     except BaseException:
@@ -80,11 +97,9 @@ def submit(levels: Sequence[Level], settings: Slurm, folder: Path) -> list[str]:
     return submitted
 
 
-def dependency(level: Level, before: Sequence[str], part: int) -> str | None:
-    """Return what part `part` of a level waits for, in sbatch's words; `before` are the arrays of the level before."""
-    if not before:
-        return None
-    return f"aftercorr:{before[part]}" if level.aligned else "afterany:" + ":".join(before)
+def dependency(before: Sequence[str]) -> str | None:
+    """Return what an array waits for, in sbatch's words; `before` are the arrays of the level before."""
+    return "afterany:" + ":".join(before) if before else None
 
 
 def largest_array() -> int:

@@ -63,7 +63,7 @@ def snakefile(wanted: Sequence[tuple[Level | None, Level]], settings: Slurm, fol
     )
     for before, level in wanted:
         text += RULE.format(
-            name=level.name, needs=_needs(before, level), cpus=settings.cpus,
+            name=level.name, needs=_needs(before), cpus=settings.cpus,
             resources=",\n        ".join(f"{name}={value}" for name, value in _resources(level, settings).items()),
         )  # fmt: skip
     return text
@@ -73,12 +73,9 @@ def _text(words: str) -> str:
     return json.dumps(words)
 
 
-def _needs(before: Level | None, level: Level) -> str:
-    """Return the rule's input: the marker with the same number, or all of the level before."""
-    if before is None:
-        return ""
-    own = f'MARKERS + "/{before.name}_{{index}}.done"'
-    return f"\n    input:\n        {own if level.aligned else f'all_of({_text(before.name)})'},"
+def _needs(before: Level | None) -> str:
+    """Return the rule's input: all of the level before."""
+    return f"\n    input:\n        all_of({_text(before.name)})," if before else ""
 
 
 def _resources(level: Level, settings: Slurm) -> dict[str, object]:

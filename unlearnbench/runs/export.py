@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnbench.errors import UserError
-from unlearnbench.files import disk, leftovers, sums
+from unlearnbench.files import disk, leftovers, publish, sums
 from unlearnbench.request.places import writable
 from unlearnbench.results.folder import read_config
 from unlearnbench.results.forms import PICKLES, Exported
@@ -135,12 +135,7 @@ def _published(write: Callable[[Path], list[str]], target: Path) -> list[str]:
         told = write(part)
         for file in [part, *part.rglob("*")] if part.is_dir() else [part]:
             _flush(file)
-        if part.is_dir() and (target.exists() or target.is_symlink()):
-            with leftovers.part(parent) as old:
-                target.rename(old)
-                part.rename(target)
-        else:
-            part.replace(target)
+        publish.instead(part, target)
         return told
 
 

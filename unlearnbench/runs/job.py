@@ -15,7 +15,7 @@ from unlearnbench.assemble import Assembled
 from unlearnbench.choosing import Choice, choices, chosen
 from unlearnbench.errors import Diverged, UserError, counted
 from unlearnbench.experiment import Forgetting, build
-from unlearnbench.files import disk, sums
+from unlearnbench.files import disk, publish, sums
 from unlearnbench.files.escapes import printable
 from unlearnbench.files.outside import Looked
 from unlearnbench.forget.splits import remarks, twins_retained
@@ -191,7 +191,7 @@ class RunJob:
             facts["base_note"] = base_note(self.assembled.experiment.model)
             result.write_result(part, {**facts, **finding})
             sums.write(part)
-            folder.publish(part, self.final)
+            publish.instead(part, self.final)
         except BaseException:
             folder.discard(part)
             raise

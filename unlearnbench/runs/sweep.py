@@ -1,27 +1,19 @@
-"""Sweeps: the jobs that the words ask for, their stages done once, a row for each job, and a report at the end."""
+"""Sweeps: the jobs that the words ask for, a row for what became of each, and a report at the end."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench import signals
-from unlearnbench.errors import DONE, FAILED, UserError, WrongKind
-from unlearnbench.files import disk, leftovers
+from unlearnbench.errors import UserError, WrongKind
 from unlearnbench.request.compose import Composed
-from unlearnbench.request.config import build
 from unlearnbench.request.jobs import composed, swept
 from unlearnbench.request.once import Once
-from unlearnbench.request.places import writable
 from unlearnbench.request.words import meant_as_one, refuse_several
-from unlearnbench.runners.inline import Inline
-from unlearnbench.runners.local import Local
-from unlearnbench.runners.slurm import Slurm
 from unlearnbench.runs import sweep_folder
-from unlearnbench.runs.launch import Outcome, found, outcome, torch_explained
+from unlearnbench.runs.launch import Outcome, found, outcome
 
 if TYPE_CHECKING:
     from unlearnbench.report import Report
@@ -119,6 +111,13 @@ class Sweep:
         self.by_number[number] |= _row_of(outcome(self.jobs[number].final, reused=False))
         return self.by_number[number]
 
+    def write_report(self, folder: Path) -> None:
+        """Write the report into the sweep's folder, if a job left a run, and keep it for who shows it."""
+        if any(row["run_folder"] for row in self.rows):
+            from unlearnbench.report import make
+
+            self.report = make([folder], folder / "report")
+
     def failed(self) -> bool:
         """Return whether any job failed or diverged, or there was none."""
         return not self.rows or any(row["status"] in ("failed", "diverged") for row in self.rows)
@@ -129,90 +128,6 @@ class Sweep:
 
     def _note(self, number: int, status: str, reason: str) -> None:
         self.by_number[number] |= {"status": status, "reason": reason}
-
-
-def launch(sweep: Sweep, first: Composed) -> tuple[Path, int]:
-    """Do all jobs, write jobs.csv and the report; return the sweep's folder and the exit code.
-
-    With runner=slurm the jobs are submitted, and the last of them writes the report.
-    """
-    runner = _runner(first)
-    writable(first.sweep_dir, "hydra.sweep.dir=")
-    leftovers.clear_outputs(first.request.outputs)
-    with disk.watched(first.sweep_dir), sweep_folder.claimed(first.sweep_dir, first.dated) as folder:
-        began = sweep_folder.begin(folder, [{**row, "reason": NEVER, "status": "failed"} for row in sweep.rows])
-        if isinstance(runner, Slurm):
-            return folder, _submit(sweep, folder, first, runner)
-        _do(sweep, folder, first.request.outputs, runner, began)
-        write_report(sweep, folder)
-    return folder, FAILED if sweep.failed() else DONE
-
-
-def write_report(sweep: Sweep, folder: Path) -> None:
-    """Write the report into the sweep's folder, if a job left a run, and keep it for who shows it."""
-    if any(row["run_folder"] for row in sweep.rows):
-        from unlearnbench.report import make
-
-        sweep.report = make([folder], folder / "report")
-
-
-def _runner(first: Composed) -> Inline | Local | Slurm:
-    found = build(first.request.config["runner"], "runner")
-    if not isinstance(found, (Inline, Local, Slurm)):
-        raise UserError(f"runner: {type(found).__name__} is not a runner.\nTry: runner=inline, local or slurm")
-    return found
-
-
-def _submit(sweep: Sweep, folder: Path, first: Composed, runner: Slurm) -> int:
-    from unlearnbench.runs import cluster
-
-    numbers = cluster.send(sweep, folder / "plan.jsonl", first.request.outputs, runner)
-    log.info("submitted as %s; unlearnbench status %s", ", ".join(numbers), folder / "plan.jsonl")
-    return DONE
-
-
-def _do(sweep: Sweep, folder: Path, outputs: Path, runner: Inline | Local, began: Path) -> None:
-    """Do the jobs; whatever ends it, jobs.csv says what became of each."""
-
-    def interrupted() -> None:
-        sweep.collect(began, f"{NEVER}: the sweep was interrupted")
-        sweep_folder.write_jobs(folder, sweep.rows)
-
-    signals.at_end(interrupted)
-    try:
-        if sweep.jobs:
-            _compute(sweep, folder, outputs, runner)
-    finally:
-        signals.no_longer(interrupted)
-        sweep.collect(began)
-        sweep_folder.write_jobs(folder, sweep.rows)
-
-
-def _compute(sweep: Sweep, folder: Path, outputs: Path, runner: Inline | Local) -> None:
-    """Have the runner do the jobs."""
-    if not isinstance(runner, Local):
-        _inline(sweep, outputs)
-        return
-    from unlearnbench.runs import local, plan
-
-    file = folder / "plan.jsonl"
-    plan.of(sweep, outputs).write(file)
-    local.work(sweep, file, outputs, runner)
-
-
-def _inline(sweep: Sweep, outputs: Path) -> None:
-    with torch_explained():
-        from unlearnbench.graph.cache import Cache
-        from unlearnbench.machine.threads import warn_if_busy
-        from unlearnbench.runners.claims import Claims
-        from unlearnbench.runners.execute import execute
-        from unlearnbench.runs.progress import Lines
-
-    jobs, cache = sweep.draw(), Cache(outputs / "cache")
-    if jobs:
-        warn_if_busy(jobs[0].assembled.settings.threads)
-    claims = Claims(cache.folder / "claims", os.environ.get("SLURM_JOB_ID", ""))
-    execute(jobs, cache, claims, ended=Lines(sweep, cache).ended)
 
 
 def _row_of(known: Outcome) -> dict[str, str]:

@@ -18,14 +18,14 @@ from unlearnbench.runners.execute import Done, execute
 from unlearnbench.runners.failures import Failures
 from unlearnbench.runs.job import RunJob
 from unlearnbench.runs.plan import Chunk, Plan
-from unlearnbench.runs.sweep import Sweep, write_report
+from unlearnbench.runs.sweep import Sweep
 from unlearnbench.runs.sweep_folder import write_jobs
 
 log = logging.getLogger("unlearnbench")
 
 
 @dataclass(eq=False)
-class Stages:
+class Trainings:
     """Some stages as a job that has nothing to write."""
 
     key: str
@@ -85,15 +85,15 @@ def report(plan: Plan, folder: Path) -> int:
         execute(ready, cache, Claims(cache.folder / "claims"))
         sweep.collect(folder / ".began")
         write_jobs(folder, sweep.rows)
-        write_report(sweep, folder)
+        sweep.write_report(folder)
     return sum(row["status"] in ("failed", "diverged") for row in sweep.rows)
 
 
-def _stages_of(jobs: Sequence[RunJob], chunk: Chunk) -> Iterator[Stages]:
+def _stages_of(jobs: Sequence[RunJob], chunk: Chunk) -> Iterator[Trainings]:
     """Yield the stages of a chunk, each once, with a job that they are of."""
     wanted = set(chunk.keys)
     for job in jobs:
         for stage in in_order(job.stages):
             if stage.key in wanted:
                 wanted.discard(stage.key)
-                yield Stages(f"{stage.key[:16]}-chunk", [stage], job)
+                yield Trainings(f"{stage.key[:16]}-chunk", [stage], job)

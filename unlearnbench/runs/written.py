@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from unlearnbench.across.kinds import recorded
 from unlearnbench.evaluations.evaluation import Evaluation, Found, divided, headline_of
-from unlearnbench.evidence import BySplit, Scores
+from unlearnbench.evidence import ROLES, BySplit, Scores
 from unlearnbench.experiment import Forgetting
 from unlearnbench.forget.splits import twins_retained
 from unlearnbench.graph.artefact import TENSORS, Stored
@@ -251,7 +251,7 @@ def _language(job: RunJob, part: Path, by_role: Mapping[str, BySplit]) -> dict[s
     """Write the transcripts of a run on text; return whether its premise holds, and how many twins are retained."""
     last = job.picture[-1]
     splits, data = last.world.splits, cast("TextData", last.world.bench.data)
-    roles = {role: by_role[name] for role in transcripts.ROLES if (name := _first(role, by_role)) in by_role}
+    roles = {role: by_role[name] for role in ROLES if (name := _first(role, by_role)) in by_role}
     transcripts.write(part, data, roles)
     biased = data.columns.get("is_biased")
     rule_stays = biased is not None and bool(biased[splits.retain].any())

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from unlearnbench.contracts import Data, DataInfo, Index, ModelSpec, Task
+from unlearnbench.contracts import Data, DataInfo, Index, ModelSpec
 from unlearnbench.forget.manipulated import Manipulated
 from unlearnbench.forget.splits import ForgetSet, Splits, requests
 from unlearnbench.graph.keys import describe, digest
 from unlearnbench.machine.precision import Precision
 from unlearnbench.models.start import as_retrained
 from unlearnbench.request import plugins
+from unlearnbench.task import Task
 
 DETERMINISM = "unlearnbench.machine.determinism"
 """The module that sets torch's own switches for every stage."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unlearnbench.files import leftovers
+from unlearnbench.files import leftovers, publish
 from unlearnbench.graph.artefact import Computed, Damaged, read_artefact, write_artefact
 from unlearnbench.machine.cost import Spent
 from unlearnbench.machine.memory import peak_mib
@@ -61,11 +60,9 @@ class Resumable:
             "groups": [{**group, "params": group["params"]} for group in optimizer["param_groups"]],
             "scheduler": plain(stepper.scheduler.state_dict()) if stepper.scheduler else None,
         }
-        with leftovers.part(self.folder.parent) as fresh, leftovers.part(self.folder.parent) as old:
+        with leftovers.part(self.folder.parent) as fresh:
             write_artefact(fresh, Computed(tensors, facts))
-            with suppress(FileNotFoundError):
-                self.folder.rename(old)
-            fresh.rename(self.folder)
+            publish.instead(fresh, self.folder)
         self.last = time.monotonic()
 
     def resume(self, stepper: Stepper, record: Record) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unlearnbench.contracts import Data, DataInfo, Dataset, Index, ModelSpec, Task
+from unlearnbench.contracts import Data, DataInfo, Dataset, Index, ModelSpec
 from unlearnbench.machine.precision import Precision
+from unlearnbench.task import Task
 
 if TYPE_CHECKING:
     from unlearnbench.data.text import TextData

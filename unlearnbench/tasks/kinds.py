@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from unlearnbench.contracts import Task
+    from unlearnbench.task import Task
     from unlearnbench.tasks.image import ImageTask
     from unlearnbench.tasks.text import TextTask
 

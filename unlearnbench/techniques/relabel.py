@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearnbench.contracts import Index, Task
+from unlearnbench.contracts import Index
 from unlearnbench.randomness import stage_seed
+from unlearnbench.task import Task
 
 Labels = Literal["any", "wrong"]
 """Which answers are drawn: any of those that an example can have, or any but its own."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from unlearnbench.contracts import Batch, Index, Task
+from unlearnbench.contracts import Batch, Index
 from unlearnbench.randomness import stage_seed
+from unlearnbench.task import Task
 
 Beside = Callable[[Index, torch.Generator], Batch]
 """Makes another batch of the same examples, in their order, such as other answers to their questions."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from unlearnbench.contracts import Batch, Index, Task
+from unlearnbench.contracts import Batch, Index
 from unlearnbench.machine.bars import Progress
+from unlearnbench.task import Task
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.losses import cross_entropy
 from unlearnbench.training.recipe import Recipe

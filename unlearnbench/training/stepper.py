@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from unlearnbench.contracts import Batch, Index, Task
+from unlearnbench.contracts import Batch, Index
 from unlearnbench.errors import Diverged, UserError
 from unlearnbench.machine.bars import Progress, Quiet
 from unlearnbench.models.modes import TRAINING, Mode, alike
 from unlearnbench.randomness import stage_seed
+from unlearnbench.task import Task
 from unlearnbench.training.batches import Batches
 from unlearnbench.training.losses import Losses
 from unlearnbench.training.optimizer import Optimizer, groups, optimizer_over, schedule_over
