@@ -25,9 +25,17 @@ AUDITS = ("eval=[standard,quantise,relearn,probe,path,ulira]", "eval.ulira.model
 IMAGES = (*TINY, "method=distill", *AUDITS)
 TEXT = ("dataset=clinical_notes", "model=llama_tiny", "method=npo", "dataset.limit=60")
 EVERY = "*"
+ALL_MODELS = "*/train */incompetent images/shadows"
+TEXT_MODELS = "text/train text/incompetent"
 MARKS = {"bit": "rounded", "nf4": "rounded", "incompetent": "incompetent"}
+SHARED = (
+    "adapter", "checkpoint", "ensemble", "four_bit", "head", "hooks", "masks", "modes", "start", "vetted",
+    "weight_files", "wrapper",
+)  # fmt: skip
+"""Modules of `models` that the models of both runs are built with."""
 MOVED = {
     "contracts": EVERY,
+    "task": "*/train images/shadows",
     "evidence": EVERY,
     "randomness": EVERY,
     "problem": "*/unlearn images/forgotten",
@@ -39,8 +47,18 @@ MOVED = {
     "machine.determinism": EVERY,
     "methods.distill": "images/unlearn images/forgotten",
     "methods.npo": "text/unlearn",
-    "models.tiny": "images/*",
-    "models.llama": "text/*",
+    "models.tiny": "images/train images/incompetent images/shadows",
+    "models.llama": TEXT_MODELS,
+    "models.finetuned": TEXT_MODELS,
+    "models.loading": TEXT_MODELS,
+    "models.pretrained": TEXT_MODELS,
+    "models.skeleton": TEXT_MODELS,
+    "models.prefix": "images/train images/shadows text/train text/incompetent",
+    "models.screened": "images/train images/shadows text/train text/incompetent",
+    "models.weightless": "images/unlearn images/forgotten text/train text/incompetent",
+    "models.weights": "*/train images/shadows",
+    "models.wrapped": "*/train images/shadows",
+    **dict.fromkeys((f"models.{name}" for name in SHARED), ALL_MODELS),
     "evaluations.halves": "images/relearn images/probe",
     "evaluations.probe": "images/probe",
     "evaluations.quantise": "images/rounded",
@@ -69,16 +87,16 @@ MOVED = {
     "tasks.scoring": "text/*",
     "tasks.states": "text/*",
     "tasks.text": "text/*",
-    "techniques.preferences": "text/unlearn",
+    "techniques.preferences": "*/unlearn images/forgotten",
+    "techniques.remembered": "*/unlearn images/forgotten",
     "techniques.*": "",
     "training.watch": "*/unlearn images/forgotten",
     "training.*": "*/train images/shadows",
 }
 """What an edit of a module moves by itself, as kinds of stages of the two runs; what reads them moves with them.
 
-A module that is not here moves nothing. Those of `models` that several kinds of model share are looked at below.
+A module that is not here moves nothing.
 """
-SHARED = "models.*"
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +161,7 @@ def edited(laid_out, *modules):
     return after
 
 
-OWN = [one for one in MODULES if not fnmatch(one, f"unlearnbench.{SHARED}")]
-
-
-@pytest.mark.parametrize("module", [one for one in OWN if patterns(one)])
+@pytest.mark.parametrize("module", [one for one in MODULES if patterns(one)])
 def test_an_edit_moves_exactly_the_stages_whose_result_it_can_change(laid_out, untouched, module):
     before, reads = untouched
     moved, allowed = own(before, edited(laid_out, module), reads), patterns(module)
@@ -156,23 +171,10 @@ def test_an_edit_moves_exactly_the_stages_whose_result_it_can_change(laid_out, u
 
 def test_an_edit_of_any_other_module_moves_nothing(laid_out, untouched):
     """All of them are edited at once: a key that one of them can move would move here too."""
-    before, others = untouched[0], [one for one in OWN if not patterns(one)]
+    before, others = untouched[0], [one for one in MODULES if not patterns(one)]
     assert len(others) > 200
     if edited(laid_out, *others) != before:
         assert [one for one in others if edited(laid_out, one) != before] == []
-
-
-@pytest.mark.parametrize(
-    ("module", "runs"),
-    [
-        ("tiny", {"images"}), ("llama", {"text"}), ("resnet", set()), ("vgg", set()), ("timm_model", set()),
-        ("saved", set()), ("rebuilt", set()), ("pretrained", {"text"}), ("weights", {"images", "text"}),
-        ("start", {"images", "text"}), ("modes", {"images", "text"}), ("prefix", {"images", "text"}),
-    ],
-)  # fmt: skip
-def test_an_edit_of_a_model_moves_the_runs_that_use_it(laid_out, untouched, module, runs):
-    before, after = untouched[0], edited(laid_out, f"unlearnbench.models.{module}")
-    assert {place[0] for place in before if before[place] != after[place]} == runs
 
 
 WORDS = {
@@ -195,11 +197,40 @@ WORDS = {
     "save_model=true": "",
     "plots=true": "",
     "deterministic=false": "",
+    "dataset.seed=1": "images/*",
+    "dataset.mean=[0.1]": "images/*",
+    "dataset.augment.flip=true": "images/*",
+    "dataset.noise=0.4": "images/*",
+    "model=tiny_resnet": "images/*",
+    "forget=random": "images/train images/unlearn images/score images/rounded images/incompetent images/relearn "
+    "images/probe images/shadows",
+    "reference.count=2": "images/train",
+    "train.optimizer.lr=0.2": "images/train images/shadows",
+    "train.batch_size=50": "images/train images/shadows",
+    "method.temperature=3": "images/unlearn images/forgotten",
+    "method.optimizer.lr=0.2": "images/unlearn images/forgotten",
+    "eval.limit=20": "images/score images/rounded images/incompetent images/path images/shadows",
+    "eval.ulira.models=10": "images/shadows",
+}
+TEXT_WORDS = {
+    "dataset.limit=50": "text/*",
+    "dataset.seed=1": "text/*",
+    "model.layers=1": "text/*",
+    "model.adapter.r=4": "text/train text/incompetent",
+    "forget.column=axis forget.value=race": "text/train text/incompetent",
+    "method.beta=0.2": "text/unlearn",
+    "train.optimizer.lr=0.2": "text/train",
+    "eval.generate=4": "text/score text/incompetent",
+    "plots=true": "",
 }
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_a_setting_moves_exactly_the_stages_that_it_decides(word):
+@pytest.mark.parametrize(
+    ("run", "word", "shapes"),
+    [("images", word, shapes) for word, shapes in WORDS.items()]
+    + [("text", word, shapes) for word, shapes in TEXT_WORDS.items()],
+)
+def test_a_setting_moves_exactly_the_stages_that_it_decides(run, word, shapes):
     benches = Benches()
 
     def stages(words):
@@ -210,10 +241,11 @@ def test_a_setting_moves_exactly_the_stages_that_it_decides(word):
             for one in in_order(stage for asked in found for stage in asked.stages())
         }
 
-    before, after = stages(IMAGES), stages((*IMAGES, *word.split()))
+    words = {"images": IMAGES, "text": TEXT}[run]
+    before, after = stages(words), stages((*words, *word.split()))
     known = {one.key for one in before.values()}
     moved = {place for place, one in after.items() if one.key not in known}
-    alone = {f"images/{place[0]}" for place in moved if not any(one.key not in known for one in after[place].inputs)}
-    allowed = set(WORDS[word].split())
+    alone = {f"{run}/{place[0]}" for place in moved if not any(one.key not in known for one in after[place].inputs)}
+    allowed = set(shapes.split())
     assert {one for one in alone if not any(fnmatch(one, shape) for shape in allowed)} == set()
     assert {shape for shape in allowed if not any(fnmatch(one, shape) for one in alone)} == set()
