@@ -84,14 +84,14 @@ def test_an_option_that_runs_or_writes_is_refused(name):
 )
 def test_an_option_of_sbatch_becomes_a_line(tmp_path, name, value, line):
     settings = typed(Slurm, {**shipped("slurm"), "sbatch": {name: value}}, "runner")
-    text = Arrays(tmp_path, Level("train", (("true",),), False, 2, (1.0,)), settings).text()
+    text = Arrays(tmp_path, Level("train", (("true",),), 2, (1.0,)), settings).text()
     assert line in text.splitlines()
     assert [word for word in text.splitlines() if word.startswith("#SBATCH --gpus")] == ["#SBATCH --gpus-per-node=2"]
 
 
 def test_no_line_of_sbatch_is_given_twice_or_by_submitit(tmp_path):
     settings = typed(Slurm, {**shipped("slurm"), "memory_gib": 0.0001}, "runner")
-    text = Arrays(tmp_path, Level("train", (("true",),), False, 0, (1.0,)), settings).text()
+    text = Arrays(tmp_path, Level("train", (("true",),), 0, (1.0,)), settings).text()
     lines = dict(shlex.split(line)[1].partition("=")[::2] for line in text.splitlines() if line.startswith("#SBATCH"))
     assert lines == {
         "--array": "0-0%1", "--cpus-per-task": "4", "--job-name": "train", "--kill-on-invalid-dep": "yes",
@@ -102,7 +102,7 @@ def test_no_line_of_sbatch_is_given_twice_or_by_submitit(tmp_path):
 
 
 def test_a_machine_without_slurm_is_told_apart(tmp_path, monkeypatch):
-    settings, level = typed(Slurm, shipped("slurm"), "runner"), Level("train", (("true",),), False, 0, (1.0,))
+    settings, level = typed(Slurm, shipped("slurm"), "runner"), Level("train", (("true",),), 0, (1.0,))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"(?s)needs SLURM's command sbatch.*Try: .*runner=local"):
         submit([level], settings, tmp_path / "logs")
