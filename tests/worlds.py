@@ -145,3 +145,12 @@ def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     """Return whether two models hold equal parameters and buffers."""
     first, second = a.state_dict(), b.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def assert_near(model: torch.nn.Module, expected: torch.nn.Module) -> None:
+    """Check that a model's parameters and buffers are those of another, which a test may have moved in float64."""
+    found, wanted = model.state_dict(), expected.state_dict()
+    assert found.keys() == wanted.keys()
+    for name, value in found.items():
+        difference = (value - wanted[name]).abs()
+        assert (difference <= 2e-6 + 1e-4 * wanted[name].abs()).all(), f"{name}: off by {float(difference.max())}"
