@@ -19,7 +19,7 @@ from unlearnbench.request.config import build, config_root
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.techniques.relabel import relabelled
 from unlearnbench.training.optimizer import Optimizer
-from worlds import SGD, same_weights
+from worlds import SGD, assert_near, same_weights
 
 DECAY = Optimizer(name="sgd", lr=0.05, momentum=0.9, weight_decay=0.1)
 ADAM = Optimizer(name="adam", lr=1e-3)
@@ -64,6 +64,23 @@ def test_amnesiac_never_draws_the_true_label_and_keeps_what_it_drew(tiny_problem
     labels = np.array([seen[place] for place in problem.forget.tolist()])
     assert (labels == labels[:, :1]).all()
     assert set(labels[:, 0].tolist()) == {1, 2, 3}
+
+
+def test_amnesiac_takes_the_naive_step_on_the_labels_it_drew_and_on_all_of_retain(tiny_problem, original, seen):
+    problem, start = tiny_problem(), copy.deepcopy(original).double().train()
+    once = {"epochs": 1, "batch_size": 1000, "batch_norm": "train", "optimizer": Optimizer(name="sgd", lr=0.1)}
+    model = Amnesiac(**once)(original, problem)
+    index = np.concatenate([problem.forget, problem.retain])
+    drawn = [seen[place][0] for place in problem.forget.tolist()]
+    labels = drawn + problem.task.data.labels[problem.retain].tolist()
+    rows = start((problem.task.data.images[index].double() / 255 - 0.5) / 0.25).log_softmax(dim=1)
+    loss = -sum(row[label] for row, label in zip(rows, labels, strict=True)) / len(index)
+    slopes = torch.autograd.grad(loss, list(start.parameters()))
+    with torch.no_grad():
+        for parameter, slope in zip(start.parameters(), slopes, strict=True):
+            parameter -= 0.1 * slope
+    assert_near(model, start)
+    assert max(drawn.count(label) for label in (1, 2, 3)) < len(drawn) / 2  # no label is preferred
 
 
 def test_random_label_one_step_is_the_gradient_of_the_weighted_mean(tiny_problem, original):
