@@ -1,4 +1,4 @@
-"""One step of jit, duck, amun, cf_k and eu_k on images is the naive step, with adversarial examples by a naive loop."""
+"""One step of jit, duck, amun, cf_k and eu_k on images is the naive step; so is amun's search, image by image."""
 
 from __future__ import annotations
 
@@ -151,3 +151,19 @@ def test_amun_steps_on_retain_and_the_adversarial_examples_of_a_naive_search(wit
     logits = start(torch.cat([images(problem, others), moved]))
     step(start, mean_ce(logits, [*task.labels[others].tolist(), *[label for _, label in found]]))
     assert_near(model, start)
+
+
+def test_amun_shows_each_adversarial_example_once_an_epoch_spread_over_the_batches(tiny_problem, original):
+    problem, seen = tiny_problem(), []
+    original.register_forward_pre_hook(lambda _model, inputs: seen.append([one.numpy().tobytes() for one in inputs[0]]))
+    Amun(
+        **{**ONE, "epochs": 2, "batch_size": 16}, batch_norm="train", radius=0.2, steps=2, doublings=1,
+        with_forget=False,
+    )(original, problem)  # fmt: skip
+    retain = {one.numpy().tobytes() for one in problem.task.batch(problem.retain, None).inputs}
+    for epoch in (seen[: len(seen) // 2], seen[len(seen) // 2 :]):
+        shown = [one for batch in epoch for one in batch]
+        assert len(shown) == len(set(shown)) == len(problem.retain) + len(problem.forget)
+        each = [len(set(batch) - retain) for batch in epoch]
+        assert len(each) > 3 and max(each) - min(each) <= 1
+    assert set(seen[0]) - retain != set(seen[len(seen) // 2]) - retain  # another order in each epoch

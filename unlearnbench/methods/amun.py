@@ -8,8 +8,9 @@ eps_0, 2 eps_0, 4 eps_0, ... (L2, pixels in [0, 1]) where the original's predict
 
 Adversarial examples are of the original's own distribution, so its decision boundary moves near forget images only.
 As in the authors' code, a search with a larger radius goes on from where the last one ended, and adversarial examples
-are not augmented. Forget images with their true labels belong to the paper's set; they keep what whole classes should
-lose, so the default leaves them out.
+are not augmented. An epoch shows everything once, the adversarial examples spread evenly over its batches. Forget
+images with their true labels belong to the paper's set; they keep what whole classes should lose, so the default leaves
+them out.
 
 Batch norm: `train`, as in the authors' code: each batch mixes all that is trained on.
 """
@@ -27,6 +28,7 @@ from torch.nn import functional
 from unlearnbench.contracts import Batch
 from unlearnbench.models.modes import BatchNorm
 from unlearnbench.problem import Family, Problem
+from unlearnbench.randomness import stage_seed
 from unlearnbench.ranges import Count, Positive, Several
 from unlearnbench.tasks.kinds import image_task
 from unlearnbench.training.losses import cross_entropy
@@ -60,24 +62,20 @@ class Amun:
         """Return the model after its epochs over retain and the adversarial examples."""
         found = [self.nearest(problem, batch) for batch in problem.plain(problem.forget, self.batch_size)]
         images, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-        place = torch.zeros(1 + int(problem.forget.max()), dtype=torch.int64, device=images.device)
-        place[torch.from_numpy(problem.forget).to(images.device)] = torch.arange(len(images), device=images.device)
-
-        def adversarial(forget: Batch) -> Batch:
-            where = place[forget.index]
-            return Batch(images[where], labels[where], forget.index)
+        index = torch.from_numpy(problem.forget).to(images.device)
 
         def loss(batch: Batch) -> Tensor:
             return cross_entropy(problem.predict(model, batch))
 
         others = np.concatenate([problem.retain, problem.forget]) if self.with_forget else problem.retain
-        share = len(problem.forget) / (len(others) + len(problem.forget))
-        batches = problem.batches(others, problem.forget, size=self.batch_size, epochs=self.epochs)
+        batches = problem.batches(others, size=self.batch_size, epochs=self.epochs)
+        generator = torch.Generator().manual_seed(stage_seed(problem.seed, "adversarial order"))
         stepper = problem.stepper(model, self.optimizer, batches.steps, batch_norm=self.batch_norm)
         for _ in range(self.epochs):
-            for other, forget in stepper.epoch(batches):
-                few = max(round(share / (1 - share) * len(other)), 1)
-                stepper.step(loss, _joined(other, adversarial(forget.rows(0, few))))
+            order = torch.randperm(len(images), generator=generator).to(images.device)
+            parts = order.tensor_split(batches.steps_per_epoch)
+            for (other,), some in zip(stepper.epoch(batches), parts, strict=False):
+                stepper.step(loss, _joined(other, Batch(images[some], labels[some], index[some])))
         return model
 
     def nearest(self, problem: Problem, batch: Batch) -> tuple[Tensor, Tensor]:
