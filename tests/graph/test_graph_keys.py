@@ -84,6 +84,7 @@ MOVED = {
     "tasks.generation": "text/*",
     "tasks.options": "text/*",
     "tasks.rendering": "text/*",
+    "tasks.rows": "text/*",
     "tasks.scoring": "text/*",
     "tasks.states": "text/*",
     "tasks.text": "text/*",
