@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from naive import mean_ce
 from unlearnbench.errors import UserError
 from unlearnbench.methods.altpo import Altpo, filled
 from unlearnbench.methods.bias_unlearn import BiasUnlearn, differing
 from unlearnbench.methods.dpo import Dpo
 from unlearnbench.methods.idk import Idk
+from unlearnbench.methods.instruct import Instruct
 from unlearnbench.models.adapter import AdapterOff
 from unlearnbench.models.start import trainable
 from unlearnbench.tasks.encoding import Encoder, Limit
@@ -98,6 +100,17 @@ def test_dpo_with_equal_answers_has_no_gradient(few):
 def test_without_corrected_answers_they_say_so(method, few):
     assert "needs corrected answers" in method.check(few(twins=None))
     assert method.check(few()) is None
+
+
+@pytest.mark.parametrize("retain_per_forget", [0.0, 0.5, 1.0])
+def test_instruct_is_one_step_down_on_corrected_and_drawn_retain_answers(retain_per_forget, text_problem):
+    whole = text_problem()
+    problem = text_problem(forget=whole.forget[:8], retain=whole.retain[:16])
+    drawn = problem.sample(problem.retain, retain_per_forget / 2) if retain_per_forget else problem.retain[:0]
+    assert len(drawn) == 8 * retain_per_forget
+    index = np.concatenate([problem.twins[problem.forget], drawn])
+    method = Instruct(epochs=1, batch_size=16, retain_per_forget=retain_per_forget, optimizer=PLAIN_SGD)
+    assert_weights(method(learner(problem), problem), stepped(problem, lambda model: mean_ce(problem, model, index)))
 
 
 def test_other_answers_are_tokenised_as_own_ones(few):
