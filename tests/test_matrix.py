@@ -27,6 +27,7 @@ NEED_ALL = (
 SKIPS = {(name, "adapter"): "needs all weights" for name in NEED_ALL}
 SKIPS |= {("lora_negation", "text"): "needs an adapter", ("sisa", "adapter"): "keeps all weights"}
 SKIPS |= {("sisa_paper", world): "sisa" for world in WORLDS}
+"""Its thousand slices need more rows than these worlds have: tests/methods/test_methods_shards.py runs it."""
 
 
 def method(name: str) -> object:

@@ -8,15 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from unlearnbench.methods import sisa
 from unlearnbench.methods.output_mask import LOWEST, OutputMask
 from unlearnbench.methods.sisa import Sisa, first_with
-from unlearnbench.models.ensemble import members
-from unlearnbench.models.tiny import TinyResNet
+from unlearnbench.models.ensemble import Ensemble, members
+from unlearnbench.models.tiny import TinyCNN, TinyResNet
 from unlearnbench.models.vgg import VGG16
 from unlearnbench.randomness import stage_seed
-from worlds import RECIPE, image_info, same_weights
+from unlearnbench.request.config import build, config_root
+from unlearnbench.tasks.image import ImageTask
+from worlds import CPU, RECIPE, image_info, same_weights, synthetic
 
 SISA = Sisa(shards=3, slices=2, aggregate="mean")
 SHORT = replace(RECIPE, epochs=2)
@@ -35,7 +38,7 @@ def forgetting(make, *wanted, **changes):
     return replace(whole, forget=forget, retain=np.setdiff1d(rows, forget))
 
 
-def trained_on(problem, monkeypatch, model):
+def trained_on(problem, monkeypatch, model, method=SISA):
     """Run sisa; return its ensemble and the rows of each of its trainings, in order."""
     seen = []
     real = sisa.fit
@@ -45,7 +48,7 @@ def trained_on(problem, monkeypatch, model):
         return real(model, task, index, *rest, **named)
 
     monkeypatch.setattr(sisa, "fit", watched)
-    return SISA(model, problem), seen
+    return method(model, problem), seen
 
 
 def test_the_deal_is_a_partition_that_knows_nothing_of_the_request(tiny_problem):
@@ -149,6 +152,30 @@ def test_steps_of_all_slices_add_up_to_the_recipe():
 def test_sisa_says_where_it_cannot_deal(tiny_problem):
     assert "method.shards=2" in replace(SISA, shards=200).check(tiny_problem())
     assert SISA.check(tiny_problem()) is None
+
+
+def test_the_papers_shards_and_slices_answer_a_later_request(tiny_problem, monkeypatch):
+    """An ensemble is left from an earlier one, so that one shard is trained: all of them are a thousand trainings."""
+    dataset, spec = synthetic(train=2240, test=20, side=4), TinyCNN(checkpoint=None)
+    data = dataset.load()
+    task = ImageTask(data, dataset, CPU, spec.parts().head, 64)
+    whole = tiny_problem(
+        task=task, info=data.info, retain=data.train[1:], forget=data.train[:1], validation=data.validation,
+        recipe=replace(RECIPE, epochs=1),
+    )  # fmt: skip
+    paper = build(dict(OmegaConf.to_container(OmegaConf.load(config_root() / "method" / "sisa_paper.yaml"))), "method")
+    assert (paper.shards, paper.slices, paper.aggregate) == (20, 50, "vote") and paper.check(whole) is None
+    forget = set(whole.forget.tolist())
+    firsts = [first_with(forget, slices) for slices in paper._dealt(whole)]
+    (shard,) = (number for number, first in enumerate(firsts) if first is not None)
+    left = Ensemble([copy.deepcopy(whole.reference).requires_grad_(True) for _ in range(20)], "vote")
+    found, seen = trained_on(whole, monkeypatch, copy.deepcopy(left), paper)
+    kept = [same_weights(a, b) for a, b in zip(members(left), members(found), strict=True)]
+    assert kept == [number != shard for number in range(20)] and found.aggregate == "vote"
+    assert len(seen) == 50 and not any(rows & forget for rows in seen)
+    assert seen[-1] == set(np.concatenate(paper._dealt(whole)[shard]).tolist()) - forget
+    assert whole.record.tables["shards"][shard]["slices_retrained"] == 50 - firsts[shard]
+    assert np.isfinite(task.score(found, whole.validation).logits).all()
 
 
 def test_first_with_by_hand():
