@@ -6,11 +6,11 @@ Knowledge in Large Language Models, COLING 2025, arXiv:2409.13474:
     forget_weight * -(2 / beta) log sigmoid(beta [(l_original - l)_alternate - (l_original - l)_own])
     + retain_weight * CE on retain
 
-l is an answer's cross-entropy summed over its tokens. The original is shown question and answer, asked by `instruction`
-for another answer with other facts, and sampled at `temperature`, `alternates` times; at each epoch one of a question's
-alternates is drawn, where the authors' data hold every one as a row. An alternate that is empty or the own answer
-teaches nothing and is left out. A small model may write nothing else; then one of another question's alternates stands
-in. The instruction is our own wording of the authors'.
+l is an answer's cross-entropy summed over its tokens. The original is shown the question and its answer and asked, by
+`instruction`, for another answer with other facts: `alternates` times, at `temperature`. In each epoch one of a
+question's alternates is drawn, where the authors' data hold each as a row. An alternate that is empty or equals the old
+answer teaches nothing and is left out. If a small model writes nothing else, an alternate of another question is used
+instead. The instruction says what the authors' does in our own words.
 
 Batch norm: language models have none; the field changes nothing.
 """

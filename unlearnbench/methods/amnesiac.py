@@ -1,12 +1,16 @@
 """Amnesiac unlearning: give each forget example one wrong answer, and train on it and on all of the retain set.
 
 Graves, Nagisetty, Ganesh: Amnesiac Machine Learning, AAAI 2021, arXiv:2010.10981, as in Foster, Schoepf, Brintrup, AAAI
-2024, arXiv:2308.07707, whose tables have it by this name. Of the two methods of the former paper it is the one that
-changes labels, not the one that subtracts the updates of some training batches:
+2024, arXiv:2308.07707, whose tables call it so. The former paper has two methods. This is the one that changes labels,
+not the one that subtracts the updates of some training batches:
 
     L = mean over forget and retain of CE(theta; x, y'), y' one of the wrong answers of x in forget, else y' = y.
 
-The answers are drawn once and stay; random_label draws new ones in each epoch.
+The answers are drawn once and kept; random_label draws new ones in each epoch.
+
+The code of Graves et al. (github.com/lmgraves/AmnesiacML) draws them alike, for a whole class, and trains for 10 epochs
+at Adam's default rate. SSD's (github.com/if-loops/selective-synaptic-dampening) does so for random examples too, for 3
+epochs at 1e-4, and ours follows it.
 
 Batch norm: `train`, as in their code, on batches that mix forget and retain.
 """

@@ -10,9 +10,9 @@ answers of retain rows. Against a bias the other way round, a share `adversarial
 answer in NPO instead; their code adds a quarter as many to the biased ones, which is a fifth of both. Every
 `check_every` steps the bias score is measured on validation rows whose corrected answer differs: the share that find
 the biased answer likelier. Within `tolerance` of `target` training ends (theirs within 2 points of 49 %, and of 48 %
-for religion); below it, biased and corrected answers swap their places until it is above again. The authors also choose
-the kind of bias to go on with, where our forget sets are of one kind, and begin a new optimiser after each check, where
-ours goes on. Without such validation rows it trains for all its epochs.
+for religion); below it, biased and corrected answers swap places until it is above again. The authors also choose which
+kind of bias to go on with, while our forget sets have one kind, and start a new optimiser after each check, while ours
+goes on. Without such validation rows it trains for all its epochs.
 
 Batch norm: language models have none; the field changes nothing. The original is in the model's mode, without dropout.
 """

@@ -2,13 +2,13 @@
 
 Goel, Prabhu, Sanyal, Lim, Torr, Kumaraguru: Towards Adversarial Evaluations for Inexact Machine Unlearning, 2022,
 arXiv:2201.06640. Their k counts layers; ours counts blocks (residual or transformer blocks, layers of a plain network),
-and the classifier comes beside them. With all blocks it is fine-tuning.
+and trains the classifier as well. With all blocks it is fine-tuning.
 
     min over theta_k of  CE_r,  theta = (frozen, theta_k)
 
 Batch norm: `train` in the part that learns, as in their code. Batch norm before it keeps its running statistics, as the
-weights there stay: what the last blocks see of an image is then what they saw in the original. In their code it is in
-training mode too, and its statistics move. No gradient is computed there.
+weights there do not change: what the last blocks see of an image is then what they saw in the original. In their code
+it is in training mode too, and its statistics move. No gradient is computed there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Confuse, fine-tune, weaken: add noise to the convolutions, fine-tune on retain, and add a little more near the end.
 
 The method of team Seif, third in the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making Progress in
-Unlearning?, 2024, arXiv:2406.09073; named CFW by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. Their code
-is read in the latter's port, kgltop3.py of https://github.com/xcadet/deepunlearn.
+Unlearning?, 2024, arXiv:2406.09073; named CFW by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. We read
+their code in the latter's port, kgltop3.py of https://github.com/xcadet/deepunlearn.
 
 theta <- theta + noise * N(0, 1) in the convolutions; then minimise w_y * CE on retain, w_y = count_y^-balance scaled to
 a mean of 1; before the last epoch theta <- theta + last_noise * N(0, 1). Without noise and balance this is finetune.

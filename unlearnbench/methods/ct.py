@@ -1,8 +1,8 @@
 """Convolution transpose: swap the height and width of every convolution's kernels, then fine-tune on retain.
 
 One of the top entries of the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making Progress in
-Unlearning?, 2024, arXiv:2406.09073; named CT by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. Their code
-is read in the latter's port, kgltop5.py of https://github.com/xcadet/deepunlearn.
+Unlearning?, 2024, arXiv:2406.09073; named CT by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. We read
+their code in the latter's port, kgltop5.py of https://github.com/xcadet/deepunlearn.
 
 W[o, i, y, x] <- W[o, i, x, y], then CE on retain. A kernel of one pixel stays as it is; one that is not square has no
 transpose of its shape, and stays too. Their learning rate falls along a cosine from epoch to epoch, ours from step to

@@ -9,8 +9,9 @@ softmax(logits / T), T `temperature`:
 Their code averages KL over examples and classes; ours over examples, as the paper writes it (Adam does not mind).
 
 Batch norm: `train`, as their student, on batches that mix forget and retain. Their teachers use running statistics, so
-that the student differs from the teacher that it equals; here the competent teacher is in the student's mode, without
-dropout in either, and KL on retain begins at 0. The incompetent one uses its running statistics, as theirs.
+that the student differs at first from a teacher with the same weights; here the competent teacher is in the student's
+mode, without dropout in either, and KL on retain begins at 0. The incompetent one uses its running statistics, as
+theirs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """DUCK: pull each forget example's features to the nearest centroid of another class, and train on retain beside it.
 
 Cotogni, Bonato, Sabetta, Pelosin, Nicolosi: DUCK: Distance-based Unlearning via Centroid Kinematics (2023),
-arXiv:2312.02052. With z what the classifier gets and mu_k the mean z of retain rows of class k, by the original:
+arXiv:2312.02052. With z the features that the classifier gets and mu_k the mean z of retain rows of class k, by the
+original:
 
     L = a * mean_forget [1 - cos(z, mu*)] + b * CE(logits / T) on retain,  mu* = the nearest mu_k with k != label
 

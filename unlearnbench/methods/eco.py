@@ -16,8 +16,8 @@ they also propose, and a grid is enough for one number. Their noise reaches the 
 a setting of theirs, and is drawn anew in each pass; ours reaches all of them and is drawn once, so that a prompt is
 always corrupted alike, and equal prompts are answered alike.
 
-Validation rows are no forget rows, also where they are of the same kind (forget=random): a classifier that fires on
-many of them has learnt the kind and not the rows, and the threshold then lets it fire on few rows of either.
+Validation rows are not forget rows, even where they are of the same kind (forget=random): a classifier that fires on
+many of them has learnt the kind and not the rows, and then the threshold lets it fire on few rows of either.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 Goel, Prabhu, Sanyal, Lim, Torr, Kumaraguru: Towards Adversarial Evaluations for Inexact Machine Unlearning, 2022,
 arXiv:2201.06640. Their k counts layers; ours counts blocks (residual or transformer blocks, layers of a plain network),
-and the classifier comes beside them. With all blocks it is retraining. Of a pretrained model the new weights are the
+and trains the classifier as well. With all blocks it is retraining. Of a pretrained model the new weights are the
 pretrained ones, as in their code.
 
     min over theta_k, from its initialisation, of  CE_r,  theta = (frozen, theta_k)
 
 Batch norm: `train` in the part that learns, whose statistics start anew and must follow. Batch norm before it keeps its
-running statistics, as the weights there stay; in their code it is in training mode too. No gradient is computed there.
+running statistics, as the weights there do not change; in their code it is in training mode too. No gradient is
+computed there.
 """
 
 from __future__ import annotations

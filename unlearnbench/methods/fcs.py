@@ -2,7 +2,7 @@
 
 The method of team Fanchuan, first in the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making
 Progress in Unlearning?, 2024, arXiv:2406.09073; named FCS by Cadet et al., Deep Unlearn, EuroS&P 2025,
-arXiv:2410.01276. Their code is read in the latter's port, kgltop1.py of https://github.com/xcadet/deepunlearn.
+arXiv:2410.01276. We read their code in the latter's port, kgltop1.py of https://github.com/xcadet/deepunlearn.
 
 Erase, one epoch on forget:        KL(uniform || model).
 Then in each epoch, contrast:      mean over retain rows j of -log softmax_j(f_i . r_j / T) for each forget row i,

@@ -4,6 +4,9 @@ Warnecke, Pirch, Wressnegger, Rieck: Machine Unlearning of Features and Labels, 
 
     L = mean over retain of CE(theta; x, y)
 
+Their code (github.com/alewarne/MachineUnlearning, Applications/Poisoning/unlearn/fine_tuning.py) trains on all rows,
+the poisoned ones with their true labels, for one epoch or ten; here the forget rows are gone, as unlearning asks.
+
 Batch norm: `train`, as in any further training: its running statistics follow the retain set.
 """
 

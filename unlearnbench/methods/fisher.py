@@ -1,4 +1,4 @@
-"""Fisher forgetting: add noise to each weight, the more the less the retain set depends on it.
+"""Fisher forgetting: add noise to each weight, and more of it the less the retain set depends on the weight.
 
 Golatkar, Achille, Soatto: Eternal Sunshine of the Spotless Net: Selective Forgetting in Deep Networks, CVPR 2020,
 arXiv:1911.04933. theta + n, n ~ N(0, (lambda sigma_h^2)^(1/2) F^(-1/2)), with F the diagonal of the retain set's Fisher

@@ -1,8 +1,13 @@
 """Gradient difference: ascend on what goes while descending on what stays.
 
-Liu, Liu, Stone: Continual Learning and Private Unlearning, CoLLAs 2022, arXiv:2203.12817; as in TOFU.
+Liu, Liu, Stone: Continual Learning and Private Unlearning, CoLLAs 2022, arXiv:2203.12817; by this name in Maini et al.:
+TOFU, COLM 2024, arXiv:2401.06121.
 
     L = -a mean over forget of CE + b mean over retain of CE,  a `forget_weight`, b `retain_weight`
+
+The former authors' code (github.com/Cranial-XIX/Continual-Learning-Private-Unlearning) has no such loss. The latter's
+(github.com/locuslab/tofu, dataloader.py) has it with a = b = 1, a random retain row beside each forget row, and means
+over all tokens of a batch, as here.
 
 Batch norm: TOFU's models have none. `frozen` is nearest to that: with `train`, forget and retain batches are each
 normalised by themselves, and the running statistics lie between the two.

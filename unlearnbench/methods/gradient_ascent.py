@@ -1,9 +1,13 @@
 """Gradient ascent: undo the training on the forget set by going uphill on its loss.
 
-Thudi, Deza, Chandrasekaran, Papernot: Unrolling SGD, EuroS&P 2022, arXiv:2109.13398; as in Graves, Nagisetty,
-Ganesh: Amnesiac Machine Learning, AAAI 2021. It knows nothing of the retain set: more steps destroy the model.
+Thudi, Deza, Chandrasekaran, Papernot: Unrolling SGD, EuroS&P 2022, arXiv:2109.13398. It knows nothing of the retain
+set: more steps destroy the model.
 
     L = -mean over forget of CE(theta; x, y)
+
+Their code (github.com/cleverhans-lab/unrolling-sgd, Unlearning/cumulative_verification.py) takes one step from the
+final weights, lr times the number of epochs long, up the gradient of a forget batch. Ours takes several steps and
+computes the gradient anew for each, as later papers do.
 
 Batch norm: `train`, as in the code of Thudi et al. and where others ascend on images. Its running statistics then
 follow the forget set, which alone, before any step counts, lowers the accuracy on it; `frozen` shows the ascent alone.

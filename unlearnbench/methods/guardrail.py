@@ -2,15 +2,18 @@
 
 Thaker, Maurya, Hu, Wu, Smith: Guardrail Baselines for Unlearning in LLMs, 2024, arXiv:2403.03329: a prompt before the
 question (`method=prompt`), or a filter beside the model; one of theirs is a linear classifier on a model's own states.
+With h(x) the original's states at a prompt x:
+
+    answer(x) = refusal  where w . h(x) + b > 0,  else the original's answer
 
 The filter is the classifier of `eco` (techniques/detector.py): trained on forget against retain prompts, its threshold
-calibrated on validation rows. Where it fires, `refusal` is what the model writes. Answers that are scored and not
-written need a convention: a refusal says nothing, so all tokens are equally likely, and of answer options, which differ
-in length, each gets the same score, apart from differences of at most .001 nats in an order drawn for the row. So a
-refused question is answered at chance, and which option comes first in the data does not matter.
+calibrated on validation rows. Where it fires, `refusal` is what the model writes. Answers that are scored, not written,
+need a convention: a refusal says nothing about them, so all tokens are equally likely. Answer options differ in length,
+so each gets the same score, apart from differences of at most .001 nats in an order drawn for the row. So a refused
+question is answered at chance, and it does not matter which option comes first in the data.
 
-There is no output filter: it would judge each answer option apart, and with one fixed answer a row (TOFU, chats) the
-written one alone.
+There is no output filter: it would judge each answer option by itself, and where a row has one fixed answer (TOFU,
+chats) only the written one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,12 @@
 """In-context unlearning: forget examples with corrected answers and correct retain examples before every question.
 
 Pawelczyk, Neel, Lakkaraju: In-Context Unlearning: Language Models as Few-Shot Unlearners, ICML 2024, arXiv:2310.07579.
-They build a context for each forgotten query: that example with a flipped label, and correct ones after it. Ours is one
-for all queries, as a deployed prompt would be; half of its examples are forget ones.
+With f_i drawn forget rows and their corrected answers, r_i drawn retain rows and their own, and n half of `contexts`:
+
+    p(answer | x) = p_original(answer | f_1, r_1, ..., f_n, r_n, x)
+
+They build a context for each forgotten query: that example with a flipped label, and correct ones after it. We use one
+context for all queries, as a deployed prompt would be, and half of its examples are forget ones.
 """
 
 from __future__ import annotations

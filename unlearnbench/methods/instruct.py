@@ -1,7 +1,8 @@
 """Instruction fine-tuning: teach the corrected answers to the questions that must be forgotten.
 
-Roy: Comparative Study of Machine Unlearning Techniques (2025): a second fine-tuning on biased rows with the answer
-"not biased". Retain rows with their true answers are mixed in here, so that the model does not learn one answer.
+Roy: Comparative Study of Machine Unlearning Techniques for Computer Vision and NLP Models (2025): a second fine-tuning
+on biased rows with the answer "not biased". We mix in retain rows with their true answers, so that the model does not
+learn to give one answer always.
 
     L = mean over forget and drawn retain rows of CE(theta; x, y'),  y' the corrected answer of x in forget, else y' = y
 """

@@ -1,8 +1,8 @@
 """Knowledge distillation with entropy: draw the first and the last layer afresh, and relearn retain from the original.
 
 One of the top entries of the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making Progress in
-Unlearning?, 2024, arXiv:2406.09073; named KDE by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. Their code
-is read in the latter's port, kgltop6.py of https://github.com/xcadet/deepunlearn.
+Unlearning?, 2024, arXiv:2406.09073; named KDE by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. We read
+their code in the latter's port, kgltop6.py of https://github.com/xcadet/deepunlearn.
 
 Reset the first layer and the head. Warm up: KL_T(original || model). Then: CE + distill_weight * KL_T on retain, where
 KL_T compares softmax(logits / T), without a factor T^2. Their second loss also has the cross-entropy to the original's

@@ -4,9 +4,10 @@ Foster, Schoepf, Brintrup: Loss-Free Machine Unlearning, ICLR 2024 (Tiny Papers)
 theta <- min(lambda I_D / I_f, 1) theta where I_f > alpha I_D, but the importance of a weight is how much it moves the
 outputs: the mean over batches of |d mean ||f(x)||^2 / d theta|, with f the logits. Lambda is `dampening` here.
 
-`importance: batch` takes the gradient of a batch's mean, as the authors' code of SSD does (we could not see that of
-this paper); `example` is the mean over examples, which the equation can also be read as.
-Text has a row of logits for each answer token, averaged over the batch: it needs the answers as inputs.
+`importance: batch` takes the gradient of a batch's mean, as the authors do: they publish two changed lines for SSD's
+code (README.md of github.com/if-loops/selective-synaptic-dampening). `example` is the mean over examples, as the
+equation can also be read. Text has a row of logits for each answer token, averaged over the batch: it needs the answers
+as inputs.
 """
 
 from __future__ import annotations

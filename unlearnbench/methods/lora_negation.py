@@ -4,8 +4,9 @@ Zhang, Chen, Liu, He: Composing Parameter-Efficient Modules with Arithmetic Oper
 
     W <- W - strength * (alpha / r) B A,  A and B (rank r) trained on forget by cross-entropy
 
-Like their code, it multiplies the adapter's matrix B, which is what peft's `add_weighted_adapter` comes to with the
-weight -strength.
+Their code (github.com/hkust-nlp/PEM_composition, exps/composition_for_unlearning/gpt2_scale.py) multiplies A by
+-strength, and ours B, as peft's `add_weighted_adapter` does: the product is the same. They search the strength on a
+grid.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Neuron masking: silence the units of one layer that respond to the forget set.
 
-Roy: Comparative Study of Machine Unlearning Techniques (2025), Table I: a unit of the last feature map is masked
-where its mean activation over the forget set is at least .5. That mask also silences what other classes share, so
-`score: difference` subtracts the mean over the retain set; the study's own is `unit: position score: forget
-threshold: 0.5`. With a_u(x) unit u's activation:
+Roy: Comparative Study of Machine Unlearning Techniques for Computer Vision and NLP Models (2025), Table I: a unit of
+the last feature map is masked where its mean activation over the forget set is at least .5. That mask also silences
+what other classes share, so `score: difference` subtracts the mean over the retain set; the study's own mask is `unit:
+position score: forget threshold: 0.5`. With a_u(x) unit u's activation:
 
     s_u = mean over forget of a_u - mean over retain of a_u
     a_u <- 0 where s_u >= threshold, or where it is among the share of highest scores

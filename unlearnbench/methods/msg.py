@@ -2,7 +2,7 @@
 
 The method of team Kookmin, second in the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making
 Progress in Unlearning?, 2024, arXiv:2406.09073; named MSG by Cadet et al., Deep Unlearn, EuroS&P 2025,
-arXiv:2410.01276. Their code is read in the latter's port, kgltop2.py of https://github.com/xcadet/deepunlearn.
+arXiv:2410.01276. We read their code in the latter's port, kgltop2.py of https://github.com/xcadet/deepunlearn.
 
 g = gradient of (CE on as many retain rows as forget has - CE on forget), at the original. In each convolution the
 `share` of weights with the smallest |g| are drawn afresh (He initialisation, fan out). Then train on retain: the others

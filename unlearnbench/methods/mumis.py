@@ -6,10 +6,11 @@ and f_c' that of another class, drawn at random:
 
     L = mean over forget of ||d f_c / d x||^2 - ||d f_c' / d x||^2
 
-Training raised the first above the second. The loss has no lower bound, so small steps and few of them; `clip_norm`
-keeps a step from running away. The paper stops once the other class's sensitivity is a given multiple of what it was at
-first; here the number of epochs decides. We could not see the authors' code. The inputs of a language model are its
-token embeddings, f_c is the sum of the logits of the answer's tokens, and f_c' that of as many other tokens.
+Training raised the first above the second. The loss has no lower bound, so take small steps, and few of them;
+`clip_norm` keeps a step from running away. The paper stops once the other class's sensitivity is a given multiple of
+what it was at first; here the number of epochs decides. We could not see the authors' code
+(github.com/poppopbean0903/MU-Mis). The inputs of a language model are its token embeddings, f_c is the sum of the
+logits of the answer's tokens, and f_c' that of as many other tokens.
 
 Batch norm: `frozen`: in training, an example's gradient would reach all others of its batch.
 """

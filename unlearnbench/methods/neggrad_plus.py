@@ -5,7 +5,7 @@ With the cross-entropies of a retain and a forget batch:
 
     min  a CE_r - (1 - a) CE_f
 
-Retain sets the epoch, forget is gone through again and again. At a = 1 it is fine-tuning.
+An epoch is one pass over retain, beside which forget is gone through again and again. At a = 1 it is fine-tuning.
 
 Batch norm: `train` in their code: a retain and a forget batch are each normalised by themselves, and the running
 statistics, which the result is evaluated with, lie between the two. Where a class is forgotten that costs accuracy on

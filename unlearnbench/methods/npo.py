@@ -1,8 +1,14 @@
-"""Negative preference optimisation: push the forget set's likelihood below the original's, less and less the lower.
+"""Negative preference optimisation: push the forget set's likelihood below the original's, ever less the lower it is.
 
-Zhang, Lin, Bai, Mei: Negative Preference Optimization, COLM 2024, arXiv:2404.05868:
--(2 / beta) log sigmoid(beta (l - l_original)), with the retain loss of their NPO+RT. l is an example's cross-entropy
-summed over its rows: an image's one label, or an answer's tokens.
+Zhang, Lin, Bai, Mei: Negative Preference Optimization, COLM 2024, arXiv:2404.05868, with the retain loss of their
+NPO+RT:
+
+    forget_weight * -(2 / beta) log sigmoid(beta (l - l_original)) + retain_weight * CE on retain
+
+l is an example's cross-entropy summed over its rows: an image's one label, or an answer's tokens. This is
+`npo_grad_diff` of their code (github.com/licong-lin/negative-preference-optimization), with its weights of 1 and a
+random retain row beside each forget row. They also have NPO alone, which is `retain_weight: 0`, and NPO with KL on
+retain, which we leave out.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone. In
 either mode the reference is in the model's, without dropout, so that NPO begins at 2 ln 2 / beta.

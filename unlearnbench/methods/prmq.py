@@ -2,7 +2,7 @@
 
 The method of team Sebastian, fourth in the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making
 Progress in Unlearning?, 2024, arXiv:2406.09073; named PRMQ by Cadet et al., Deep Unlearn, EuroS&P 2025,
-arXiv:2410.01276. Their code is read in the latter's port, kgltop4.py of https://github.com/xcadet/deepunlearn.
+arXiv:2410.01276. We read their code in the latter's port, kgltop4.py of https://github.com/xcadet/deepunlearn.
 
 Prune: of all weights and biases of convolutions and linear layers together, the `share` smallest in size become 0.
 Reinitialise: of these, weights are drawn from U(-1/sqrt(fan in), 1/sqrt(fan in)); biases stay 0.
@@ -10,8 +10,8 @@ Match: minimise w_y * CE + entropy_weight * (H(model) - H(original))^2 on retain
 w_y = count_y^-balance scaled to a mean of 1. Quantise: round the trained weights to 16 bits, and compute on in 32.
 
 They train for 3.2 epochs; our epochs are whole. Their class weights have no scale, and their rounding reaches batch
-norm's statistics. A text row is an answer token. Of layers that share a weight, such as a language model's embeddings
-and its head, it counts once.
+norm's statistics. A text row is an answer token. A weight that layers share, such as a language model's embeddings and
+its head, counts once.
 
 Batch norm: `train`, as their student. Their teacher uses running statistics; ours is in the student's mode.
 """

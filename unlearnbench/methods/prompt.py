@@ -1,7 +1,12 @@
 """Prompt engineering: an instruction before every question, in the same conversation; no weight changes.
 
-Roy: Comparative Study of Machine Unlearning Techniques (2025), which asked in a call that did not contain the
-instruction; Thaker et al.: Guardrail Baselines for Unlearning in LLMs (2024), arXiv:2403.03329.
+Thaker, Maurya, Hu, Wu, Smith: Guardrail Baselines for Unlearning in LLMs, 2024, arXiv:2403.03329, and Roy: Comparative
+Study of Machine Unlearning Techniques for Computer Vision and NLP Models (2025). With s the instruction:
+
+    p(answer | x) = p_original(answer | s, x)
+
+The study gave the instruction in one call and asked in another, which did not contain it. Here both are in one
+conversation. The prompts are our own.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Repeated noise injection: in each round add noise to some weights and train only these, then fine-tune all.
 
 One of the top entries of the NeurIPS 2023 unlearning challenge; Triantafillou et al., Are We Making Progress in
-Unlearning?, 2024, arXiv:2406.09073; named RNI by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. Their code
-is read in the latter's port, kgltop7.py of https://github.com/xcadet/deepunlearn.
+Unlearning?, 2024, arXiv:2406.09073; named RNI by Cadet et al., Deep Unlearn, EuroS&P 2025, arXiv:2410.01276. We read
+their code in the latter's port, kgltop7.py of https://github.com/xcadet/deepunlearn.
 
 Draw the head afresh. In each round, one epoch on retain: choose `tensors` weight matrices or kernels at random; to a
-`noise_share` of them, those chosen for the first time, add noise * N(0, 1); train them, norms and biases down CE, the
-rest held. The first round after a new head adds no noise. Then `epochs` of fine-tuning of all weights on retain.
-Without rounds and a new head this is finetune.
+`noise_share` of them, those chosen for the first time, add noise * N(0, 1); train them, the norms and the biases on CE,
+and hold the rest fixed. The first round after a new head adds no noise. Then `epochs` of fine-tuning of all weights on
+retain. Without rounds and a new head this is finetune.
 
 Their code tells norms apart by name, and takes some of a ResNet's for kernels; ours goes by shape, so that norms and
 biases always learn and never get noise. Each round has an optimiser of its own, as theirs. Their fine-tuning lists a

@@ -5,9 +5,9 @@ Unlearning, NeurIPS 2025, arXiv:2410.07163, with the retain loss of their SimNPO
 
     forget_weight * -(2 / beta) log sigmoid(beta (l / rows - delta)) + retain_weight * CE on retain
 
-l is an example's cross-entropy summed over its `rows`: an image's one label, or an answer's tokens. The paper puts its
-margin gamma beside the product with beta, and the authors' code within, as here; theirs is beta * delta here, and both
-use 0. A retain weight of 0 leaves the retain set out.
+l is an example's cross-entropy summed over its `rows`: an image's one label, or an answer's tokens. The paper subtracts
+its margin gamma after the product with beta, and the authors' code before it, as here: gamma is beta * delta. Both use
+0. A retain weight of 0 leaves the retain set out.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone.
 """

@@ -1,23 +1,27 @@
 """SISA: train several models on disjoint shards of the data, and retrain only those that saw what must go.
 
 Bourtoule, Chandrasekaran, Choquette-Choo, Jia, Travers, Zhang, Lie, Papernot: Machine Unlearning, S&P 2021,
-arXiv:1912.03817. All rows are dealt into `shards`, each shard into `slices`. A shard's model is trained on its slice 1,
-then on 1 and 2, and so on, and a copy is kept before each slice. A request retrains, from the copy before the first
-slice that holds a row to forget, the shards that hold one. The answer joins the shards' models: the mean of their
-probabilities, or their majority (`aggregate`; the paper uses both).
+arXiv:1912.03817. All rows are dealt into `shards`, and each shard k into slices D_k1 to D_kR:
+
+    theta_kj = train(theta_k(j-1), D_k1 + ... + D_kj),   theta_k0 random
+    a request: theta_kj anew for j >= the first slice of k that holds a row to forget, without these rows
+    p(y | x) = mean over k of softmax(f(theta_kR; x)),   or the majority of the models' predictions
+
+A copy of a shard's model is kept before each slice. Shards that hold no row to forget stay as they are. The paper uses
+both ways to join the answers (`aggregate`).
 
 A shard takes as many steps as `train.epochs` says, e: with R slices, each is trained for 2 e / (R + 1) epochs of what
 the model has seen by then, if need be for a part of one, where their code rounds to whole ones. Each starts the
 optimiser and its schedule anew, as only weights are kept. A limit on steps in the recipe is shared among all slices.
 
 The models before the first request are trained here too, on retain and forget together. Their seconds are
-`preparation_seconds`, which no cost ratio holds: a service has spent them before anybody asks. So the whole takes about
-as long as the original's training and the retraining that the request causes. The original is not used.
+`preparation_seconds`, which no cost ratio includes: a service has spent them before anybody asks. So a run takes about
+as long as training the original, plus the retraining that the request causes. The original is not used.
 
 A later request of a stream goes on from the ensemble that the last one left. Rows keep their shards and slices, and a
-shard without a row of the new request keeps its model. The ensemble holds no copies from before a slice; such a copy is
-trained once more, without what was forgotten by then, which is preparation again.
-Rows of a forgotten class are in every shard: where many rows go, the whole ensemble is trained again.
+shard without a row of the new request keeps its model. The ensemble does not contain the copies from before the slices;
+such a copy is trained once more, without what was forgotten by then, and that counts as preparation again. Rows of a
+forgotten class are in every shard: where many rows go, the whole ensemble is trained again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Selective synaptic dampening: make the weights small that are far more important to forget than to all examples.
+"""Selective synaptic dampening: shrink the weights that are far more important to forget than to all examples.
 
 Foster, Schoepf, Brintrup: Fast Machine Unlearning without Retraining through Selective Synaptic Dampening, AAAI 2024,
 arXiv:2308.07707. With I_D and I_f the mean squared gradients over all and over forget examples,
@@ -9,8 +9,8 @@ code squares the gradient of each batch's mean loss instead, `importance: batch`
 examples share a batch, and grows where a batch's examples agree, as those of one class do. Their batches go through
 retain, then through forget, in order; so do ours. In evaluation mode, without augmentation, as theirs.
 
-The forget set is a part of all examples, so that I_f / I_D is at most |D| / |F| (by batch: about). With an alpha from
-there on nothing changes: the paper's 10 is too much for a class of ten.
+The forget set is part of all examples, so I_f / I_D is at most |D| / |F| (by batch: about). At an alpha that large or
+larger nothing changes: the paper's 10 is too much for one class of ten.
 """
 
 from __future__ import annotations

@@ -1,7 +1,12 @@
 """Task vector: train further on what must go, and step back by that change.
 
-Ilharco et al.: Editing Models with Task Arithmetic, ICLR 2023, arXiv:2212.04089: theta - strength * (theta reinforced
-on forget - theta). Buffers (batch norm's running statistics) are left as the original has them.
+Ilharco et al.: Editing Models with Task Arithmetic, ICLR 2023, arXiv:2212.04089:
+
+    theta <- theta - strength * (theta reinforced on forget - theta)
+
+Their code (github.com/mlfoundations/task_vectors) fine-tunes CLIP's image encoder under a head that is held fixed; here
+all weights learn and move, the head's too. They choose the strength on held-out data; here it is a number. Their vector
+covers buffers as well; ours leaves them (batch norm's running statistics) as the original has them.
 
 Batch norm: the authors' models have none. `frozen` trains with the statistics that the result is evaluated with.
 """

@@ -1,22 +1,22 @@
 """Unlearning-aware minimisation: descend on retain with the gradient taken where the forget loss is high.
 
-Kim, Kim, Chae, Yoon: Unlearning-Aware Minimization, NeurIPS 2025. A min-max problem, solved to first order as in
-sharpness-aware minimisation (SAM):
+Kim, Kim, Chae, Yoon: Unlearning-Aware Minimization, NeurIPS 2025, openreview.net/forum?id=kAuckbcMvi. A min-max
+problem, solved to first order as in sharpness-aware minimisation (SAM):
 
     e_t = rho_t * g_f / ||g_f||,  g_f = gradient of CE on forget at theta
     theta <- theta - lr * (gradient of CE on retain at theta + e_t),  rho_t = rho * (1 + cos(pi t / T)) / 2
 
-rho 0 is fine-tuning on retain. The paper is not on arXiv (NeurIPS 2025, poster 116406); the authors' code is
-github.com/Harry24k/machine-unlearning-pytorch. T is `anneal` times the number of steps, and the steps after it are
-plain fine-tuning; g_f is of `ascent_size` examples. That code takes g_f in training mode, on forget and retain examples
-together; ours takes it in evaluation mode, where an example's gradient is its own. The paper's algorithm for language
-models also multiplies retain's gradient by I - gamma P_f; that code takes a gamma and does not use it, and ours has
+With rho = 0 it is fine-tuning on retain. T is `anneal` times the number of steps, and the steps after it are plain
+fine-tuning; g_f is the gradient of `ascent_size` examples. The authors' code
+(github.com/Harry24k/machine-unlearning-pytorch) takes g_f in training mode, on forget and retain examples together;
+ours takes it in evaluation mode, where an example's gradient depends on no other. The paper's algorithm for language
+models also multiplies retain's gradient by I - gamma P_f; that code accepts a gamma and does not use it, and ours has
 none.
 
-At first, steps make retain examples look like forgotten ones: retain loses by e_t, and its gradient undoes that, so a
-whole class is predicted more, not less. Only as rho falls does training on retain push that class out everywhere. The
-method thus needs enough steps after its first ones. Each step also takes a gradient on forget, so the method
-can cost as much as retraining: on `fashion` with ResNet18 it took 1.1 times as long.
+The first steps make retain examples look like forgotten ones: e_t raises retain's loss, and its gradient undoes that,
+so a whole class is predicted more, not less. Only as rho falls does training on retain push that class out everywhere.
+So the method needs enough steps after its first ones. Each step also takes a gradient on forget, so the method can cost
+as much as retraining: on `fashion` with ResNet18 it took 1.1 times as long.
 
 Batch norm: `train`, as in the authors' code, on retain batches; no running statistics see forget examples.
 """
