@@ -11,7 +11,7 @@ import pytest
 from unlearnbench.errors import UserError
 from unlearnbench.problem import Family
 from unlearnbench.request import plugins
-from unlearnbench.request.catalogue import entries, families, named
+from unlearnbench.request.catalogue import entries, families, named, paper_of
 
 PLUGIN = '''
 """Shrinking, arXiv:2401.00001."""
@@ -67,6 +67,18 @@ def test_every_method_of_ours_declares_its_family_and_year():
         assert entry.family == method.family and entry.family in families(), name
         assert entry.year == (str(method.year) if method.year else ""), name
         assert (method.year == 0) == (method.family in ("baseline", "exact") and not entry.paper), name
+
+
+def test_a_paper_without_an_arxiv_number_is_named_by_its_first_author_and_year():
+    assert paper_of("A method.\n\nRoy: A Title (2025), Table I: a unit is masked.") == "Roy 2025"
+    assert paper_of("A method.\n\nKim, Chae: A Long\nTitle, NeurIPS 2025, its link. More.") == "Kim et al. 2025"
+    assert paper_of("A method.\n\nRoy: A Title (2025), arXiv:2401.00001.") == "arXiv:2401.00001"
+    assert paper_of("A method.\n\nNote: it is of our own making, since 2025.") == ""
+
+
+def test_only_methods_that_are_in_no_paper_have_none():
+    without = {name for name, entry in described("methods").items() if not entry.paper}
+    assert without == {"external", "none", "output_mask", "retrain"}
 
 
 def test_methods_are_listed_by_family_in_80_columns(command):

@@ -31,6 +31,11 @@ TOPICS = {
 ALSO = {"training": "train", "runners": "runner", "scales": "scale"}
 """Groups whose choices can be looked up by name, and are not listed."""
 
+CITED = re.compile(
+    r"^(?P<first>[A-Z][\w-]+)(?P<rest>(?:, [A-Z][\w-]+)+)?: [^:().]+(?:\(|, [A-Z]\w+ )(?P<year>20\d\d)\b", re.MULTILINE
+)
+"""How a paper is cited at the beginning of a paragraph: "Roy: Title (2025)", "Kim, Chae: Title, NeurIPS 2025"."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -172,9 +177,11 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def paper_of(docstring: str) -> str:
-    """Return the arXiv numbers that a docstring cites."""
+    """Return the arXiv numbers that a docstring cites; without any, name and year of the paper it begins with."""
     numbers = re.findall(r"arXiv:(\d{4}\.\d{4,5})", docstring)
-    return ", ".join(f"arXiv:{number}" for number in dict.fromkeys(numbers))
+    cited = CITED.search(docstring)
+    others = [f"{cited['first']}{' et al.' if cited['rest'] else ''} {cited['year']}"] if cited else []
+    return ", ".join([f"arXiv:{number}" for number in dict.fromkeys(numbers)] or others)
 
 
 def _metrics() -> Iterator[Entry]:
