@@ -26,7 +26,7 @@ def test_version_and_help(command):
     assert "unlearnbench COMMAND" in command("--help").stdout
     shown = command("run", "--help")
     assert shown.returncode == 0
-    assert "method: altpo, amnesiac, amnesiac_paper" in shown.stdout
+    assert "method: altpo, altpo_paper, amnesiac, amnesiac_paper" in shown.stdout
 
 
 def test_list_shows_every_topic(command):

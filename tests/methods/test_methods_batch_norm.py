@@ -27,7 +27,7 @@ CHOICES = ("train", "frozen")
 SHORT = {"epochs": 1}
 STILL = Optimizer(name="sgd", lr=1e-30)
 DROPPING = ResNet18(stem="small", dropout=0.5, pretrained=False, checkpoint=None, base=None)
-PARTIAL = {"cf_k", "eu_k", "rmu", "rmu_paper"}
+PARTIAL = {"cf_k", "cf_k_paper", "eu_k", "eu_k_paper", "rmu", "rmu_paper"}
 """Methods that leave some layers alone."""
 
 
