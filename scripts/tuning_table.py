@@ -71,6 +71,9 @@ def page(results: Path) -> str:
         "each model counting the same. Methods without it ran on the first draw alone: images ran again where the",
         "choice had done badly on ResNet18 or on another class. `finetune` has two epochs by hand: five are",
         ".004 nearer, for 2.5 times the cost.\n",
+        "A method has six trials, or fewer where its grid is smaller and there is no learning rate to vary: `eco` and",
+        "`guardrail` have five values of `false_alarms`, `prompt` has four prompts, `icul` three numbers of examples.",
+        "`lora_negation` was never searched (all trials skipped): it needs an adapter, and llama_tiny has none.\n",
     ]
     for kind in SCALE:
         file = results / f"tuning_{kind}.csv"
