@@ -4,7 +4,7 @@
     python scripts/build_clinical_notes.py [--check]
 
 Reads scripts/clinical_notes.yaml, writes unlearnbench/data/clinical_notes.jsonl.xz and prints the statistics that
-stand in docs/clinical-notes.md; --check only compares. The design is described there.
+are in docs/clinical-notes.md; --check only compares. The design is described there.
 """
 
 import hashlib

@@ -5,7 +5,7 @@
     python scripts/build_fashion.py [--check] [FOLDER]
 
 FOLDER holds the four IDX files (default: where Debian's package puts them). Writes unlearnbench/data/fashion.npz.xz
-and prints its SHA-256, which stands in unlearnbench/data/fashion.py; --check only compares.
+and prints its SHA-256, which is in unlearnbench/data/fashion.py; --check only compares.
 """
 
 import gzip

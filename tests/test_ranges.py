@@ -21,7 +21,7 @@ from worlds import TINY
 
 
 def configurations() -> dict[str, Any]:
-    """Return every class that a configuration file of ours names, and what stands outside the groups."""
+    """Return every class that a configuration file of ours names, and what is outside the groups."""
     found: dict[str, Any] = {"Settings": Settings}
     for file in config_root().rglob("*.yaml"):
         target = (yaml.safe_load(file.read_text()) or {}).get("_target_", "")

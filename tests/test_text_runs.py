@@ -147,7 +147,7 @@ def test_through_an_adapter_the_original_is_merged_and_the_unlearned_adapter_kep
     found = values(before)
     assert found["unlearned", "test", "loss"] == pytest.approx(found["original", "test", "loss"], rel=1e-4)
     retrained, _ = run(tmp_path, "method=retrain", *words)
-    assert not (retrained / "model" / "adapter").exists()  # it stands on no original
+    assert not (retrained / "model" / "adapter").exists()  # it belongs to no original
     negated, _ = run(tmp_path, "method=lora_negation", "method.batch_size=16", "method.optimizer.max_steps=5", *words)
     assert values(negated)["unlearned", "forget", "answer_nll"] > found["original", "forget", "answer_nll"]
 
@@ -258,7 +258,7 @@ def test_settings_that_change_nothing_train_and_score_nothing_again(tmp_path, fo
 
 
 def test_scores_are_made_anew_where_what_is_written_may_be_longer(outputs, forwards, monkeypatch):
-    """The length follows the data set's longest answer, so it stands in the scores' keys and in no model's."""
+    """The length follows the data set's longest answer, so it is in the scores' keys and in no model's."""
     _, first = run(outputs, "method=none")
     forwards.clear()
     monkeypatch.setattr(TextTask, "longest_answer", 3)

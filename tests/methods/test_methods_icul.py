@@ -1,4 +1,4 @@
-"""In-context unlearning: what stands before every question, and what it needs."""
+"""In-context unlearning: what comes before every question, and what it needs."""
 
 from __future__ import annotations
 

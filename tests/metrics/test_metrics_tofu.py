@@ -1,4 +1,4 @@
-"""TOFU's numbers by hand and by scipy, and where metrics of text stand at all."""
+"""TOFU's numbers by hand and by scipy, and where metrics of text are measured at all."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ EXTRAS = {
 
 
 def standing(drop: tuple[str, ...] = (), **changes: object) -> set[tuple[str, str]]:
-    """Which metrics of text stand where, on scores with all EXTRAS but those dropped."""
+    """Return which metrics of text are measured on which split, on scores with all EXTRAS but those dropped."""
     values = {name: np.array(value) for name, value in {**EXTRAS, **changes}.items() if name not in drop}
     one = Scores(-np.random.default_rng(0).random((4, 4)) - 1, np.array([0, 1, 2, 3]), np.arange(4), values)
     scored = dict.fromkeys(("retain", "forget", "test", "bbq", "crows_pairs"), one)

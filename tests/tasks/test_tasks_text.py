@@ -1,4 +1,4 @@
-"""The text task: what is supervised, how options are scored, how prompts stand before questions."""
+"""The text task: what is supervised, how options are scored, how prompts come before questions."""
 
 from __future__ import annotations
 
