@@ -35,8 +35,8 @@ def lose_an_unlearning(folder: Path) -> None:
     stages = [json.loads(line) for line in plan.read_text().splitlines()[1:]]
     lost = next(one for one in stages if one["label"] == "unlearned" and len(one["jobs"]) == 1)
     shutil.rmtree(folder / "outputs" / "cache" / "stages" / lost["key"])
-    (jobs,) = folder.glob("outputs/sweeps/*/jobs.csv")
-    [row] = [row for row in csv.DictReader(jobs.open()) if int(row["job"]) == lost["jobs"][0]]
+    rows = csv.DictReader(plan.with_name("jobs.csv").open())
+    [row] = [row for row in rows if int(row["job"]) == lost["jobs"][0]]
     shutil.rmtree(folder / row["run_folder"])
 
 
