@@ -36,6 +36,7 @@ INTERFACES = (
     "unlearnbench.task",
     "unlearnbench.problem",
     "unlearnbench.evaluations.evaluation",
+    "unlearnbench.runners.runner",
 )
 """Modules of which the interface page shows the classes: what extensions are written against."""
 PAGES = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from unlearnbench.errors import Stopped, UserError
-from unlearnbench.files import disk, leftovers
+from unlearnbench.files import disk, leftovers, publish
 from unlearnbench.graph import cache
 from unlearnbench.results import folder, model, result, rows, scores
 from unlearnbench.runs.launch import execute, prepare
@@ -96,7 +96,7 @@ def test_files_that_may_not_grow_are_a_full_disk(tmp_path, words, limit):
 
 PLACES = [
     (cache, "write_artefact"), (folder, "write_config"), (rows, "write_metrics"), (scores, "write_scores"),
-    (model, "write_model"), (result, "write_result"), (folder, "publish"), (folder, "new_folder"),
+    (model, "write_model"), (result, "write_result"), (publish, "instead"), (folder, "new_folder"),
 ]  # fmt: skip
 CODES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES]
 EACH = [(*PLACES[0], code) for code in CODES] + [(*place, errno.ENOSPC) for place in PLACES[1:]]

@@ -17,7 +17,6 @@ import unlearnbench
 from unlearnbench.errors import UserError
 from unlearnbench.files import sums
 from unlearnbench.report.collect import read
-from unlearnbench.results import folder as results
 from unlearnbench.results.result import read_result
 from unlearnbench.runs.finished import find
 from unlearnbench.runs.launch import execute, prepare
@@ -255,25 +254,6 @@ def test_a_model_is_kept_where_a_sweep_makes_a_damaged_run_again(copy):
 def test_load_says_what_is_no_run_folder(tmp_path, folder):
     with pytest.raises(UserError, match="no run folder"):
         unlearnbench.load(tmp_path / folder)
-
-
-def test_two_processes_publish_one_run_at_once(tmp_path, monkeypatch):
-    """The other one's folder appears between making way and renaming."""
-    part, other, final = (tmp_path / name for name in ("part", "other", "final"))
-    for folder in (part, other):
-        folder.mkdir()
-        (folder / "whose").write_text(folder.name)
-    rename, once = Path.rename, [other]
-
-    def racing(self, target):
-        if self == part and once:
-            rename(once.pop(), final)
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", racing)
-    results.publish(part, final)
-    assert (final / "whose").read_text() == "part"
-    assert [place.name for place in tmp_path.iterdir()] == ["final"]
 
 
 @pytest.mark.parametrize("seed", ["9223372036854775808", "1" + "0" * 30])

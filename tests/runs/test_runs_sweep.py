@@ -147,10 +147,29 @@ def test_a_runner_of_ones_own_is_known_by_its_class(tmp_path, monkeypatch):
     ("words", "says"),
     [
         (["runner._target_=unlearnbench.training.recipe.Recipe"], "may only name runner classes"),
-        (["runner._target_=unlearnbench.runners.slurm.Sbatch"], r"runner\._target_=\S+ is not a configuration"),
+        (["runner._target_=unlearnbench.runners.slurm.Level"], "is not a configuration: expected a dataclass"),
         (["~runner"], "runner: there is none"),
     ],
 )
 def test_what_is_no_runner_is_refused(jobs, words, says):
     with pytest.raises(UserError, match=says):
+        jobs(*words)
+
+
+LAZY = """
+\"\"\"A class that does no jobs.\"\"\"
+from dataclasses import dataclass
+
+@dataclass(frozen=True, kw_only=True)
+class Lazy:
+    \"\"\"Nothing.\"\"\"
+"""
+
+
+def test_a_class_that_does_no_jobs_is_no_runner(jobs, tmp_path):
+    (tmp_path / "lazy_runner.py").write_text(LAZY)
+    words = ("--plugin", str(tmp_path / "lazy_runner.py"), "runner._target_=lazy_runner.Lazy")
+    with pytest.raises(
+        UserError, match=r"(?s)not a configuration of runner: expected alone, away, do\nTry: runner=NAME"
+    ):
         jobs(*words)

@@ -86,7 +86,8 @@ def pixels_of(source: Source, shape: Shape, place: Path, title: str) -> Pixels:
             return found
         own = opened(part, shape)
         assert own is not None, f"{part} was written a moment ago"
-        publish.once(part, place / key)
+        with suppress(OSError):  # the cache may be gone by now; what was written stays readable for this process
+            publish.once(part, place / key)
     return opened(place / key, shape) or own  # a map stays readable, whoever removes its file
 
 

@@ -239,8 +239,9 @@ class Relearning(OfModel):
 
     def compute(self, workshop: Workshop) -> Artefact:
         """Train the copy; keep what is right of the held rows, and their loss."""
+        model = workshop.take(self.model)
         with seeded(self.seed, "adapter"):
-            student = _weights_alone(trainable(self.bench.spec, workshop.take(self.model)))
+            student = _weights_alone(trainable(self.bench.spec, model))
         with seeded(self.seed), bar(self.label) as progress:
             scores = list(self._scores(student, progress))
         return Computed(

@@ -87,7 +87,7 @@ class Altpo:
             choices = [written[place] for place in index.tolist()]
             return problem.answered(index, [own[int(at * len(own))] for own, at in zip(choices, drawn, strict=True)])
 
-        reference = reference_losses(problem)
+        reference = reference_losses(problem, self.epochs)
 
         def anew(batch: Batch) -> Tensor:
             with torch.no_grad():

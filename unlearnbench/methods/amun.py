@@ -8,9 +8,9 @@ eps_0, 2 eps_0, 4 eps_0, ... (L2, pixels in [0, 1]) where the original's predict
 
 Adversarial examples are of the original's own distribution, so its decision boundary moves near forget images only.
 As in the authors' code, a search with a larger radius goes on from where the last one ended, and adversarial examples
-are not augmented. An epoch shows everything once, the adversarial examples spread evenly over its batches. Forget
-images with their true labels belong to the paper's set; they keep what whole classes should lose, so the default leaves
-them out.
+are not augmented. An epoch shows everything once, the adversarial examples spread evenly over the batches of the rest,
+which are that much larger than `batch_size`. Forget images with their true labels belong to the paper's set; they keep
+what whole classes should lose, so the default leaves them out.
 
 Batch norm: `train`, as in the authors' code: each batch mixes all that is trained on.
 """

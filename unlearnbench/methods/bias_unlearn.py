@@ -74,8 +74,8 @@ class BiasUnlearn:
         def corrected(index: Index, _generator: torch.Generator) -> Batch:
             return problem.task.batch(problem.corrected(index), None)
 
-        reference = reference_losses(problem)
-        teacher = reference_softmax(problem)
+        reference = reference_losses(problem, self.epochs)
+        teacher = reference_softmax(problem, self.epochs)
 
         def loss(biased: Batch, unbiased: Batch, retain: Batch) -> Losses:
             pair = (unbiased, biased) if swapped else (biased, unbiased)

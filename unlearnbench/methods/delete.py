@@ -50,7 +50,9 @@ class Delete:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the student after its epochs on the forget set."""
-        teacher = remembered(problem, lambda forget: without_label(problem.predict(problem.reference, forget)))
+        teacher = remembered(
+            problem, self.epochs, lambda forget: without_label(problem.predict(problem.reference, forget))
+        )
 
         def loss(forget: Batch) -> Tensor:
             return kl_to_teacher(problem.predict(model, forget), teacher(forget))

@@ -62,7 +62,7 @@ class Distill:
         def loss(batch: Batch) -> Tensor:
             return kl_to_teacher(problem.predict(model, batch), teacher(batch), self.temperature)
 
-        teacher = remembered(problem, taught)
+        teacher = remembered(problem, self.epochs, taught)
 
         index = np.concatenate([problem.forget, problem.sample(problem.retain, self.retain_share)])
         batches = problem.batches(index, size=self.batch_size, epochs=self.epochs)

@@ -55,7 +55,7 @@ class Dpo:
         def corrected(index: Index, _generator: torch.Generator) -> Batch:
             return problem.task.batch(problem.corrected(index), None)
 
-        reference = reference_losses(problem)
+        reference = reference_losses(problem, self.epochs)
 
         def by_both(batch: Batch) -> tuple[Tensor, Tensor]:
             return summed_loss(problem.predict(model, batch)), reference(batch)

@@ -64,7 +64,7 @@ class Idk:
             drawn = torch.randint(len(self.refusals), (len(index),), generator=generator)
             return problem.answered(index, [self.refusals[number] for number in drawn.tolist()])
 
-        reference = reference_losses(problem)
+        reference = reference_losses(problem, self.epochs)
 
         def anew(batch: Batch) -> Tensor:
             with torch.no_grad():

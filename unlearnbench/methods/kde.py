@@ -62,7 +62,7 @@ class Kde:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model with two layers drawn afresh and relearnt."""
-        teacher = reference_softmax(problem, self.temperature)
+        teacher = reference_softmax(problem, self.warm_up + self.epochs, self.temperature)
 
         def unlike(student: Predictions, retain: Batch) -> Tensor:
             return kl_to_teacher(student, teacher(retain), self.temperature)

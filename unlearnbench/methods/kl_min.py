@@ -45,7 +45,7 @@ class KlMin:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""
-        teacher = reference_softmax(problem)
+        teacher = reference_softmax(problem, self.epochs)
 
         def loss(forget: Batch, retain: Batch) -> Losses:
             lost = cross_entropy(problem.predict(model, forget))

@@ -49,7 +49,7 @@ class Npo:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""
-        reference = reference_losses(problem)
+        reference = reference_losses(problem, self.epochs)
 
         def loss(forget: Batch, retain: Batch) -> Losses:
             lost = npo(summed_loss(problem.predict(model, forget)), reference(forget), self.beta)

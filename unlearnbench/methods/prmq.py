@@ -64,7 +64,7 @@ class Prmq:
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model with new weights, after its epochs on the retain set, rounded."""
         weights = label_weights(problem.plain(problem.retain, self.batch_size), self.balance)
-        wanted = remembered(problem, lambda retain: entropy(problem.predict(problem.reference, retain)))
+        wanted = remembered(problem, self.epochs, lambda retain: entropy(problem.predict(problem.reference, retain)))
 
         def loss(retain: Batch) -> Tensor:
             student = problem.predict(model, retain)

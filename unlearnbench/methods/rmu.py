@@ -62,7 +62,9 @@ class Rmu:
             first = next(problem.plain(problem.forget[:1], 1))
             width = problem.represent(problem.reference, first, layer).logits.shape[1]
         target = self.steering * direction(problem.seed, width).to(first.inputs.device)
-        original = remembered(problem, lambda retain: problem.represent(problem.reference, retain, layer).logits)
+        original = remembered(
+            problem, self.epochs, lambda retain: problem.represent(problem.reference, retain, layer).logits
+        )
 
         def loss(forget: Batch, retain: Batch) -> Losses:
             moved = problem.represent(model, forget, layer)

@@ -65,7 +65,7 @@ class Scrub:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the student after its epochs, or as it was after the best of them."""
-        teacher = reference_softmax(problem, self.temperature)
+        teacher = reference_softmax(problem, self.epochs, self.temperature)
 
         def distance(batch: Batch) -> tuple[Tensor, Tensor]:
             """Return T^2 KL(original || student) and the cross-entropy of each example."""

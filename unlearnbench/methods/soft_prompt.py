@@ -67,7 +67,7 @@ class SoftPrompt:
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         model.requires_grad_(False)
         prompted = Prompted(model, self._words(model, problem.seed))
-        original = reference_softmax(problem)
+        original = reference_softmax(problem, self.epochs)
 
         def loss(forget: Batch, retain: Batch) -> Losses:
             lost = cross_entropy(problem.predict(prompted, forget))

@@ -49,7 +49,7 @@ class Undial:
 
     def __call__(self, model: nn.Module, problem: Problem) -> nn.Module:
         """Return the model after its epochs over the forget set, retain batches beside it."""
-        teacher = remembered(problem, lambda forget: problem.predict(problem.reference, forget).logits)
+        teacher = remembered(problem, self.epochs, lambda forget: problem.predict(problem.reference, forget).logits)
 
         def loss(forget: Batch, *retain: Batch) -> Losses:
             lost = undial(problem.predict(model, forget), teacher(forget), self.beta)

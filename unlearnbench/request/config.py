@@ -29,7 +29,7 @@ INTERFACES: dict[str, set[str]] = {
     "runner": {"away", "alone", "do"},
     "track": {"check", "send"},
 }
-"""The attributes of a configuration in each group (contracts.py); for `train`, its class."""
+"""The attributes of a configuration in each group (contracts.py, runners/runner.py); for `train`, its class."""
 MODULES = {
     "model": ("unlearnbench.models.",),
     "dataset": ("unlearnbench.data.",),
@@ -90,8 +90,16 @@ def build_class(target: object, where: str, groups: Iterable[str] = tuple(INTERF
         raise UserError(f"{where}._target_={target} is not a configuration: expected a dataclass")
     if not any(INTERFACES[group] <= _offers(kind) for group in groups):
         needs = " or ".join(", ".join(sorted(INTERFACES[group])) for group in groups)
-        raise UserError(f"{where}._target_={target} is not a configuration of {where}: expected {needs}")
+        raise UserError(
+            f"{where}._target_={target} is not a configuration of {where}: expected {needs}{_choices(groups)}"
+        )
     return kind
+
+
+def _choices(groups: Iterable[str]) -> str:
+    """Return what to try in place of a class that is not of these groups."""
+    names = [f"{group}=NAME" for group in groups]
+    return f"\nTry: {names[0]}, from `unlearnbench list`" if len(names) == 1 else ""
 
 
 def _is_place(module: str, group: str) -> bool:

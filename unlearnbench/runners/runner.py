@@ -53,7 +53,7 @@ class Runner(Protocol):
     """The settings of a runner, and how it does the jobs of a sweep.
 
     `away` says that the jobs are done elsewhere, after `do` has returned, and that the last of them writes the report.
-    `alone` says that a single run needs no sweep around it.
+    `alone` says that a single run is done in this process, without a sweep around it and without `do`.
     """
 
     away: ClassVar[bool]

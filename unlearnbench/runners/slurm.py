@@ -51,7 +51,7 @@ class Slurm:
     sbatch: Sbatch
 
     def do(self, work: Work) -> None:
-        """Submit what is missing of the plan, and return at once; nothing is submitted where all is done.
+        """Submit what is missing of the plan, and the report; return at once.
 
         Raises UserError while the same sweep's jobs are in the queue.
         """
@@ -66,10 +66,9 @@ class Slurm:
 
 
 def submit(levels: Sequence[Level], settings: Slurm, folder: Path) -> list[str]:
-    """Submit an array for each level and return the job numbers; scripts and logs go to `folder`.
+    """Submit an array for each level that has commands and return the job numbers; scripts and logs go to `folder`.
 
-    Levels without commands are left out, so that nothing is submitted where everything is done. Raises UserError where
-    SLURM is not here or refuses an array; the arrays before it are then cancelled.
+    Raises UserError where SLURM is not here or refuses an array; the arrays before it are then cancelled.
     """
     wanted = list(pairs(levels))
     if not wanted:

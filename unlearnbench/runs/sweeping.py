@@ -75,6 +75,7 @@ class SweepWork:
     folder: Path
     outputs: Path
     began: Path
+    lines: Lines | None = None
 
     @property
     def file(self) -> Path:
@@ -99,22 +100,18 @@ class SweepWork:
         """Lay out the jobs, and write a first line."""
         with torch_explained():
             from unlearnbench.machine.threads import warn_if_busy
+            from unlearnbench.runs.progress import Lines
 
-            jobs = self.sweep.draw()
+        jobs = self.sweep.draw()
         if jobs:
             warn_if_busy(jobs[0].assembled.settings.threads)
-        self._lines  # noqa: B018
+        self.lines = Lines(self.sweep, self.cache)
         return jobs
-
-    @cached_property
-    def _lines(self) -> Lines:
-        from unlearnbench.runs.progress import Lines
-
-        return Lines(self.sweep, self.cache)
 
     def ended(self, job: RunJob) -> None:
         """Write a line about a job that has ended."""
-        self._lines.ended(job)
+        assert self.lines is not None
+        self.lines.ended(job)
 
     def command(self) -> list[str]:
         """Write the plan without its stages; return the command line of a worker that does all of it."""

@@ -187,8 +187,9 @@ class Search(Stage):
         """Do the lower level from the original; return the loss of each training row after it, (n,) float64."""
         bench, rows, lower = self.world.bench, self.world.all, self.asked.lower
         seed = stage_seed(self._seed, number)
+        original = workshop.take(self.original)
         with seeded(seed, "adapter"):
-            model = trainable(bench.spec, workshop.take(self.original))
+            model = trainable(bench.spec, original)
         kept = torch.zeros(int(rows.max()) + 1, dtype=torch.float64)
         kept[torch.from_numpy(rows)] = torch.from_numpy(1 - weight)
         with seeded(seed):

@@ -153,8 +153,9 @@ class Unlearn(Stage):
             return copied(model).requires_grad_(True), copied(model).requires_grad_(False)
         from unlearnbench.models.adapter import AdapterOff
 
+        original = workshop.take(self.original)
         with seeded(self.seed, "adapter"):
-            student: Any = trainable(spec, workshop.take(self.original))
+            student: Any = trainable(spec, original)
         return student, AdapterOff(student)
 
 

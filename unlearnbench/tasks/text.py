@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +29,6 @@ from unlearnbench.tasks.encoding import Asked, Encoder
 from unlearnbench.tasks.generation import sampled
 from unlearnbench.tasks.options import heads_of, only_at
 from unlearnbench.tasks.rows import TextRows
-
-log = logging.getLogger("unlearnbench")
 
 WINDOW = 32
 """Sort by length within this many batches, to reduce padding."""
