@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import time
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from unlearnbench import signals
+from unlearnbench.errors import DONE, FAILED
 from unlearnbench.machine.threads import Threads, automatic
 from unlearnbench.ranges import Count
 from unlearnbench.runners.runner import Work
+
+log = logging.getLogger("unlearnbench")
 
 LOOK_SECONDS = 0.5
 
@@ -38,7 +42,7 @@ class Local:
         folder = work.folder / "logs"
         folder.mkdir(exist_ok=True)
         command = work.command()
-        running = [_started(command, folder / f"worker_{number}.log", number, self) for number in range(self.workers)]
+        running = [_started(command, _log(folder, number), number, self) for number in range(self.workers)]
 
         def stop() -> None:
             for process in running:
@@ -54,6 +58,15 @@ class Local:
         finally:
             signals.no_longer(stop)
             stop()
+        for number, process in enumerate(running):
+            if process.returncode not in (DONE, FAILED):
+                log.error(
+                    "worker %d ended with exit status %d; see %s", number, process.returncode, _log(folder, number)
+                )
+
+
+def _log(folder: Path, number: int) -> Path:
+    return folder / f"worker_{number}.log"
 
 
 def _started(command: Sequence[str], log: Path, number: int, runner: Local) -> subprocess.Popen[bytes]:
