@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Measure what a sweep costs beyond its stages, and what a plan of ten thousand jobs takes.
 
-    python scripts/bench_sweep.py [--threads N] [--jobs 10000]
+    python scripts/bench_sweep.py [--threads N] [--images N] [--jobs 10000]
 
-The sweep has 24 jobs of `tiny_resnet` on `fashion` over one original. Printed are its wall time, the sum of its stages'
-seconds plus one start of Python with torch (measured here), and their ratio. Of the plan: seconds, the peak of resident
-memory, and how much of what is resident at the end is the process's own and not mapped from files, such as torch's
-libraries. `import torch` alone is beside it. Nothing else should run meanwhile.
+The sweep has 24 jobs, eight methods with three batch sizes, of `tiny_resnet` on `fashion` over one original. Its wall
+time is printed beside the sum of its stages' seconds and one start of Python with torch (measured here). Of the plan:
+seconds, the peak of resident memory, and how much of what is resident at the end is the process's own and not mapped
+from files, such as torch's libraries. `import torch` alone is beside it. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 SWEEP = (
-    "-m", "model=tiny_resnet", "dataset=fashion", "dataset.limit=2000", "dataset.limit_test=500", "forget=random",
+    "-m", "model=tiny_resnet", "dataset=fashion", "forget=random",
     "train=fast", "train.epochs=2", "method=finetune,gradient_ascent,npo,grad_diff,random_label,delete,scrub,ssd",
     "method.batch_size=64,128,256",
 )  # fmt: skip
@@ -52,10 +52,10 @@ def run(words: list[str], folder: Path, threads: int) -> tuple[float, str]:
     return time.perf_counter() - began, done.stdout
 
 
-def sweep(folder: Path, threads: int) -> None:
+def sweep(folder: Path, threads: int, images: str) -> None:
     """Print the ratio of a sweep of 24 jobs."""
     start = min(run(["-c", "import torch, unlearnbench.runs.job"], folder, threads)[0] for _ in range(3))
-    words = [*SWEEP, f"threads={threads}", "plots=false", f"outputs={folder}/outputs"]
+    words = [*SWEEP, f"dataset.limit={images}", f"threads={threads}", "plots=false", f"outputs={folder}/outputs"]
     wall, _ = run(["-m", "unlearnbench", "run", *words], folder, threads)
     facts = [json.loads(file.read_text()) for file in (folder / "outputs" / "cache" / "stages").glob("*/facts.json")]
     seconds = sum(float(one["seconds"]) for one in facts)
@@ -75,10 +75,11 @@ def main() -> None:
     """Measure both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--images", default="null", help="training images of the sweep; null for all")
     parser.add_argument("--jobs", type=int, default=10_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        sweep(Path(name), given.threads)
+        sweep(Path(name), given.threads, given.images)
         plan(Path(name), given.threads, given.jobs)
 
 
