@@ -24,6 +24,7 @@ from unlearnbench.machine.bars import Quiet
 from unlearnbench.models.tiny import TinyCNN
 from unlearnbench.problem import Problem
 from unlearnbench.randomness import seeded
+from unlearnbench.request import plugins
 from unlearnbench.tasks.image import ImageTask
 from unlearnbench.tasks.rendering import Renderer
 from unlearnbench.training.fit import fit
@@ -63,6 +64,14 @@ def _plots_only_where_marked(request: pytest.FixtureRequest, monkeypatch: pytest
 def _no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs in this process see an idle machine: what they say must not depend on the tests beside them."""
     monkeypatch.setattr("unlearnbench.machine.threads._running", lambda: 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget each test's --plugin files after it: they would count as code of every later run, here and in workers."""
+    monkeypatch.setenv(plugins.FILES, "")
+    monkeypatch.setattr(plugins, "_named", [])
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

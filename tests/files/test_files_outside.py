@@ -68,9 +68,6 @@ def digested(monkeypatch):
 def test_one_changed_byte_is_seen_by_the_stages_that_read_the_file_and_no_others(
     tmp_path, monkeypatch, computed, digested, kind
 ):
-    monkeypatch.setenv(plugins.FILES, "")
-    monkeypatch.setattr(plugins, "_named", [])
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "theirs").mkdir()
     case = CASES[kind](tmp_path / "theirs")
     for file in case.plugins:

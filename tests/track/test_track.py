@@ -6,13 +6,11 @@ import importlib.util
 import json
 import logging
 import math
-import sys
 
 import pytest
 
 import unlearnbench
 from unlearnbench.errors import UserError
-from unlearnbench.request import plugins
 from unlearnbench.request.compose import compose
 from unlearnbench.results.rows import read_metrics
 from unlearnbench.track.tracked import tracked
@@ -49,11 +47,8 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def plugin(tmp_path):
     """The sources of a tracker that is a plugin, trusted in this test alone."""
-    monkeypatch.setattr(plugins, "_named", [])
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.setenv(plugins.FILES, "[]")
     (tmp_path / "c" / "track").mkdir(parents=True)
     (tmp_path / "c" / "track" / "notes.yaml").write_text(
         f"# @package track.notes\n_target_: tracker_of_notes.Notes\nfile: {tmp_path}/notes.txt\nfails: false\n"

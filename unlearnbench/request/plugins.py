@@ -45,8 +45,14 @@ def trust_file(path: Path) -> str:
 
 
 def files() -> tuple[Path, ...]:
-    """Return the --plugin files: those of the process that started this one, and its own."""
-    return (*(Path(file) for file in json.loads(AT_START or "[]")), *_named)
+    """Return the --plugin files: those of the process that started this one, and its own.
+
+    Raises UserError if one is gone.
+    """
+    found = (*(Path(file) for file in json.loads(AT_START or "[]")), *_named)
+    if gone := [file for file in found if not file.is_file()]:
+        raise UserError(f"the plugin {gone[0]} is gone.\nTry: put it back, or start without it")
+    return found
 
 
 def trusted(module: str) -> bool:
