@@ -57,7 +57,7 @@ SHORT = ("eval.relearn.steps=8", "eval.relearn.seeds=1", "eval.path.points=2")
 def no_plots(monkeypatch):
     """Leave the drawing out, which would take most of the time."""
     monkeypatch.setattr(plots, "draw", lambda *anything: None)
-    monkeypatch.setattr(plots, "strength", lambda *anything: None)
+    monkeypatch.setattr(plots, "tried", lambda *anything: None)
 
 
 def run(outputs, *words):

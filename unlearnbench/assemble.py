@@ -90,17 +90,9 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     """
     once = once or Once()
     plugins.modules()  # one that does not import ends here
-    config = request.config
-    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner", "track")}
-    build(config["runner"], "runner")
-    evaluations, outside["eval"] = parts.evaluations(config["eval"])
-    settings: Settings = typed(Settings, outside, "")
-    reported.check(settings.reported)
-    margins.check(settings.margin, (column.metric for one in evaluations.values() for column in one.headline))
-    if config.get("tuning"):
-        raise UserError("tuning has no settings: a model's are in tuned/NAME/METHOD.yaml, for the tuning of that NAME.")
-    found = {name: parts.part(config, name) for name in PARTS if name != "forget"}
-    dataset, method, forget = found["dataset"], found["method"], parts.forget(config)
+    evaluations, settings = _settings(request)
+    found = {name: parts.part(request.config, name) for name in PARTS if name != "forget"}
+    dataset, method, forget = found["dataset"], found["method"], parts.forget(request.config)
     info: DataInfo = dataset.info()
     fits.check_trains(request, info)
     label = full_label(forget, info)
@@ -117,28 +109,48 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     once(fits.check_model, model, dataset)
     once(fits.check_data, dataset)
     settled = getattr(method, "settled", None)
-    method = method if settled is None else settled(model)
-    extra = {name: parts.extra(name, settings.eval.root, settings.eval.limit, info) for name in settings.eval.extra}
     experiment = Experiment(
+        **_scoring(settings, info),
         seed=settings.seed,
         unlearn_seed=settings.seed if settings.unlearn_seed is None else settings.unlearn_seed,
         eval_seed=settings.seed if settings.eval_seed is None else settings.eval_seed,
         dataset=dataset,
         model=model,
         forget=forget,
-        method=method,
+        method=method if settled is None else settled(model),
         recipe=found["train"],
         references=settings.reference.count,
         evaluations=evaluations,
-        eval_held_out=settings.eval.held_out,
-        eval_limit=settings.eval.limit,
-        eval_batch=settings.eval.batch_size,
-        eval_generate=settings.eval.generate,
-        extra=extra,
         precision=precision,
         deterministic=settings.deterministic or not on_cuda(precision.device),  # on a CPU, equal runs are equal anyway
     )
     return Assembled(experiment, settings, info, label)
+
+
+def _settings(request: Request) -> tuple[dict[str, Any], Settings]:
+    """Return the evaluations, and the settings outside the groups, checked by themselves."""
+    config = request.config
+    outside = {key: value for key, value in config.items() if key not in (*PARTS, "tuning", "runner", "track")}
+    build(config["runner"], "runner")
+    evaluations, outside["eval"] = parts.evaluations(config["eval"])
+    settings: Settings = typed(Settings, outside, "")
+    reported.check(settings.reported)
+    margins.check(settings.margin, (column.metric for one in evaluations.values() for column in one.headline))
+    if config.get("tuning"):
+        raise UserError("tuning has no settings: a model's are in tuned/NAME/METHOD.yaml, for the tuning of that NAME.")
+    return evaluations, settings
+
+
+def _scoring(settings: Settings, info: DataInfo) -> dict[str, Any]:
+    """Return what an experiment is told about its scoring."""
+    asked = settings.eval
+    return {
+        "eval_held_out": asked.held_out,
+        "eval_limit": asked.limit,
+        "eval_batch": asked.batch_size,
+        "eval_generate": asked.generate,
+        "extra": {name: parts.extra(name, asked.root, asked.limit, info) for name in asked.extra},
+    }
 
 
 def _with_file(model: Any) -> Any:

@@ -211,6 +211,14 @@ class Batch:
         inputs, labels, index = (one[numbers] for one in (self.inputs, self.labels, self.index))
         return Batch(inputs, labels, index, self.rows_per_example, places)
 
+    def repeated(self, copies: int) -> Batch:
+        """Return the batch several times, one after the other."""
+        import torch
+
+        inputs, labels, index = (torch.cat([one] * copies) for one in (self.inputs, self.labels, self.index))
+        places = None if self.places is None else torch.cat([self.places] * copies)
+        return Batch(inputs, labels, index, self.rows_per_example, places)
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:

@@ -266,6 +266,7 @@ def test_eco_takes_the_smallest_strength_that_reaches_chance(student, text_probl
     rows = problem.record.tables["strength"]
     assert all(row["forget_loss"] < row["surrogate"] for row in rows[:-1])
     assert rows[-1]["forget_loss"] >= rows[-1]["surrogate"] or len(rows) == 7
+    assert [row["chosen"] for row in rows] == [0.0] * (len(rows) - 1) + [1.0]
     facts = problem.record.tables["detector"][0]
     assert facts.keys() == {"forget_fires", "retain_fires", "validation_fires", "training_accuracy"}
     assert facts["training_accuracy"] > 0.7

@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 from unlearnbench.evidence import Scores
 from unlearnbench.plots import run
-from unlearnbench.plots.run import draw, strength
+from unlearnbench.plots.run import draw, tried
 
 
 def scores(count, classes, seed):
@@ -76,10 +76,18 @@ def test_the_axis_of_losses_has_few_ticks_and_never_none(ends):
     assert 2 <= len(run._decades(*ends)) <= 6
 
 
-def test_a_strength_curve_is_drawn_where_there_is_one(tmp_path):
-    strength(tmp_path, {})
-    strength(tmp_path, {"other": [{"share": 0.5}], "none": []})
+def test_what_a_method_tried_is_drawn_where_it_says_what_it_chose(tmp_path, monkeypatch):
+    tried(tmp_path, {})
+    tried(tmp_path, {"other": [{"share": 0.5}], "none": []})
     assert not list(tmp_path.rglob("*.png"))
     rows = [{"share": share, "chosen": 0.0, "forget_accuracy": 1 - share, "retain_accuracy": 0.9} for share in (0, 0.5)]
-    strength(tmp_path, {"strength": [*rows, {**rows[1], "chosen": 1.0}]})
-    assert (tmp_path / "plots" / "masking_strength.png").stat().st_size > 5000
+    tables = {"strength": [*rows, {**rows[1], "share": 0.25, "chosen": 1.0}]}
+    tried(tmp_path, tables)
+    assert (tmp_path / "plots" / "strength.png").stat().st_size > 5000
+    axes = []
+    monkeypatch.setattr(run, "save", lambda figure, path: axes.extend(figure.axes))
+    tried(tmp_path, tables)
+    forget, marked = axes[0].lines[:2]
+    assert list(forget.get_xdata()) == [0, 0.25, 0.5] and list(marked.get_xdata()) == [0.25]
+    said = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert said == ["forget accuracy", "retain accuracy", "chosen: 0.25"]

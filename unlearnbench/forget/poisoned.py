@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from unlearnbench.contracts import Data, DataInfo, Index, Trigger
+from unlearnbench.data.marks import name_of
 from unlearnbench.errors import UserError
 from unlearnbench.forget.classes import number_of
 from unlearnbench.forget.manipulated import Manipulated, check_known, draw, manipulated, possible, split_by_known
@@ -20,8 +21,6 @@ from unlearnbench.forget.splits import Splits, drawn_how
 from unlearnbench.ranges import AnySeed, Label
 
 Side = Annotated[int, Field(ge=1, le=512)]
-LONGEST = 40
-"""The most characters of a trigger: it is part of the forget set's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +45,7 @@ class Poisoned:
         """Return poisoned:<count>:known=<share>:<target>:<trigger>; raise UserError for what does not fit the data."""
         target = self._target(info)
         check_known(self.count, self.known)
-        if info.shape and self.patch > min(info.shape[1:]) // 2:
-            side = min(info.shape[1:])
-            raise UserError(
-                f"forget.patch={self.patch} is more than half of images of {side}x{side}.\n"
-                f"Try: forget.patch={max(side // 8, 1)}"
-            )
-        if not info.shape and (len(self.trigger) > LONGEST or len(self.trigger.split()) != 1):
-            raise UserError(
-                f"forget.trigger={self.trigger!r}: expected one word of at most {LONGEST} characters.\n"
-                "Try: forget.trigger=cf"
-            )
-        mark = f"{self.patch}x{self.patch}" if info.shape else self.trigger
-        name = info.classes[target]
+        name, mark = info.classes[target], name_of(self._trigger, info)
         return f"poisoned:{self.count}:known={self.known:g}:{name}:{mark}" + drawn_how(False, self.seed)
 
     def split(self, data: Data) -> Splits:
@@ -72,7 +59,11 @@ class Poisoned:
         target = self._target(data.info)
         wanted[rows] = target
         wanted[data.test[data.choices(data.test)[:, target]]] = target
-        return manipulated("triggered", data, rows, wanted, Trigger(side=self.patch, word=self.trigger))
+        return manipulated("triggered", data, rows, wanted, self._trigger)
+
+    @property
+    def _trigger(self) -> Trigger:
+        return Trigger(side=self.patch, word=self.trigger)
 
     def _target(self, info: DataInfo) -> int:
         if not info.has_options:

@@ -102,8 +102,9 @@ def _chosen(model: nn.Module, problem: Problem, found: Detector, noise: Tensor) 
     for strength in STRENGTHS:
         loss = float(task.score(Corrupted(model, found, strength * noise), rows).loss.mean())
         problem.record.examples += len(rows)
-        tried.append({"strength": strength, "forget_loss": loss, "surrogate": surrogate})
+        tried.append({"strength": strength, "forget_loss": loss, "surrogate": surrogate, "chosen": 0.0})
         if loss >= surrogate:
             break
+    tried[-1]["chosen"] = 1.0
     problem.record.tables["strength"] = tried
     return tried[-1]["strength"]

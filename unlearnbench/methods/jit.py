@@ -73,14 +73,8 @@ class Jit:
     def slopes(self, model: nn.Module, problem: Problem, batch: Batch, noise: Tensor) -> Tensor:
         """Return the mean change of each example's output per size of its noise (copies, n, ...), (n,)."""
         inputs, copies = problem.inputs(model, batch), len(noise)
-        repeated = Batch(
-            batch.inputs.repeat(copies, *[1] * (batch.inputs.ndim - 1)),
-            batch.labels.repeat(copies, *[1] * (batch.labels.ndim - 1)),
-            batch.index.repeat(copies),
-            batch.rows_per_example,
-        )
         with torch.set_grad_enabled(not self.detach and torch.is_grad_enabled()):
-            noisy = problem.predict(model, repeated, (inputs + noise).flatten(0, 1)).logits
+            noisy = problem.predict(model, batch.repeated(copies), (inputs + noise).flatten(0, 1)).logits
         clean = problem.predict(model, batch, inputs)
         squares = (clean.logits - noisy.view(copies, *clean.logits.shape)).square().sum(dim=2)
         changes = squares.new_zeros(copies, len(batch)).index_add(1, clean.example, squares).clamp_min(TINY).sqrt()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from statistics import fmean
@@ -87,27 +87,37 @@ def measure(
     pairs = [values(one, (other,), relative) for one, other in permutations(retrained, 2)]
     back = [values(one, (unlearned,), relative) for one in retrained] if len(retrained) >= REFERENCES else []
 
-    rows: dict[str, list[Row]] = {"original": [], "retrained": [], "unlearned": []}
+    rows: list[Row] = []
     for metric in possible:
         for split in metric.splits:
             place = (metric.name, split)
             if place not in after:
                 continue
-            rows["original"].append(Row("original", split, metric.name, _at(before, place)))
-            rows["unlearned"].append(Row("unlearned", split, metric.name, after[place]))
-            if not retrained:
-                continue
-            found = [_at(one, place) for one in (pairs if metric.relative else targets)]
-            target, apart = _target(metric, found)
-            if not metric.relative:
-                rows["retrained"].append(Row("retrained", split, metric.name, target))
-            rows["unlearned"].append(Row("unlearned", split, f"gap_{metric.name}", after[place] - target))
-            if apart:
-                rows["retrained"].append(Row("retrained", split, f"floor_{metric.name}", fmean(apart)))
-            if len(retrained) >= REFERENCES:
-                p = _place(metric, after[place], found, [_at(one, place) for one in back] if metric.relative else [])
-                rows["unlearned"].append(Row("unlearned", split, f"p_{metric.name}", p))
-    return [row for role in rows.values() for row in role]
+            rows.append(Row("original", split, metric.name, _at(before, place)))
+            rows.append(Row("unlearned", split, metric.name, after[place]))
+            if retrained:
+                found = [_at(one, place) for one in (pairs if metric.relative else targets)]
+                others = [_at(one, place) for one in back] if metric.relative else []
+                rows += _compared(metric, split, after[place], found, others, len(retrained) >= REFERENCES)
+    roles = ("original", "retrained", "unlearned")
+    return sorted(rows, key=lambda row: roles.index(row.role))
+
+
+def _compared(
+    metric: Metric, split: str, unlearned: float, found: list[float], back: list[float], placed: bool
+) -> Iterator[Row]:
+    """Yield a metric's rows about the references: their value, the gap to it, the noise floor, and the p if `placed`.
+
+    `found` and `back` are those of `_place`.
+    """
+    target, apart = _target(metric, found)
+    if not metric.relative:
+        yield Row("retrained", split, metric.name, target)
+    yield Row("unlearned", split, f"gap_{metric.name}", unlearned - target)
+    if apart:
+        yield Row("retrained", split, f"floor_{metric.name}", fmean(apart))
+    if placed:
+        yield Row("unlearned", split, f"p_{metric.name}", _place(metric, unlearned, found, back))
 
 
 def _values(evidence: Evidence, metrics: tuple[Metric, ...]) -> Values:

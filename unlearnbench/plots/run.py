@@ -1,4 +1,4 @@
-"""The figures of a run: confusion, accuracy by class, membership, training curves."""
+"""The figures of a run: confusion, accuracy by class, membership, training curves, what a method tried."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from unlearnbench.plots.figures import PALETTE, ROLE_COLOURS, figure, plain_text
 
 NAMED_CLASSES = 20
 """Up to this many classes their names and the cells' numbers are legible."""
-STRENGTH = {"share", "chosen", "forget_accuracy", "retain_accuracy"}
-"""Columns of the table that the figure of strengths is drawn from."""
+CHOSEN = "chosen"
+"""The column of a method's table that makes a figure of it: 1 in the row of the setting that was chosen, else 0."""
 TICKS = 4
 """The most labels on the axis of losses: more would overlap."""
 UNSEEN = {"test_forget": "unseen, of the same kind", "test": "unseen"}
@@ -42,25 +42,27 @@ def draw(
 
 
 @plain_text()
-def strength(folder: Path, tables: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """Write plots/masking_strength.png where a method left a table of strengths: accuracies by share masked."""
-    rows = next((rows for rows in tables.values() if rows and rows[0].keys() >= STRENGTH), None)
-    if rows is None:
-        return
-    drawn = figure(6.4, 4.0)
-    axes = drawn.subplots()
-    curve = sorted((row for row in rows if not row["chosen"]), key=lambda row: row["share"])
-    chosen = [row for row in rows if row["chosen"]]
-    for name, role in (("retain", "retrained"), ("forget", "unlearned")):
-        colour, key = ROLE_COLOURS[role], f"{name}_accuracy"
-        axes.plot([row["share"] for row in curve], [row[key] for row in curve], marker=".", color=colour, label=name)
-        axes.plot([row["share"] for row in chosen], [row[key] for row in chosen], "o", color=colour, markersize=9)
-    for row in chosen:
-        axes.axvline(row["share"], color="grey", linewidth=1, linestyle=":", label=f"this mask: {row['share']:.3f}")
-    axes.set_ylim(-0.02, 1.02)
-    axes.legend(frameon=False)
-    tidy(axes, "Strength of the mask, on training examples", x="share of units masked", y="accuracy")
-    save(drawn, path=folder / "plots" / "masking_strength.png")
+def tried(folder: Path, tables: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """Write plots/<table>.png for each table in which a method tells what it tried and what it chose.
+
+    The first column is drawn along the x axis, the others as lines; the rows of the chosen setting are marked.
+    """
+    for table, rows in tables.items():
+        if not rows or CHOSEN not in rows[0]:
+            continue
+        x, *names = (name for name in rows[0] if name != CHOSEN)
+        drawn = figure(6.4, 4.0)
+        axes = drawn.subplots()
+        curve, chosen = sorted(rows, key=lambda row: row[x]), [row for row in rows if row[CHOSEN]]
+        for name, colour in zip(names, PALETTE, strict=False):
+            label = name.replace("_", " ")
+            axes.plot([row[x] for row in curve], [row[name] for row in curve], marker=".", color=colour, label=label)
+            axes.plot([row[x] for row in chosen], [row[name] for row in chosen], "o", color=colour, markersize=9)
+        for row in chosen:
+            axes.axvline(row[x], color="grey", linewidth=1, linestyle=":", label=f"chosen: {row[x]:.3g}")
+        axes.legend(frameon=False)
+        tidy(axes, "What the method tried, on training examples", x=x.replace("_", " "))
+        save(drawn, path=folder / "plots" / f"{table}.png")
 
 
 def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:

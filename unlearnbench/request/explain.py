@@ -38,14 +38,7 @@ def explain(
         said = message if isinstance(error, ValueError) else f"a configuration file is malformed ({message})"
         return f"{said}.\nTry: GROUP=CHOICE, with a choice from `unlearnbench list`"
     if isinstance(error, OverrideParseException):
-        word = next((word for word in overrides if literal([word])[0] == error.override), error.override)
-        if "=" not in word and not word.startswith("~"):
-            return without_equals(word, overrides, folders)
-        if re.search(r"\s[\w.@/+~]+=", word) and "mismatched input '='" in message:
-            return f"{word!r} is one word, because of the quotes.\nTry: {word}"
-        if several(word):
-            return _ambiguous(word)
-        return f"{word} cannot be read: {_cut(word) or message}\nTry: {_readable(word)}"
+        return _unreadable(str(error.override), message, overrides, folders)
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         known = choices_of(group, folders)
@@ -53,33 +46,49 @@ def explain(
             return f"{group}={choice}: unknown {group}.{nearest(choice, known)}\nThe choices are: {', '.join(known)}"
     override = re.match(r"Could not override '([^']+)'", message)
     if isinstance(error, ConfigCompositionException) and override:
-        section, _, last = override[1].rpartition(".")
-        typed_words = [word for word in overrides if word.startswith(f"{override[1]}=")]
-        value = (typed_words or ["=VALUE"])[0].partition("=")[2]
-        chosen = by_groups()
-        config = chosen.config
-        known = _keys_of(section, config)
-        if known and last not in known:
-            if section and takes(config[section.partition(".")[0]], override[1].split(".")[1:]):
-                return f"{override[1]} is a setting that this YAML does not list.\nTry: ++{override[1]}=VALUE"
-            if section == "margin":
-                units = f"margin has {', '.join(known)}.{nearest(last, known)}"
-                return f"{override[1]}: {units}\nTry: +{override[1]}={value} if {last} is a metric"
-            meant = elsewhere(override[1], value, config)
-            if meant:
-                return f"{override[1]}: unknown setting.\nTry: {meant}"
-            groups = [group for group in GROUPS if not section]
-            others = having(override[1], folders)
-            hint = f" These have it: {', '.join(others)}." if others else nearest(last, [*known, *groups])
-            return f"{override[1]}: unknown setting.{hint}\nThe settings are: {', '.join(known)}"
-        if section in config and not known:
-            return f"{override[1]}: unknown setting; {section}={chosen.name(section)} has none."
-        if not known and section:
-            meant = elsewhere(override[1], value, config)
-            if meant:
-                return f"{override[1]}: unknown setting; there is no {section}.\nTry: {meant}"
-            return f"{override[1]}: unknown setting; there is no {section}.{nearest(section, GROUPS)}"
+        return _unknown(override[1], overrides, folders, by_groups()) or message
     return message
+
+
+def _unreadable(override: str, message: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:
+    """Say why Hydra cannot read a word, and how to type it."""
+    word = next((word for word in overrides if literal([word])[0] == override), override)
+    if "=" not in word and not word.startswith("~"):
+        return without_equals(word, overrides, folders)
+    if re.search(r"\s[\w.@/+~]+=", word) and "mismatched input '='" in message:
+        return f"{word!r} is one word, because of the quotes.\nTry: {word}"
+    if several(word):
+        return _ambiguous(word)
+    return f"{word} cannot be read: {_cut(word) or message}\nTry: {_readable(word)}"
+
+
+def _unknown(key: str, overrides: Sequence[str], folders: Sequence[Path], chosen: Request) -> str:
+    """Say that a setting is unknown, and which one may be meant; "" where the section itself is not to be told."""
+    section, _, last = key.rpartition(".")
+    value = next((word for word in overrides if word.startswith(f"{key}=")), "=VALUE").partition("=")[2]
+    config = chosen.config
+    known = _keys_of(section, config)
+    if known and last in known:
+        return ""
+    if known and section and takes(config[section.partition(".")[0]], key.split(".")[1:]):
+        return f"{key} is a setting that this YAML does not list.\nTry: ++{key}=VALUE"
+    if known and section == "margin":
+        units = f"margin has {', '.join(known)}.{nearest(last, known)}"
+        return f"{key}: {units}\nTry: +{key}={value} if {last} is a metric"
+    if section in config and not known:
+        return f"{key}: unknown setting; {section}={chosen.name(section)} has none."
+    if not known and not section:
+        return ""
+    meant = elsewhere(key, value, config)
+    if not known:
+        hint = f"\nTry: {meant}" if meant else nearest(section, GROUPS)
+        return f"{key}: unknown setting; there is no {section}.{hint}"
+    if meant:
+        return f"{key}: unknown setting.\nTry: {meant}"
+    others = having(key, folders)
+    groups = [] if section else GROUPS
+    hint = f" These have it: {', '.join(others)}." if others else nearest(last, [*known, *groups])
+    return f"{key}: unknown setting.{hint}\nThe settings are: {', '.join(known)}"
 
 
 def _ambiguous(word: str) -> str:

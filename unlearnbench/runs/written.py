@@ -272,7 +272,7 @@ def _plot(job: RunJob, part: Path, by_role: Mapping[str, BySplit], outcome: Mapp
     retrained = tuple(one for role, one in by_role.items() if role.startswith("retrained"))
     classes = job.picture[-1].world.bench.info.classes
     plots.draw(part, by_role["original"], retrained, by_role["unlearned"], classes, curves)
-    plots.strength(part, outcome["tables"])
+    plots.tried(part, outcome["tables"])
 
 
 def _first(role: str, by_role: Mapping[str, BySplit]) -> str:

@@ -12,6 +12,7 @@ class Record:
     """What a stage leaves beside its weights: one row of `curve` for each epoch, and how many examples it looked at.
 
     `tables` are for methods that have more to say: rows of facts by the table's name, which result.json shows.
+    One with a column `chosen` is drawn as well (plots/run.py).
     `validation_seconds` went into scoring the validation examples, `earlier` into the processes before an interruption,
     `preparation_seconds` into what a method has to do before anybody asks it to forget.
     """
