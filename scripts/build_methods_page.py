@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas
+from methods_reported import SPLITS, beside
 
 from unlearnbench.plots.cost import plain_log
 from unlearnbench.plots.figures import figure, plain_text, save, tidy
@@ -33,12 +34,12 @@ from unlearnbench.request.catalogue import entries
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results" / "methods.md"
 IMAGES = ROOT / "docs" / "images"
+PRESET_FILES = ROOT / "configs" / "experiment"
 PRESETS = {
     "images": "methods_images", "resnet18": "methods_images_resnet18", "text": "methods_text",
     "smollm2": "methods_text_smollm2", "cifar10": "methods_cifar10",
 }  # fmt: skip
 """The parts of the page, and the presets whose reports they show."""
-SPLITS = ("retain", "forget", "test")
 BIAS = (("corrected answers", "accuracy_corrected", "test_forget"), ("flip rate", "flip_rate", "test"))
 """Further columns where the data have them."""
 FIRST = ("none", "retrain")
@@ -106,6 +107,10 @@ class Sweep:
             number(list(self.values("unlearned", "gap_mia_confidence", "forget", method))),
             Number(float(mine["cost_ratio"].mean())), Number(float(mine["examples_ratio"].mean())), len(mine),
         )  # fmt: skip
+
+    def accuracy(self, role: str, split: str, method: str | None) -> float:
+        """Return a mean accuracy over seeds."""
+        return float(self.values(role, "accuracy", split, method).mean())
 
     def lines(self) -> list[Line]:
         """Return the lines of all methods that ran."""
@@ -262,6 +267,8 @@ def part(name: str, report: Path, _before: str) -> str:
             table(sweep),
             f"![Cost against gap, {forget}](../images/{image.name})\n",
         ]
+        if published := beside(PRESET_FILES / f"{PRESETS[name]}.yaml", forget.partition(":")[0], sweep.accuracy):
+            parts.append(published)
     return "\n".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -205,3 +206,27 @@ def test_methods_that_ran_again_take_the_place_of_their_rows_and_no_other_moves(
     assert now[1].split("|")[-4:-1] == [" 0.500 ", " 0.600 ", " 2 "]
     assert text.partition("| `")[0] == before.partition("| `")[0] and text.endswith(before.rpartition("| `")[2][-80:])
     assert (tmp_path / "methods_images_class.png").exists()
+
+
+def test_published_numbers_are_beside_ours_with_the_distance_to_the_retrained_model_of_each(scripts, tmp_path):
+    def entry(role, split, value, **more):
+        return {"role": role, "split": split, "metric": "accuracy", "value": value, "forget": "random", **more}
+
+    published = {"retain": (1.0, 0.9), "forget": (0.9, 0.7), "test": (0.9, 0.8)}
+    entries = [entry("retrained", split, value, source="a paper") for split, (value, _) in published.items()]
+    entries += [
+        entry("unlearned", split, value, source="a paper", method="npo") for split, (_, value) in published.items()
+    ]
+    entries.append({**entries[0], "metric": "mia_confidence_svc"})
+    (tmp_path / "preset.yaml").write_text(json.dumps({"reported": entries}))
+    ours = {"retrained": 0.8, "unlearned": 0.75}
+    table = scripts("methods_reported")
+
+    def beside(forget):
+        return table.beside(tmp_path / "preset.yaml", forget, lambda role, split, method: ours[role])
+
+    assert beside("class") == ""
+    *_, retrained, npo, _, source = beside("random").splitlines()
+    assert retrained == "| *retrained* | 1.000 / 0.800 | 0.900 / 0.800 | 0.900 / 0.800 |  |"
+    assert npo == "| `npo` | 0.900 / 0.750 | 0.700 / 0.750 | 0.800 / 0.750 | 0.133 / 0.050 |"
+    assert source == "Reported: a paper."
