@@ -24,7 +24,7 @@ SWEEP = (
     "train=fast", "train.epochs=2", "method=finetune,gradient_ascent,npo,grad_diff,random_label,delete,scrub,ssd",
     "method.batch_size=64,128,256",
 )  # fmt: skip
-PLAN = ("experiment=smoke", "method=none,finetune,distill,npo,ssd")
+PLAN = ("experiment=smoke", "dataset=fashion", "method=none,finetune,distill,npo,ssd")
 METHODS = 5
 MEMORY = """
 import re, time

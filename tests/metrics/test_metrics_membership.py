@@ -124,6 +124,31 @@ def test_svc_equals_the_published_classifier() -> None:
     assert attack.by_svc(members, others, targets) == theirs.predict(targets[:, None]).mean()
 
 
+RANGES = {
+    "shares": lambda rng, n: rng.random(n),
+    "losses": lambda rng, n: rng.exponential(3, n),
+    "saturated": lambda rng, n: np.where(rng.random(n) < 0.5, 0.0, rng.exponential(0.01, n)),
+    "two values": lambda rng, n: (rng.random(n) < 0.9).astype(float),
+    "wider than the series can follow": lambda rng, n: rng.normal(0, 40, n),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_the_series_in_place_of_a_machine_gives_its_answers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.svm import SVC
+
+    rng = np.random.default_rng(0)
+    members, others, targets = (RANGES[name](rng, size) for size in (300, 300, 2000))
+    machine = SVC(C=3, gamma="auto", kernel="rbf")
+    machine.fit(np.concatenate([members, others.max() - others])[:, None], np.repeat([1, 0], 300))
+    expected = machine.predict(targets[:, None])
+    asked: list[int] = []
+    monkeypatch.setattr(machine, "predict", lambda some: asked.append(len(some)) or SVC.predict(machine, some))
+    found = attack._predicted(machine, targets)
+    assert (found == expected).all() and 0 < found.sum() < len(targets)
+    assert sum(asked) < 20 or name.startswith("wider"), "most answers are the series' own"
+
+
 def test_svc_sees_at_most_a_thousand_a_side() -> None:
     seen: list[int] = []
 
