@@ -274,7 +274,13 @@ def test_bias_is_scored_on_validation_rows_whose_corrected_answer_differs(few):
     validation = problem.validation
     expected = validation[data.labels[validation] != data.labels[validation + len(data.rows)]].tolist()
     assert index.tolist() == expected and 0 < len(index) < len(problem.validation)
-    scores = problem.task.score(problem.reference, index)
-    rows = np.arange(len(index))
-    preferred_own = scores.logits[rows, scores.label] > scores.logits[rows, scores.extras["corrected"]]
-    assert BIAS.score(problem, problem.reference, index) == pytest.approx(preferred_own.mean())
+
+    def mean_loss(place):
+        with torch.no_grad():
+            found = problem.predict(problem.reference, at(problem, np.array([place])))
+        return float(torch.nn.functional.cross_entropy(found.logits, found.labels))
+
+    own, corrected = ([mean_loss(place) for place in places] for places in (index, problem.corrected(index)))
+    preferred_own = [a < b for a, b in zip(own, corrected, strict=True)]
+    assert BIAS.score(problem, problem.reference, index) == pytest.approx(np.mean(preferred_own))
+    assert 0 < sum(preferred_own) < len(index)

@@ -12,6 +12,8 @@ The code of Graves et al. (github.com/lmgraves/AmnesiacML) draws them alike, for
 at Adam's default rate. SSD's (github.com/if-loops/selective-synaptic-dampening) does so for random examples too, for 3
 epochs at 1e-4, and ours follows it.
 
+Their images are not augmented while they unlearn; ours are, as in training.
+
 Batch norm: `train`, as in their code, on batches that mix forget and retain.
 """
 

@@ -6,7 +6,9 @@ paper, and `dampening` here; alpha is the percentile 100 - ln(1 + 100 |F| / |D|)
 share of weights that are dampened is ln(1 + 100 |F| / |D|) percent: .69 % of them for a forget set of 1 %, and 2.4 %
 for one of 10 %.
 
-`importance` as in ssd. Weights that are important to nothing do not count, as in the authors' code.
+`importance` as in ssd. Weights that are important to nothing do not count, as in the authors' code. I_D is over all
+examples, as in the paper. Their notebook takes retain alone, so that its I_D is smaller and its dampening stronger:
+with importance by example our factor is never below |F| / |D|.
 """
 
 from __future__ import annotations

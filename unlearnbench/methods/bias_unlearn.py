@@ -9,10 +9,11 @@ cross-entropy to the original's softmax over all tokens of unrelated sentences, 
 answers of retain rows. Against a bias the other way round, a share `adversarial` of the questions has its corrected
 answer in NPO instead; their code adds a quarter as many to the biased ones, which is a fifth of both. Every
 `check_every` steps the bias score is measured on validation rows whose corrected answer differs: the share that find
-the biased answer likelier. Within `tolerance` of `target` training ends (theirs within 2 points of 49 %, and of 48 %
-for religion); below it, biased and corrected answers swap places until it is above again. The authors also choose which
-kind of bias to go on with, while our forget sets have one kind, and start a new optimiser after each check, while ours
-goes on. Without such validation rows it trains for all its epochs.
+the biased answer likelier, by the mean loss of its tokens. Within `tolerance` of `target` training ends (theirs within
+2 points of 49 %, and of 48 % for religion); below it, biased and corrected answers swap places until it is above again,
+and NPO has corrected answers alone. The authors also choose which kind of bias to go on with, while our forget sets
+have one kind, and start a new optimiser after each check, while ours goes on. Without such validation rows it trains
+for all its epochs.
 
 Batch norm: language models have none; the field changes nothing. The original is in the model's mode, without dropout.
 """
@@ -31,7 +32,7 @@ from unlearnbench.contracts import Batch, Index
 from unlearnbench.models.modes import BatchNorm, evaluating
 from unlearnbench.problem import Family, Problem
 from unlearnbench.ranges import Count, Positive, Share, Weight
-from unlearnbench.techniques.preferences import npo, summed_loss
+from unlearnbench.techniques.preferences import npo, row_counts, summed_loss
 from unlearnbench.techniques.remembered import reference_losses, reference_softmax
 from unlearnbench.training.losses import Losses, cross_entropy, kl_to_teacher
 from unlearnbench.training.optimizer import Optimizer
@@ -81,7 +82,7 @@ class BiasUnlearn:
             pair = (unbiased, biased) if swapped else (biased, unbiased)
             before = [reference(batch) for batch in pair]
             worse, better = (problem.predict(model, batch) for batch in pair)
-            against = turned[biased.index]
+            against = turned[biased.index] & (not swapped)
             after = torch.where(against, summed_loss(better), summed_loss(worse))
             lost = npo(after, torch.where(against, before[1], before[0]), self.beta)
             kept = kl_to_teacher(problem.predict(model, retain), teacher(retain))
@@ -109,12 +110,13 @@ class BiasUnlearn:
         return model
 
     def score(self, problem: Problem, model: nn.Module, index: Index) -> float:
-        """Return the share of these examples whose own answer is likelier than the corrected one."""
+        """Return the share of these examples whose own answer is likelier, per token, than the corrected one."""
         found = []
         with evaluating(model), torch.no_grad():
             for positions in (index, problem.corrected(index)):
                 batches = problem.plain(positions, self.batch_size)
-                found.append(torch.cat([summed_loss(problem.predict(model, batch)) for batch in batches]))
+                outputs = (problem.predict(model, batch) for batch in batches)
+                found.append(torch.cat([summed_loss(one) / row_counts(one) for one in outputs]))
         problem.record.examples += 2 * len(index)
         return float((found[0] < found[1]).double().mean())
 

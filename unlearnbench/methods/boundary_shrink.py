@@ -8,7 +8,8 @@ Chen, Gao, Liu, Peng, Wang: Boundary Unlearning, CVPR 2023, arXiv:2303.11570:
 The original takes this one step (FGSM), on pixels in [0, 1]; a neighbour's pixels stay in that range. Where the step
 does not leave the class, y' = y, as in their code: `neighbours` in the run's tables has the share that left. Their code
 looks for y' anew each time that it sees an image; ours once, from the image without augmentation, and does not round
-the neighbour to 8 bits.
+the neighbour to 8 bits. Its step of .1 is about .25 of a pixel's range, and not held in the range, because it
+normalises images by one mean and deviation and reverses it by others; SalUn's port of it steps by .1, as here.
 
 Batch norm: their code is in training mode on batches of forget examples alone. `frozen` (the default) keeps the
 statistics of the original, which such batches would replace with those of the forget set.

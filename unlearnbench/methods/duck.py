@@ -8,10 +8,12 @@ original:
 
 Training ends early, after an epoch in which the forget set is as unknown as it should be: 1 % where its classes have
 gone from retain, else the original's accuracy on validation data (the authors' code: on test data). The authors' code
-chooses mu* in its first epoch and keeps it; ours chooses at each step, as an example that moves to the nearest centroid
-stays nearest to it. Their centroids are means over the first 50 retain batches, ours over all; their learning rate is
-halved after 25 and 40 epochs, ours follows `optimizer`. We leave out the code's second phase, on retain with larger
-batches, which the paper does not have. A row is an image, or a token of an answer.
+looks once an epoch, which has some 40 retain batches for each forget batch, so it can stop later. It chooses mu* in its
+first epoch, and then gives every forget batch the choices of the first one; ours chooses at each step, as an example
+that moves to the nearest centroid stays nearest to it. Their centroids are means over the first 50 retain batches, ours
+over all; their learning rate is halved after 25 and 40 epochs, ours follows `optimizer`. We leave out the code's second
+phase, on retain with a tenth of the forget loss, which the paper does not have. A row is an image, or a
+token of an answer.
 
 Batch norm: `train`, as in the authors' code, which runs forget and retain batches one after the other.
 """

@@ -5,7 +5,8 @@ arXiv:2406.07933. With the classifier C and the embeddings e of a prompt x, the 
 
     e + strength * noise  where C(forget | x) is above a threshold, and e elsewhere
 
-on all tokens of the prompt but the last. `strength` is in standard deviations of the embedding table. With null it is
+on all tokens of the prompt but the last, as the authors do on WMDP (on TOFU they corrupt names alone, and also in the
+answers that they score). `strength` is in standard deviations of the embedding table. With null it is
 the smallest of STRENGTHS at which the corrupted model's loss on forget rows reaches a surrogate for the retrained
 model's: as in the paper, chance where there are answer options; without options, the original's loss on validation
 rows, which no model saw.

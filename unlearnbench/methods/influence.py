@@ -12,7 +12,8 @@ and one vector o takes the place of each H_n^-1 g_n. Since o always points along
 part along that is taken off v. It keeps no gradients, and so serves models of any size. Their retain examples are the
 first ones in order; ours are drawn.
 
-In evaluation mode, without augmentation, as theirs.
+In evaluation mode, as theirs, and without augmentation; their gradients on CIFAR are of images that are cropped and
+mirrored.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ to the range of their batch, and adds up over the batch where we average. `noise
 deviation, which is near 1 for normalised images. The inputs of a language model are its token embeddings, and f is the
 logits of all tokens of the answer.
 
-Batch norm: `train`, as in the authors' code, which never leaves training mode: running statistics follow the forget set
-and its noise. On a small network most of the forgetting comes from that; `frozen` shows the loss alone.
+Batch norm: the authors' networks have none (their VGG16 is torchvision's VGG11, beside a ViT), and their training mode
+is one of dropout. `frozen` shows the loss alone. With `train`, our default, running statistics follow the forget set
+and its noise, and on a small network most of the forgetting comes from that. Their images are not augmented.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ Zhang, Chen, Liu, He: Composing Parameter-Efficient Modules with Arithmetic Oper
     W <- W - strength * (alpha / r) B A,  A and B (rank r) trained on forget by cross-entropy
 
 Their code (github.com/hkust-nlp/PEM_composition, exps/composition_for_unlearning/gpt2_scale.py) multiplies A by
--strength, and ours B, as peft's `add_weighted_adapter` does: the product is the same. They search the strength on a
-grid.
+-strength, and ours B: the product is the same. They search the strength on a grid.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ NPO+RT:
 
 l is an example's cross-entropy summed over its rows: an image's one label, or an answer's tokens. This is
 `npo_grad_diff` of their code (github.com/licong-lin/negative-preference-optimization), with its weights of 1 and a
-random retain row beside each forget row. They also have NPO alone, which is `retain_weight: 0`, and NPO with KL on
+random retain row beside each forget row: theirs is drawn once, and stays beside it in all epochs; ours is another one
+in each. They also have NPO alone, which is `retain_weight: 0`, and NPO with KL on
 retain, which we leave out.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone. In

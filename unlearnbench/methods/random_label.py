@@ -10,7 +10,7 @@ retain are shuffled together, so that an epoch sees each example once; on CIFAR-
 and then one over retain. `retain_weight` weighs a retain example against a forget one. `labels: any` is their code,
 in which a label can be the true one; `labels: wrong` is their paper.
 
-Batch norm: `train`, as in their code, on batches that mix forget and retain.
+Batch norm: `train`, as in their code, here on batches that mix forget and retain.
 """
 
 from __future__ import annotations

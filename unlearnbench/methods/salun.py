@@ -6,15 +6,17 @@ Fan, Liu, Zhang, Wong, Wei, Liu: SalUn, ICLR 2024, arXiv:2310.12508:
     L = mean over forget and retain of CE(theta; x, y'), y' random for x in forget, else y' = y
 
 gamma is such that `share` of all weights together have m = 1; the gradient is taken in evaluation mode. The training is
-that of random_label, its labels and batches included, and `share: 1` gives its weights. Weights with m = 0 stay bit for
+that of random_label, its labels and batches included (their code had mixed batches until April 2024, and has a pass
+over forget before one over retain since then), and `share: 1` gives its weights. Weights with m = 0 stay bit for
 bit: momentum and weight decay do not reach them, as in the authors' code since 2026; before that both moved them.
 `mask: soft` is their SalUn-soft: all weights learn, and after each step theta - theta_o is soft-thresholded, the
-proximal step of an L1 penalty on it. As in their code the threshold is the one that puts a share of the weights back to
-theta_o: 1 - share at first, which falls linearly to 0, theirs on CIFAR from epoch to epoch, ours from step to step.
+proximal step of an L1 penalty on it. As in their code the threshold is the one that puts a share of the weights back:
+1 - share at first, which falls linearly to 0, theirs on CIFAR from epoch to epoch, ours from step to step. Theirs go
+back to where the epoch began, ours to theta_o, as in the paper.
 `labels: wrong` is the paper's y' != y; their code, and with it the published numbers, draws from all classes (`labels:
 any`).
 
-Batch norm: `train`, as in their code, on batches that mix forget and retain.
+Batch norm: `train`, as in their code, here on batches that mix forget and retain.
 """
 
 from __future__ import annotations

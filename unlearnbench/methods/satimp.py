@@ -8,8 +8,8 @@ arXiv:2505.11953:
 p = exp(-CE) is the probability of a row's label (an image's label, an answer's token). p^beta1 is their weight of
 saturation, which lets go of what is forgotten, and (1 - p)^beta2 that of importance, which spares tokens that are
 certain. Both are held fixed. At (0, 0) it is gradient ascent, at (beta, 0) WGA. The weights of forget and retain are 1
-and .1 in the authors' code; open-unlearning's defaults have the two swapped. A retain weight of 0 leaves the retain set
-out.
+and .1 in the authors' `satimp_gd`, and their `satimp` has no retain loss; open-unlearning's defaults have the two
+swapped. A retain weight of 0 leaves the retain set out.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone.
 """

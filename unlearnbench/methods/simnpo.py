@@ -7,7 +7,8 @@ Unlearning, NeurIPS 2025, arXiv:2410.07163, with the retain loss of their SimNPO
 
 l is an example's cross-entropy summed over its `rows`: an image's one label, or an answer's tokens. The paper subtracts
 its margin gamma after the product with beta, and the authors' code before it, as here: gamma is beta * delta. Both use
-0. A retain weight of 0 leaves the retain set out.
+0. Their code puts one and the same retain row beside a forget row in all epochs; ours is another one in each. A retain
+weight of 0 leaves the retain set out.
 
 Batch norm: the authors' models have none. `frozen` is nearest to that: a loss depends on its own example alone.
 """

@@ -9,8 +9,9 @@ The generic answer is the data's corrected one (a refusal, or the unbiased answe
 Their code learns the embeddings through peft's small network (p-tuning) from random values; here they are parameters
 themselves, and start as embeddings of words drawn from the vocabulary (Lester et al. 2021, arXiv:2104.08691), which
 needs a higher learning rate. Losses are means over answer tokens; their answers have one token. Their batches mix
-forget and retain rows as they come; ours pair a batch of each. As theirs, the embeddings come before everything, also
-before the chat template's first token.
+forget and retain rows as they come, all of either in an epoch; ours pair a batch of each, as many of retain as of
+forget. Their KL compares what follows the label's token, one place later than what predicts it; ours the latter. As
+theirs, the embeddings come before everything, also before the chat template's first token.
 
 Batch norm: language models have none. Dropout is off, as the reference has none.
 """
@@ -41,7 +42,7 @@ class SoftPrompt:
 
     kinds: ClassVar[frozenset[str]] = frozenset({"text"})
     family: ClassVar[Family] = "prompt"
-    year: ClassVar[int] = 2024
+    year: ClassVar[int] = 2025
     wraps: ClassVar[bool] = True
     length: Count
     epochs: Count

@@ -7,7 +7,9 @@ theta <- min(lambda I_D / I_f, 1) theta where I_f > alpha I_D. Lambda is `dampen
 The paper's importance is the diagonal of the Fisher matrix, a mean over examples: `importance: example`. The authors'
 code squares the gradient of each batch's mean loss instead, `importance: batch`, which is faster, depends on which
 examples share a batch, and grows where a batch's examples agree, as those of one class do. Their batches go through
-retain, then through forget, in order; so do ours. In evaluation mode, without augmentation, as theirs.
+retain, then through forget, in order; so do ours. But where they forget a class, they list retain class by class, so
+that most batches are of one class and I_D is larger; ours are mixed. In evaluation mode, without augmentation, as
+theirs.
 
 The forget set is part of all examples, so I_f / I_D is at most |D| / |F| (by batch: about). At an alpha that large or
 larger nothing changes: the paper's 10 is too much for one class of ten.

@@ -11,7 +11,7 @@ forgotten one; here each class keeps its own label. It optimises the noise in tr
 statistics follow the noise before any step; here the frozen original does it, in evaluation mode. Each of the `noises`
 images of a class is shown `repeats` times, spread evenly over the batches of the retain part. Their loop means to show
 a batch of 256 images 20 times, but counts an image's channels instead of the batch, and so shows its first 3 images, 20
-times each: `noises: 3` is what it does.
+times each: `noises: 3` is what it does. Its retain images are not augmented.
 
 Batch norm: `train`, as in their code, on batches that mix noise and retain, and then on retain.
 """

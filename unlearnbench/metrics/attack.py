@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 SMALLEST = 1e-30  # Song & Mittal's stand-in for a probability of 0 inside a logarithm
 
-NODES = 257
-"""Values of a decision function that a series goes through: enough to 1e-12 on a range of 48, on any loss or share."""
+NODES, NODES_A_UNIT, MOST_NODES = 24, 6, 384
+"""Values of a decision function that a series goes through, and more of them for a wider range: enough to 1e-12."""
 CLEAR = 1e-6
 """How far from 0 a series must be to decide; its error is far below."""
 
@@ -127,11 +128,12 @@ def _predicted(machine: SVC, targets: Floats) -> NDArray[np.bool_]:
     it closely. The machine itself is asked where the series is not clearly above or below 0.
     """
     low, high = targets.min(), targets.max()
-    if len(targets) <= NODES or low == high:
+    nodes = NODES + math.ceil(NODES_A_UNIT * (high - low))
+    if nodes > min(len(targets), MOST_NODES) or low == high:
         return np.asarray(machine.predict(targets[:, None]) > 0)
-    series = Chebyshev.interpolate(lambda x: machine.decision_function(x[:, None]), NODES - 1, [low, high])
+    series = Chebyshev.interpolate(lambda x: machine.decision_function(x[:, None]), nodes - 1, [low, high])
     value = series(targets)
-    unsure = np.abs(value) < CLEAR + 1000 * np.abs(series.coef[-NODES // 8 :]).sum()
+    unsure = np.abs(value) < CLEAR + 1000 * np.abs(series.coef[-nodes // 8 :]).sum()
     found: NDArray[np.bool_] = value > 0
     if unsure.any():
         found[unsure] = machine.predict(targets[unsure, None]) > 0
