@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from unlearnbench.contracts import Data, DataInfo, Index, ModelSpec
 from unlearnbench.forget.manipulated import Manipulated
@@ -15,6 +15,8 @@ from unlearnbench.machine.precision import Precision
 from unlearnbench.models.start import as_retrained
 from unlearnbench.request import plugins
 from unlearnbench.task import Task
+
+T = TypeVar("T")
 
 DETERMINISM = "unlearnbench.machine.determinism"
 """The module that sets torch's own switches for every stage."""
@@ -41,6 +43,12 @@ class Bench:
     _prints: dict[bytes, str] = field(default_factory=dict)
     _memo: dict[str, Any] = field(default_factory=dict)
 
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` returns, made once for this bench."""
+        if name not in self._memo:
+            self._memo[name] = make()
+        return cast(T, self._memo[name])
+
     @property
     def info(self) -> DataInfo:
         """What is known of the data set."""
@@ -54,20 +62,17 @@ class Bench:
     @property
     def setting(self) -> str:
         """A digest of what decides every stage's result: model, task, number format, the code of a model's plugin."""
-        if "setting" not in self._memo:
-            numbers = (self.precision.bf16, self.precision.channels_last, self.deterministic)
-            self._memo["setting"] = digest(
-                as_retrained(self.spec), self.task.settings(), numbers, self.plugin_of(self.spec)
-            )
-        return str(self._memo["setting"])
+        numbers = (self.precision.bf16, self.precision.channels_last, self.deterministic)
+        return self.once(
+            "setting",
+            lambda: digest(as_retrained(self.spec), self.task.settings(), numbers, self.plugin_of(self.spec)),
+        )
 
     @property
     def scoring(self) -> tuple[int, int, int]:
         """What decides a scoring: the batch, the answers that are written out, and the tokens of the longest one."""
-        if "scoring" not in self._memo:
-            longest = self.task.longest_answer if self.generate else 0
-            self._memo["scoring"] = (self.batch, self.generate if longest else 0, longest)
-        return cast(tuple[int, int, int], self._memo["scoring"])
+        longest = self.once("longest", lambda: self.task.longest_answer if self.generate else 0)
+        return self.batch, self.generate if longest else 0, longest
 
     @property
     def unwritten(self) -> Bench:
@@ -84,16 +89,11 @@ class Bench:
     def plugin_of(self, part: object) -> object:
         """Return the digests of the plugin's files that define a part of the experiment; of ours, nothing."""
         module = type(part).__module__
-        if module not in self._memo:
-            self._memo[module] = describe(plugins.code_of(module))
-        return self._memo[module]
+        return self.once(f"plugin {module}", lambda: describe(plugins.code_of(module)))
 
     def requests(self, forget: ForgetSet) -> tuple[Splits, ...]:
         """Return the splits of each request to forget; those of equal forget sets are the same objects."""
-        key = f"requests {digest(forget)}"
-        if key not in self._memo:
-            self._memo[key] = requests(forget, self.clean)
-        return cast("tuple[Splits, ...]", self._memo[key])
+        return self.once(f"requests {digest(forget)}", lambda: requests(forget, self.clean))
 
     def print(self, index: Index) -> str:
         """Return a digest of the examples at these positions as the task reads them."""
@@ -115,6 +115,5 @@ class Bench:
     def probe(self) -> Bench:
         """Return the bench that shows what is left of a manipulation, made once."""
         assert self.manipulated is not None
-        if "probe" not in self._memo:
-            self._memo["probe"] = self.beside(self.manipulated.probe)
-        return cast(Bench, self._memo["probe"])
+        shown = self.manipulated.probe
+        return self.once("probe", lambda: self.beside(shown))

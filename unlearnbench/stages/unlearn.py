@@ -122,8 +122,12 @@ class Unlearn(Stage):
         check = getattr(self.method, "check", None)
         if check is None:
             return None
-        with weightless():
-            model = bench.spec.build(bench.info)
+
+        def outline() -> nn.Module:
+            with weightless():
+                return bench.spec.build(bench.info)
+
+        model = bench.once("outline", outline)  # methods look at its layers, and leave it as it is
         return cast("str | None", check(self.problem(model, Record(), Quiet())))
 
     def problem(self, reference: nn.Module, record: Record, progress: Progress, watch: Watch | None = None) -> Problem:
