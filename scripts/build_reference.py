@@ -7,6 +7,7 @@ Commands are their own --help. Settings are the YAML files of configs/, with the
 the dataclasses that check them. So nothing here can be out of date; scripts/docs calls it before each build.
 """
 
+import argparse
 import dataclasses
 import importlib
 import inspect
@@ -14,7 +15,6 @@ import io
 import json
 import os
 import re
-import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -285,7 +285,9 @@ def decisions() -> str:
 
 def main() -> None:
     """Write all pages."""
-    folder = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "reference"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "docs" / "reference")
+    folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["COLUMNS"] = "100"
     pages = {"commands": commands(), **settings(), "python": interface(), "decisions": decisions()}
