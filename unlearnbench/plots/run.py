@@ -61,7 +61,7 @@ def tried(folder: Path, tables: Mapping[str, Sequence[Mapping[str, float]]]) -> 
         for row in chosen:
             axes.axvline(row[x], color="grey", linewidth=1, linestyle=":", label=f"chosen: {row[x]:.3g}")
         axes.legend(frameon=False)
-        tidy(axes, "What the method tried, on training examples", x=x.replace("_", " "))
+        tidy(axes, f"What {table} the method tried, on training examples", x=x.replace("_", " "))
         save(drawn, path=folder / "plots" / f"{table}.png")
 
 
