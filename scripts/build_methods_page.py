@@ -267,7 +267,8 @@ def part(name: str, report: Path, _before: str) -> str:
             table(sweep),
             f"![Cost against gap, {forget}](../images/{image.name})\n",
         ]
-        if published := beside(PRESET_FILES / f"{PRESETS[name]}.yaml", forget.partition(":")[0], sweep.accuracy):
+        preset, gaps = PRESET_FILES / f"{PRESETS[name]}.yaml", {line.method: line.gap.mean for line in sweep.lines()}
+        if published := beside(preset, forget.partition(":")[0], sweep.accuracy, lambda one, gaps=gaps: gaps[one]):  # type: ignore[misc]
             parts.append(published)
     return "\n".join(parts)
 

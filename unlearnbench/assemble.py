@@ -108,9 +108,8 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
     fits.check_name(request, model)
     once(fits.check_model, model, dataset)
     once(fits.check_data, dataset)
-    settled = getattr(method, "settled", None)
+    settled, asked = getattr(method, "settled", None), settings.eval
     experiment = Experiment(
-        **_scoring(settings, info),
         seed=settings.seed,
         unlearn_seed=settings.seed if settings.unlearn_seed is None else settings.unlearn_seed,
         eval_seed=settings.seed if settings.eval_seed is None else settings.eval_seed,
@@ -121,6 +120,11 @@ def assemble(request: Request, *, planning: bool = False, once: Once | None = No
         recipe=found["train"],
         references=settings.reference.count,
         evaluations=evaluations,
+        eval_held_out=asked.held_out,
+        eval_limit=asked.limit,
+        eval_batch=asked.batch_size,
+        eval_generate=asked.generate,
+        extra={name: parts.extra(name, asked.root, asked.limit, info) for name in asked.extra},
         precision=precision,
         deterministic=settings.deterministic or not on_cuda(precision.device),  # on a CPU, equal runs are equal anyway
     )
@@ -139,18 +143,6 @@ def _settings(request: Request) -> tuple[dict[str, Any], Settings]:
     if config.get("tuning"):
         raise UserError("tuning has no settings: a model's are in tuned/NAME/METHOD.yaml, for the tuning of that NAME.")
     return evaluations, settings
-
-
-def _scoring(settings: Settings, info: DataInfo) -> dict[str, Any]:
-    """Return what an experiment is told about its scoring."""
-    asked = settings.eval
-    return {
-        "eval_held_out": asked.held_out,
-        "eval_limit": asked.limit,
-        "eval_batch": asked.batch_size,
-        "eval_generate": asked.generate,
-        "extra": {name: parts.extra(name, asked.root, asked.limit, info) for name in asked.extra},
-    }
 
 
 def _with_file(model: Any) -> Any:

@@ -78,12 +78,13 @@ def test_the_axis_of_losses_has_few_ticks_and_never_none(ends):
 
 def test_what_a_method_tried_is_drawn_where_it_says_what_it_chose(tmp_path, monkeypatch):
     tried(tmp_path, {})
-    tried(tmp_path, {"other": [{"share": 0.5}], "none": []})
+    apart = [{"share": 0.5, "chosen": 1.0, "accuracy": 1.0}, {"share": 0.5}]
+    tried(tmp_path, {"other": [{"share": 0.5}], "none": [], "alone": [{"chosen": 1.0}], "apart": apart})
     assert not list(tmp_path.rglob("*.png"))
     rows = [{"share": share, "chosen": 0.0, "forget_accuracy": 1 - share, "retain_accuracy": 0.9} for share in (0, 0.5)]
     tables = {"strength": [*rows, {**rows[1], "share": 0.25, "chosen": 1.0}]}
     tried(tmp_path, tables)
-    assert (tmp_path / "plots" / "strength.png").stat().st_size > 5000
+    assert (tmp_path / "plots" / "tried_strength.png").stat().st_size > 5000
     axes = []
     monkeypatch.setattr(run, "save", lambda figure, path: axes.extend(figure.axes))
     tried(tmp_path, tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 
@@ -93,6 +94,13 @@ def test_a_plugin_that_does_not_import_is_named_with_its_line(tmp_path, number, 
     with pytest.raises(UserError, match=f"line {line} does not import: .*{says}") as error:
         plugins.modules()
     assert str(file) in str(error.value)
+
+
+def test_a_plugin_that_is_gone_is_named(command, tmp_path):
+    gone = json.dumps([str(tmp_path / "mine.py")])
+    done = command("run", *TINY, "method=none", env={"PYTHONSAFEPATH": "1", plugins.FILES: gone})
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"the plugin {tmp_path / 'mine.py'} is gone.\nTry: put it back" in done.stderr
 
 
 def test_a_plugin_that_does_not_import_ends_before_anything_runs(command, tmp_path):

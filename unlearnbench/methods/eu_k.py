@@ -7,8 +7,8 @@ pretrained ones, as in their code.
 
     min over theta_k, from its initialisation, of  CE_r,  theta = (frozen, theta_k)
 
-Batch norm: `train` in the part that learns, whose weights and statistics start anew (in their code they stay those of
-the original) and must follow. Batch norm before it keeps its
+Batch norm: `train` in the part that learns. Its weights and statistics start anew there, and must follow; their code
+resets convolutions and linear layers alone. Batch norm before it keeps its
 running statistics, as the weights there do not change; in their code it is in training mode too. No gradient is
 computed there.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -43,26 +44,29 @@ def draw(
 
 @plain_text()
 def tried(folder: Path, tables: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """Write plots/<table>.png for each table in which a method tells what it tried and what it chose.
+    """Write plots/tried_<table>.png for each table in which a method tells what it tried and what it chose.
 
     The first column is drawn along the x axis, the others as lines; the rows of the chosen setting are marked.
     """
     for table, rows in tables.items():
-        if not rows or CHOSEN not in rows[0]:
+        columns = list(rows[0]) if rows else []
+        if CHOSEN not in columns or len(columns) < 3 or any(list(row) != columns for row in rows):
             continue
-        x, *names = (name for name in rows[0] if name != CHOSEN)
+        x, *names = (name for name in columns if name != CHOSEN)
         drawn = figure(6.4, 4.0)
         axes = drawn.subplots()
         curve, chosen = sorted(rows, key=lambda row: row[x]), [row for row in rows if row[CHOSEN]]
-        for name, colour in zip(names, PALETTE, strict=False):
+        for name, colour in zip(names, cycle(PALETTE), strict=False):
             label = name.replace("_", " ")
             axes.plot([row[x] for row in curve], [row[name] for row in curve], marker=".", color=colour, label=label)
             axes.plot([row[x] for row in chosen], [row[name] for row in chosen], "o", color=colour, markersize=9)
         for row in chosen:
             axes.axvline(row[x], color="grey", linewidth=1, linestyle=":", label=f"chosen: {row[x]:.3g}")
+        if all("accuracy" in name for name in names):
+            axes.set_ylim(-0.02, 1.02)
         axes.legend(frameon=False)
-        tidy(axes, f"What {table} the method tried, on training examples", x=x.replace("_", " "))
-        save(drawn, path=folder / "plots" / f"{table}.png")
+        tidy(axes, f"What the method tried ({table})", x=x.replace("_", " "))
+        save(drawn, path=folder / "plots" / f"tried_{table}.png")
 
 
 def _confusion(path: Path, roles: Mapping[str, BySplit], classes: tuple[str, ...]) -> None:

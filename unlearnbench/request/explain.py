@@ -63,7 +63,7 @@ def _unreadable(override: str, message: str, overrides: Sequence[str], folders: 
 
 
 def _unknown(key: str, overrides: Sequence[str], folders: Sequence[Path], chosen: Request) -> str:
-    """Say that a setting is unknown, and which one may be meant; "" where the section itself is not to be told."""
+    """Say that a setting is unknown, and which one may be meant; "" to keep Hydra's message."""
     section, _, last = key.rpartition(".")
     value = next((word for word in overrides if word.startswith(f"{key}=")), "=VALUE").partition("=")[2]
     config = chosen.config

@@ -45,14 +45,8 @@ def trust_file(path: Path) -> str:
 
 
 def files() -> tuple[Path, ...]:
-    """Return the --plugin files: those of the process that started this one, and its own.
-
-    Raises UserError if one is gone.
-    """
-    found = (*(Path(file) for file in json.loads(AT_START or "[]")), *_named)
-    if gone := [file for file in found if not file.is_file()]:
-        raise UserError(f"the plugin {gone[0]} is gone.\nTry: put it back, or start without it")
-    return found
+    """Return the --plugin files: those of the process that started this one, and its own."""
+    return (*(Path(file) for file in json.loads(AT_START or "[]")), *_named)
 
 
 def trusted(module: str) -> bool:
@@ -111,7 +105,12 @@ def code_of(module: str) -> list[Path]:
 
 
 def _with_imports(file: Path) -> set[Path]:
-    """Return a plugin file and everything in its folder that it imports, even indirectly."""
+    """Return a plugin file and everything in its folder that it imports, even indirectly.
+
+    Raises UserError if the file is gone.
+    """
+    if not file.is_file():
+        raise UserError(f"the plugin {file} is gone.\nTry: put it back, or start without it")
     found, new = set[Path](), {file}
     while new:
         found |= new
