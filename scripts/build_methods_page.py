@@ -268,7 +268,7 @@ def part(name: str, report: Path, _before: str) -> str:
             f"![Cost against gap, {forget}](../images/{image.name})\n",
         ]
         preset, gaps = PRESET_FILES / f"{PRESETS[name]}.yaml", {line.method: line.gap.mean for line in sweep.lines()}
-        if published := beside(preset, forget.partition(":")[0], sweep.accuracy, lambda one, gaps=gaps: gaps[one]):  # type: ignore[misc]
+        if published := beside(preset, forget.partition(":")[0], sweep.accuracy, gaps):
             parts.append(published)
     return "\n".join(parts)
 

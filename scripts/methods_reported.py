@@ -1,6 +1,7 @@
 """The table of published numbers beside ours, for a part of docs/results/methods.md whose preset has some."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -10,10 +11,10 @@ Accuracy = Callable[[str, str, str | None], float]
 """Our mean over seeds of an accuracy: by role, split and, of an unlearned model, method; NaN where it is not known."""
 
 
-def beside(preset: Path, forget: str, ours: Accuracy, our_gap: Callable[[str], float]) -> str:
+def beside(preset: Path, forget: str, ours: Accuracy, gaps: Mapping[str, float]) -> str:
     """Return the table for a kind of forget set, such as "random"; "" where the preset reports nothing on it.
 
-    `our_gap` returns a method's mean distance to its retrained models.
+    `gaps` are our methods' mean distances to their retrained models; one that left no numbers is shown as nan.
     """
     entries = [
         one
@@ -30,9 +31,9 @@ def beside(preset: Path, forget: str, ours: Accuracy, our_gap: Callable[[str], f
     for (role, method), reported in theirs.items():
         measured = {split: ours(role, split, method) for split in SPLITS}
         pairs = [f"{reported[split]:.3f} / {measured[split]:.3f}" for split in SPLITS]
-        if role == "unlearned":
+        if method is not None:
             apart = sum(abs(reported[split] - target[split]) for split in SPLITS) / len(SPLITS)
-            pairs.append(f"{apart:.3f} / {our_gap(method):.3f}")
+            pairs.append(f"{apart:.3f} / {gaps.get(method, math.nan):.3f}")
         rows.append([f"`{method}`" if method else f"*{role}*", *pairs, *[""] * (len(SPLITS) + 1 - len(pairs))])
     rows.sort(key=lambda row: row[-1])
     titles = ["reported / measured", *(f"{split} accuracy" for split in SPLITS), "gap to retrained"]

@@ -223,7 +223,7 @@ def test_published_numbers_are_beside_ours_with_the_distance_to_the_retrained_mo
     table = scripts("methods_reported")
 
     def beside(forget):
-        return table.beside(tmp_path / "preset.yaml", forget, lambda role, split, method: ours[role], {"npo": 0.06}.get)
+        return table.beside(tmp_path / "preset.yaml", forget, lambda role, split, method: ours[role], {"npo": 0.06})
 
     assert beside("class") == ""
     *_, retrained, npo, _, source = beside("random").splitlines()
